@@ -1,0 +1,265 @@
+//! The log as its readers and writers see it: lanes, positions, marks, epochs, and the trait both kinds implement.
+//!
+//! A log is a set of lanes (R1); the journal has one, Kafka one for each partition. A [`Position`] is a place in one
+//! lane, a [`Mark`] says for every lane which sequence is to be read next. Both reach clients only as opaque tokens
+//! ([`token`]), which carry the [`Epoch`]: one life of a log.
+//!
+//! # What a reader may rely on
+//! - It never sees anything beyond the durable watermark (R11).
+//! - [`EventLog::read`] either returns what it was asked for or names the hole ([`Hole`]): silence is never a hole.
+//! - [`TailSink::durable`] is called in order of position, exactly once for each record that becomes durable while the
+//!   sink is attached, and before the writer is told (so that a 202 is never older than the feed).
+//!
+//! # What threads may rely on
+//! Every method may be called from any thread, shards with a private table of descriptors included: implementations
+//! hand work to their own threads by queues that need no descriptor, or by one that was opened before tables parted.
+
+pub mod record;
+pub mod token;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::event::{Event, Topic};
+use crate::time::Timestamp;
+
+/// One life of a log; positions of different epochs don't compare. Random, never zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Epoch(pub u64);
+
+/// One sequence of the log, below [`LANES_MAX`](crate::limits::LANES_MAX).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Lane(pub u16);
+
+/// Where an event stands. Comparable within a lane only; the derived order (by lane first) is for keys of maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Its lane.
+    pub lane: Lane,
+    /// Its sequence, at most [`SEQ_MAX`](crate::limits::SEQ_MAX).
+    pub seq: u64,
+}
+
+/// For each lane the next sequence to be read: all below it is known, all from it on is not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mark {
+    /// Life of the log it belongs to.
+    pub epoch: Epoch,
+    /// By lane.
+    pub next: Box<[u64]>,
+}
+
+impl Mark {
+    /// The next sequence of `lane`; zero for a lane the mark doesn't know.
+    pub fn next(&self, lane: Lane) -> u64 {
+        self.next.get(usize::from(lane.0)).copied().unwrap_or(0)
+    }
+}
+
+/// What of a lane can be read: `first..next`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct LaneBounds {
+    /// The oldest sequence that retention has left.
+    pub first: u64,
+    /// One above the durable watermark.
+    pub next: u64,
+}
+
+/// What of the log can be read now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogBounds {
+    /// Life of the log.
+    pub epoch: Epoch,
+    /// By lane.
+    pub lanes: Box<[LaneBounds]>,
+}
+
+/// A durable event with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Where it stands.
+    pub position: Position,
+    /// When its source handed it over, by this host's clock.
+    pub received_at: Timestamp,
+    /// What happened.
+    pub event: Event,
+}
+
+/// Why a reader can't be given something (R9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HoleReason {
+    /// The session was too slow for its stream's policy.
+    Slow,
+    /// Retention has removed it.
+    Retention,
+    /// It belongs to another life of the log.
+    Epoch,
+    /// The disk gave back something else than was written.
+    Damaged,
+}
+
+impl HoleReason {
+    /// All of them: the values of the metric label `reason`.
+    pub const ALL: [Self; 4] = [Self::Slow, Self::Retention, Self::Epoch, Self::Damaged];
+
+    /// The name that stands in a `gap` and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Slow => "slow",
+            Self::Retention => "retention",
+            Self::Epoch => "epoch",
+            Self::Damaged => "damaged",
+        }
+    }
+}
+
+impl fmt::Display for HoleReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Sequences `from..=to` of a lane that can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// First missing sequence.
+    pub from: u64,
+    /// Last missing sequence.
+    pub to: u64,
+    /// Why.
+    pub reason: HoleReason,
+}
+
+/// What [`EventLog::read`] found: everything of one lane in `from..next`, except the `holes`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadChunk {
+    /// The lane that was read.
+    pub lane: Lane,
+    /// Where reading began.
+    pub from: u64,
+    /// Where to go on. Equal to `from` when there was nothing (the end was reached).
+    pub next: u64,
+    /// The records, by position.
+    pub records: Vec<Record>,
+    /// What can't be read, by position.
+    pub holes: Vec<Hole>,
+}
+
+/// What to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadRequest {
+    /// Where to begin.
+    pub from: Position,
+    /// Stop after the record with which this many bytes are reached; at least one record is read.
+    pub bytes_max: usize,
+}
+
+/// A read that failed as a whole; trying again later may help.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The log's reader is gone or was told to stop.
+    #[error("the log has been closed")]
+    Closed,
+    /// Too many reads wait.
+    #[error("the log has too many reads to do; try again in a moment")]
+    Busy,
+    /// The disk or broker failed.
+    #[error("the log can't be read: {0}")]
+    Io(Arc<str>),
+}
+
+/// What became of one event of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is durable, here.
+    Accepted(Position),
+    /// An equal one is durable already (R14).
+    Duplicate,
+    /// It is older than its stream's dedupe window: acknowledged, not shown (R16).
+    TooOld,
+}
+
+/// Why nothing of a batch was taken. Each says what the source is told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// 422: these events (by index in the batch) carry an id that was used for other content (R15).
+    #[error("an id was used before for other content")]
+    IdReused(Vec<usize>),
+    /// 429: the dedupe window holds as many entries as it may (R16).
+    #[error("the dedupe window is full; retry after it has aged")]
+    DedupeFull,
+    /// 503: more waits for the disk than may.
+    #[error("the log is behind; retry")]
+    Busy,
+    /// 503: there is no room on the disk (R13).
+    #[error("the log's disk is full; free some room")]
+    DiskFull,
+    /// 503 until restart: a sync has failed (R13).
+    #[error("the log is read-only since a sync failed; restart once the disk is sound")]
+    ReadOnly,
+    /// 503: it is not known whether the batch is durable (R14).
+    #[error("the log could not say whether the batch is durable: {0}")]
+    Unknown(Arc<str>),
+    /// 503: the log is being shut down.
+    #[error("the log has been closed")]
+    Closed,
+}
+
+/// Called once with what became of a batch: one outcome for each of its events, in order.
+pub type AppendReply = Box<dyn FnOnce(Result<Vec<Outcome>, AppendError>) + Send>;
+/// Called once with what was read.
+pub type ReadReply = Box<dyn FnOnce(Result<ReadChunk, ReadError>) + Send>;
+
+/// Learns of every record that becomes durable. Called on the log's own thread: it must neither block nor panic.
+pub trait TailSink: Send {
+    /// `records` are durable, ascending by position within each lane; each lane of `spans` is now complete to its end.
+    fn durable(&mut self, records: Vec<Record>, spans: &[Span]);
+}
+
+/// Sequences `from..next` of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its lane.
+    pub lane: Lane,
+    /// First sequence.
+    pub from: u64,
+    /// One above the last.
+    pub next: u64,
+}
+
+/// Where events become durable and get their order. Journal and Kafka implement it.
+pub trait EventLog: Send + Sync {
+    /// Makes all of `events` durable or none; `reply` is called from the log's thread once that is known (R14).
+    fn append(&self, events: Vec<Event>, received_at: Timestamp, reply: AppendReply);
+    /// Reads from a position towards the watermark; `reply` is called from the log's reader.
+    fn read(&self, request: ReadRequest, reply: ReadReply);
+    /// What can be read now. Cheap: it takes no lock that a writer holds over a disk operation.
+    fn bounds(&self) -> LogBounds;
+    /// Topics fixed for an epoch: the lane of a topic (R1).
+    fn lane_of(&self, topic: &Topic) -> Lane;
+    /// Whether it can be written to, for `/readyz` and back-pressure: `Err` says why not, and whose turn it is.
+    fn health(&self) -> Result<(), LogHealthError>;
+}
+
+/// Why a log doesn't take events at the moment.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LogHealthError {
+    /// Room is missing; writing goes on by itself once there is some.
+    #[error("the log's disk is full: free some room, writing goes on by itself")]
+    DiskFull,
+    /// A sync has failed.
+    #[error("a sync of the log failed: check the disk, then restart")]
+    ReadOnly,
+    /// Parts can't be read back as they were written.
+    #[error("segment {file} is damaged at byte {offset}: see `touchline log verify`")]
+    Damaged {
+        /// The file that was set aside.
+        file: Arc<str>,
+        /// Where in it.
+        offset: u64,
+    },
+    /// The oldest waiting append has waited longer than it should.
+    #[error("the log's disk is slow: the oldest append has waited {0:?}")]
+    Slow(Duration),
+}

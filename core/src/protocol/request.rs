@@ -1,0 +1,1 @@
+//! A client's JSON and URL, read strictly.
