@@ -37,12 +37,20 @@ pub const EVENT_FRAME_BYTES_MAX: usize = FRAME_HEAD_BYTES_MAX + ENVELOPE_BYTES_M
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Fragments of one message (FAULTS 19).
 pub const MESSAGE_FRAGMENTS_MAX: u32 = 1_024;
+/// Fragments of one message that carry nothing (FAULTS 19): no client has a reason to send one; a proxy may send a few.
+pub const MESSAGE_EMPTY_FRAGMENTS_MAX: u32 = 16;
+/// A client frame's head: ours and the mask's key (RFC 6455, 5.2).
+pub const CLIENT_HEAD_BYTES_MAX: usize = FRAME_HEAD_BYTES_MAX + 4;
+/// Payload of a control frame (RFC 6455, 5.5).
+pub const CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
 /// A request's line and headers (FAULTS 4).
 pub const REQUEST_HEAD_BYTES_MAX: usize = 8 * 1024;
 /// Headers of a request (FAULTS 4).
 pub const REQUEST_HEADERS_MAX: usize = 64;
 /// A request's URI (DESIGN section 5).
 pub const URI_BYTES_MAX: usize = 4 * 1024;
+/// Teams named in one subscribe or unsubscribe. What a session may follow is less, and the hub's to say.
+pub const SUBSCRIBE_TEAMS_MAX: usize = 1_024;
 /// Topics named by `after` in one subscribe.
 pub const AFTER_TOPICS_MAX: usize = 1_024;
 
