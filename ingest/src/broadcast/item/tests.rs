@@ -1,0 +1,1 @@
+//! Items, good and bad, as tables.

@@ -1,0 +1,83 @@
+//! How many different routes a source uses: the limit at the door that protects the shards' tables (R23).
+//!
+//! Shards keep a window for each topic, so a source that invents sets of teams would cost them memory. Whoever may
+//! refuse an event must do so before the log has it; hence a table here. It remembers hashes in two generations: a
+//! route counts as long as it was used in this period or the one before, so an entry lives for one to two periods and
+//! nothing is ever scanned.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use touchline_core::event::{Event, Route};
+use touchline_core::time::Timestamp;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::limits::ROUTES_PERIOD;
+
+/// The routes one source has used lately.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    inner: Mutex<Generations>,
+}
+
+#[derive(Debug, Default)]
+struct Generations {
+    current: HashSet<u64>,
+    previous: HashSet<u64>,
+    began: Timestamp,
+}
+
+impl RouteTable {
+    /// Notes the routes of `events` if with them the source has used no more than `routes_max`, else none of them:
+    /// `Err` is how long it takes until some may be forgotten.
+    pub fn admit(
+        &self,
+        events: &[Event],
+        routes_max: usize,
+        now: Timestamp,
+    ) -> Result<(), Duration> {
+        // A panic elsewhere can't leave two sets of hashes in a state that matters.
+        let mut table = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        table.turn(now);
+        let hashes: HashSet<u64> = events.iter().map(|event| hash(&event.route)).collect();
+        let new = hashes.iter().filter(|hash| !table.knows(**hash)).count();
+        if table.len() + new > routes_max {
+            return Err(table.left(now));
+        }
+        table.current.extend(hashes);
+        Ok(())
+    }
+}
+
+impl Generations {
+    fn turn(&mut self, now: Timestamp) {
+        if now < self.began.plus(ROUTES_PERIOD) && now >= self.began {
+            return;
+        }
+        let idle = now >= self.began.plus(2 * ROUTES_PERIOD);
+        self.previous = std::mem::take(&mut self.current);
+        if idle {
+            self.previous.clear();
+        }
+        self.began = now;
+    }
+
+    fn knows(&self, hash: u64) -> bool {
+        self.current.contains(&hash) || self.previous.contains(&hash)
+    }
+
+    fn len(&self) -> usize {
+        self.current.len()
+            + self.previous.iter().filter(|hash| !self.current.contains(hash)).count()
+    }
+
+    fn left(&self, now: Timestamp) -> Duration {
+        let end = self.began.plus(ROUTES_PERIOD);
+        Duration::from_micros(u64::try_from(end.0 - now.0).unwrap_or(0))
+    }
+}
+
+fn hash(route: &Route) -> u64 {
+    xxh3_64(route.as_str().as_bytes())
+}

@@ -1,0 +1,179 @@
+//! What all webhook requests share: the log, the partners of the moment, their counters, and the bounds.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use touchline_core::limits::{BODY_BYTES_MAX, BODY_EVENTS_MAX};
+use touchline_core::log::EventLog;
+use touchline_core::time::Timestamp;
+
+use super::body::Budget;
+use super::quiet::LineGate;
+use super::routes::RouteTable;
+use super::sources::{Partner, Sources};
+use super::stats::SourceStats;
+use crate::limits::{APPEND_TIMEOUT, BODY_TIMEOUT, IN_FLIGHT_BYTES_MAX, REFUSAL_LINES_PER_S};
+
+/// This host's clock.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// How the webhook behaves. The defaults are those of [`limits`](crate::limits).
+#[derive(Clone)]
+pub struct BroadcastOptions {
+    /// A body's size. Default 1 MiB.
+    pub body_bytes_max: usize,
+    /// How long a body may take to arrive. Default 10 s.
+    pub body_timeout: Duration,
+    /// How long the log may take to answer. Default 5 s.
+    pub append_timeout: Duration,
+    /// Bytes of all bodies in flight. Default 64 MiB.
+    pub in_flight_bytes_max: usize,
+    /// Where the time comes from. Default: the system's clock.
+    pub clock: Clock,
+}
+
+impl Default for BroadcastOptions {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: BODY_BYTES_MAX,
+            body_timeout: BODY_TIMEOUT,
+            append_timeout: APPEND_TIMEOUT,
+            in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
+            clock: Arc::new(system_clock),
+        }
+    }
+}
+
+impl fmt::Debug for BroadcastOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BroadcastOptions")
+            .field("body_bytes_max", &self.body_bytes_max)
+            .field("body_timeout", &self.body_timeout)
+            .field("append_timeout", &self.append_timeout)
+            .field("in_flight_bytes_max", &self.in_flight_bytes_max)
+            .finish_non_exhaustive()
+    }
+}
+
+fn system_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// One partner with what is counted about it.
+pub(super) struct Desk {
+    pub partner: Partner,
+    pub stats: Arc<SourceStats>,
+    pub rate: Arc<DefaultDirectRateLimiter>,
+    pub routes: Arc<RouteTable>,
+}
+
+type Desks = BTreeMap<Box<str>, Arc<Desk>>;
+
+/// Shared by all requests; cheap to clone.
+#[derive(Clone)]
+pub struct BroadcastState {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub log: Arc<dyn EventLog>,
+    pub options: BroadcastOptions,
+    pub budget: Budget,
+    pub unknown: Arc<SourceStats>,
+    pub refusal_lines: LineGate,
+    desks: ArcSwap<Desks>,
+}
+
+impl BroadcastState {
+    /// Takes webhooks of `sources` into `log`.
+    pub fn new(log: Arc<dyn EventLog>, sources: Sources, options: BroadcastOptions) -> Self {
+        let now = (options.clock)();
+        let state = Self {
+            inner: Arc::new(Inner {
+                log,
+                budget: Budget::new(options.in_flight_bytes_max),
+                unknown: Arc::new(SourceStats::new("(unknown)", now)),
+                refusal_lines: LineGate::new(REFUSAL_LINES_PER_S),
+                desks: ArcSwap::default(),
+                options,
+            }),
+        };
+        state.replace_sources(sources);
+        state
+    }
+
+    /// Puts `sources` in place of those before. Requests under way finish with the set they began with; a partner that
+    /// stays keeps its counters and routes, and its rate as long as its limits are the same.
+    pub fn replace_sources(&self, sources: Sources) {
+        let old = self.inner.desks.load();
+        let now = self.inner.now();
+        let desk = |partner: &Partner| {
+            let desk = match old.get(partner.name()) {
+                Some(before) => Desk {
+                    partner: partner.clone(),
+                    stats: Arc::clone(&before.stats),
+                    rate: match same_rate(&before.partner, partner) {
+                        true => Arc::clone(&before.rate),
+                        false => rate(partner),
+                    },
+                    routes: Arc::clone(&before.routes),
+                },
+                None => Desk {
+                    partner: partner.clone(),
+                    stats: Arc::new(SourceStats::new(partner.name(), now)),
+                    rate: rate(partner),
+                    routes: Arc::default(),
+                },
+            };
+            (partner.name().into(), Arc::new(desk))
+        };
+        let desks: Desks = sources.iter().map(desk).collect();
+        self.inner.desks.store(Arc::new(desks));
+    }
+
+    /// Counters of each partner by name, then those of requests to partners that don't exist.
+    pub fn stats(&self) -> Vec<Arc<SourceStats>> {
+        let desks = self.inner.desks.load();
+        let known = desks.values().map(|desk| Arc::clone(&desk.stats));
+        known.chain([Arc::clone(&self.inner.unknown)]).collect()
+    }
+
+    /// Bytes of bodies in flight: arriving or waiting for the log.
+    pub fn in_flight_bytes(&self) -> usize {
+        self.inner.budget.taken_bytes()
+    }
+
+    /// What the clock says, for [`SourceStats::staleness`].
+    pub fn now(&self) -> Timestamp {
+        self.inner.now()
+    }
+}
+
+impl Inner {
+    pub fn now(&self) -> Timestamp {
+        (self.options.clock)()
+    }
+
+    pub fn desk(&self, partner: &str) -> Option<Arc<Desk>> {
+        self.desks.load().get(partner).cloned()
+    }
+}
+
+fn same_rate(a: &Partner, b: &Partner) -> bool {
+    (a.events_per_s, a.events_burst) == (b.events_per_s, b.events_burst)
+}
+
+fn rate(partner: &Partner) -> Arc<DefaultDirectRateLimiter> {
+    // A burst below a full body would refuse that body for ever.
+    let body =
+        NonZeroU32::new(u32::try_from(BODY_EVENTS_MAX).unwrap_or(1)).unwrap_or(NonZeroU32::MIN);
+    let burst = NonZeroU32::new(partner.events_burst).unwrap_or(body).max(body);
+    let per_s = NonZeroU32::new(partner.events_per_s).unwrap_or(NonZeroU32::MIN);
+    Arc::new(RateLimiter::direct(Quota::per_second(per_s).allow_burst(burst)))
+}

@@ -1,0 +1,136 @@
+//! What one source has done, as numbers that a scrape may read at any time.
+//!
+//! Counters only grow while the process lives, also over a reload that keeps the partner. They are counted when the log
+//! answers, not when the partner reads our answer: a partner that hangs up early has still sent its events.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use touchline_core::log::Outcome;
+use touchline_core::time::Timestamp;
+
+use crate::problem::Code;
+
+/// Counters of one source. The label `source` is [`SourceStats::source`]: a configured name, or `(unknown)`.
+#[derive(Debug)]
+pub struct SourceStats {
+    source: Box<str>,
+    since: Timestamp,
+    accepted: AtomicU64,
+    duplicates: AtomicU64,
+    too_old: AtomicU64,
+    bodies: AtomicU64,
+    body_bytes: AtomicU64,
+    errors: [AtomicU64; Code::COUNT],
+    last_accepted_us: AtomicI64,
+}
+
+impl SourceStats {
+    /// Counters at zero; staleness counts from `since` until the first event.
+    pub fn new(source: &str, since: Timestamp) -> Self {
+        Self {
+            source: source.into(),
+            since,
+            accepted: AtomicU64::new(0),
+            duplicates: AtomicU64::new(0),
+            too_old: AtomicU64::new(0),
+            bodies: AtomicU64::new(0),
+            body_bytes: AtomicU64::new(0),
+            errors: [const { AtomicU64::new(0) }; Code::COUNT],
+            last_accepted_us: AtomicI64::new(i64::MIN),
+        }
+    }
+
+    /// Whose numbers these are.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Events made durable: `events_ingested_total`.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Events that were durable already.
+    pub fn duplicates(&self) -> u64 {
+        self.duplicates.load(Ordering::Relaxed)
+    }
+
+    /// Events older than the dedupe window (R16).
+    pub fn too_old(&self) -> u64 {
+        self.too_old.load(Ordering::Relaxed)
+    }
+
+    /// Bodies whose signature was good.
+    pub fn bodies(&self) -> u64 {
+        self.bodies.load(Ordering::Relaxed)
+    }
+
+    /// Their bytes.
+    pub fn body_bytes(&self) -> u64 {
+        self.body_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Refused requests by reason: `ingest_errors_total`. Every reason, also those that are zero.
+    pub fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Code::ALL
+            .iter()
+            .zip(&self.errors)
+            .map(|((_, name, ..), count)| (*name, count.load(Ordering::Relaxed)))
+    }
+
+    /// Refused requests of one reason.
+    pub fn errors_of(&self, code: Code) -> u64 {
+        self.errors[code as usize].load(Ordering::Relaxed)
+    }
+
+    /// Since when nothing new has come: `source_staleness_seconds`.
+    pub fn staleness(&self, now: Timestamp) -> Duration {
+        let last = self.last_accepted_us.load(Ordering::Relaxed).max(self.since.0);
+        Duration::from_micros(u64::try_from(now.0.saturating_sub(last)).unwrap_or(0))
+    }
+
+    pub(super) fn count_body(&self, bytes: usize) {
+        self.bodies.fetch_add(1, Ordering::Relaxed);
+        self.body_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_error(&self, code: Code) {
+        self.errors[code as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count(&self, tally: Tally, received_at: Timestamp) {
+        self.accepted.fetch_add(tally.accepted, Ordering::Relaxed);
+        self.duplicates.fetch_add(tally.duplicates, Ordering::Relaxed);
+        self.too_old.fetch_add(tally.too_old, Ordering::Relaxed);
+        if tally.accepted > 0 {
+            self.last_accepted_us.fetch_max(received_at.0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What became of one body: the answer of a 202.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Tally {
+    /// Durable now.
+    pub accepted: u64,
+    /// Durable before.
+    pub duplicates: u64,
+    /// Acknowledged, not shown (R16).
+    pub too_old: u64,
+}
+
+impl Tally {
+    /// Counts `outcomes`.
+    pub fn of(outcomes: &[Outcome]) -> Self {
+        let mut tally = Self::default();
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Accepted(_) => tally.accepted += 1,
+                Outcome::Duplicate => tally.duplicates += 1,
+                Outcome::TooOld => tally.too_old += 1,
+            }
+        }
+        tally
+    }
+}
