@@ -1,0 +1,210 @@
+//! A bounded queue between two threads, and the bell that wakes the one that sleeps.
+//!
+//! One thread sends, one receives ([`channel`]). Sending never blocks: a full mailbox gives the value back and notes
+//! that something was refused ([`Receiver::take_overflowed`]), which is the receiver's cue to read what it misses from
+//! the log (R26). Any number of mailboxes may share one [`Doorbell`]: a shard sleeps in a single place, whoever has
+//! something for it.
+//!
+//! # Waking
+//! A wake costs a system call, so it is made only for a receiver that sleeps, and once. The receiver says that it is
+//! about to sleep ([`Doorbell::doze`]), looks into its mailboxes a last time, and only then blocks on the bell's
+//! descriptor. A sender stores its value, then asks whether the receiver dozes; the first sender to see that takes the
+//! doze away and rings. A sequentially consistent fence stands between the two steps on both sides, so at least one of
+//! the two sees the other: either the receiver finds the value in its last look, or the sender rings.
+//!
+//! # Invariants
+//! - `head <= tail <= head + slots.len()`; only the receiver moves `head`, only the sender moves `tail`.
+//! - A slot is touched by the sender while it lies outside `head..tail`, by the receiver while it lies inside. The
+//!   lock around each slot is therefore never contended; it is there because this crate forbids unsafe code, and costs
+//!   two uncontended exchanges a value. Values are batches, not events.
+//!
+//! # What it leaves out
+//! Blocking. The receiver waits on a descriptor of its own kind ([`EventBell::descriptor`]), together with its sockets.
+
+mod bell;
+mod sync;
+
+#[cfg(all(test, loom))]
+mod loom_tests;
+
+pub use bell::{Bell, Doorbell, EventBell};
+
+use sync::{Arc, AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering};
+
+/// A mailbox of `capacity` values whose sender rings `doorbell`.
+///
+/// # Panics
+/// If `capacity` is zero.
+pub fn channel<T>(capacity: usize, doorbell: Arc<Doorbell>) -> (Sender<T>, Receiver<T>) {
+    assert!(capacity > 0, "a mailbox holds at least one value");
+    let shared = Arc::new(Shared {
+        slots: (0..capacity).map(|_| Mutex::new(None)).collect(),
+        head: Line(AtomicUsize::new(0)),
+        tail: Line(AtomicUsize::new(0)),
+        overflowed: AtomicBool::new(false),
+    });
+    let sender = Sender { shared: Arc::clone(&shared), doorbell, tail: 0, head_seen: 0 };
+    (sender, Receiver { shared, head: 0, tail_seen: 0 })
+}
+
+struct Shared<T> {
+    slots: Box<[Mutex<Option<T>>]>,
+    /// Values taken so far.
+    head: Line<AtomicUsize>,
+    /// Values put so far.
+    tail: Line<AtomicUsize>,
+    overflowed: AtomicBool,
+}
+
+/// A cache line of its own (two on x86, which fetches them in pairs), so that the two threads don't share one.
+#[repr(align(128))]
+struct Line<T>(T);
+
+/// The end that puts values in. One thread at a time.
+pub struct Sender<T> {
+    shared: Arc<Shared<T>>,
+    doorbell: Arc<Doorbell>,
+    tail: usize,
+    /// What `head` was when last looked at: saves reading the receiver's line for most values.
+    head_seen: usize,
+}
+
+impl<T> Sender<T> {
+    /// Puts `value` in and wakes the receiver if it sleeps. Never blocks.
+    ///
+    /// # Errors
+    /// Gives `value` back when the mailbox is full; the receiver will see [`Receiver::take_overflowed`].
+    pub fn try_send(&mut self, value: T) -> Result<(), T> {
+        let capacity = self.shared.slots.len();
+        if self.tail - self.head_seen == capacity {
+            self.head_seen = self.shared.head.0.load(Ordering::Acquire);
+        }
+        if self.tail - self.head_seen == capacity {
+            self.shared.overflowed.store(true, Ordering::Release);
+            self.doorbell.notify();
+            return Err(value);
+        }
+        *lock(&self.shared.slots[self.tail % capacity]) = Some(value);
+        self.tail += 1;
+        self.shared.tail.0.store(self.tail, Ordering::Release);
+        self.doorbell.notify();
+        Ok(())
+    }
+
+    /// Values that wait at this moment, for gauges.
+    pub fn len(&self) -> usize {
+        self.tail - self.shared.head.0.load(Ordering::Acquire)
+    }
+
+    /// Whether nothing waits at this moment.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The end that takes values out. One thread at a time.
+pub struct Receiver<T> {
+    shared: Arc<Shared<T>>,
+    head: usize,
+    tail_seen: usize,
+}
+
+impl<T> Receiver<T> {
+    /// The oldest value, if there is one.
+    pub fn try_recv(&mut self) -> Option<T> {
+        if self.is_empty() {
+            return None;
+        }
+        let value = lock(&self.shared.slots[self.head % self.shared.slots.len()]).take();
+        debug_assert!(value.is_some(), "a slot within head..tail holds a value");
+        self.head += 1;
+        self.shared.head.0.store(self.head, Ordering::Release);
+        value
+    }
+
+    /// Whether nothing waits at this moment.
+    pub fn is_empty(&mut self) -> bool {
+        if self.head == self.tail_seen {
+            self.tail_seen = self.shared.tail.0.load(Ordering::Acquire);
+        }
+        self.head == self.tail_seen
+    }
+
+    /// Whether a value was refused since [`take_overflowed`](Self::take_overflowed): part of the last look.
+    pub fn has_overflowed(&self) -> bool {
+        self.shared.overflowed.load(Ordering::Acquire)
+    }
+
+    /// Whether a value was refused since this was last asked.
+    pub fn take_overflowed(&mut self) -> bool {
+        // The plain load first: it is nearly always false, and costs no exchange.
+        self.has_overflowed() && self.shared.overflowed.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// Nothing that can panic runs under the lock, so it is never poisoned; if it were, the value is whole all the same.
+fn lock<T>(slot: &Mutex<Option<T>>) -> MutexGuard<'_, Option<T>> {
+    slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+
+    fn silent() -> Arc<Doorbell> {
+        Arc::new(Doorbell::new(bell::CountingBell::default()))
+    }
+
+    proptest! {
+        #[test]
+        fn a_mailbox_is_a_bounded_queue(capacity in 1..8usize, sends: Vec<bool>) {
+            let (mut sender, mut receiver) = channel(capacity, silent());
+            let mut oracle = VecDeque::new();
+            let mut refused = false;
+            for (n, send) in sends.into_iter().enumerate() {
+                if send {
+                    let room = oracle.len() < capacity;
+                    prop_assert_eq!(sender.try_send(n), if room { Ok(()) } else { Err(n) });
+                    if room { oracle.push_back(n) } else { refused = true }
+                } else {
+                    prop_assert_eq!(receiver.try_recv(), oracle.pop_front());
+                    prop_assert_eq!(receiver.take_overflowed(), std::mem::take(&mut refused));
+                }
+                prop_assert_eq!(sender.len(), oracle.len());
+            }
+        }
+    }
+
+    #[test]
+    fn values_cross_threads_in_order_and_none_is_left_behind() {
+        let bell = EventBell::new().unwrap();
+        let descriptor = bell.descriptor().unwrap();
+        let doorbell = Arc::new(Doorbell::new(bell));
+        let (mut sender, mut receiver) = channel(16, Arc::clone(&doorbell));
+        let count = 100_000u64;
+        let thread = std::thread::spawn(move || {
+            for mut n in 0..count {
+                while let Err(back) = sender.try_send(n) {
+                    n = back;
+                    std::thread::yield_now();
+                }
+            }
+        });
+        let mut next = 0;
+        while next < count {
+            while let Some(n) = receiver.try_recv() {
+                assert_eq!(n, next);
+                next += 1;
+            }
+            doorbell.doze();
+            if receiver.is_empty() && next < count {
+                let mut raw = [0; 8];
+                rustix::io::read(&descriptor, &mut raw).unwrap();
+            }
+            doorbell.rise();
+        }
+        thread.join().unwrap();
+    }
+}
