@@ -355,3 +355,6 @@ fn resume(
 fn bad_token(name: &str, error: token::TokenError) -> Fault {
     (ErrorCode::BadToken, format!("`{name}` {error}; start without it"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -364,3 +364,6 @@ fn accept(key: &str) -> String {
     hash.update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     STANDARD.encode(hash.finalize())
 }
+
+#[cfg(test)]
+mod tests;

@@ -383,3 +383,6 @@ fn unmask(payload: &mut [u8], mut mask: [u8; 4], taken: usize) {
         *byte ^= key;
     }
 }
+
+#[cfg(test)]
+mod tests;
