@@ -1,0 +1,297 @@
+//! What clients ask for: following, unfollowing, pings.
+
+use bytes::Bytes;
+use touchline_core::event::{Lang, Stream, Team};
+use touchline_core::frame;
+use touchline_core::log::LogBounds;
+use touchline_core::protocol::{
+    ClientMessage, ErrorCode, RequestError, RequestId, Subscribe, answer,
+};
+use touchline_core::time::Monotonic;
+
+use super::session::{Cursor, Flags, Follow, Session};
+use super::{Heartbeat, Hub, SessionId};
+use crate::limits::SNAPSHOT_BYTES_MAX;
+
+impl Hub {
+    /// Carries out what a client asks for and queues the answer. `bounds` is what the log holds now: a resume is
+    /// judged by it (R4). An error changes nothing; the caller counts it and sends it.
+    pub fn handle_message(
+        &mut self,
+        id: SessionId,
+        message: ClientMessage,
+        bounds: &LogBounds,
+        _now: Monotonic,
+    ) -> Result<(), RequestError> {
+        let Some(session) = self.session(id) else { return Ok(()) };
+        if session.flags.has(Flags::CLOSING) || session.flags.has(Flags::CONDEMNED) {
+            return Ok(());
+        }
+        match message {
+            ClientMessage::Subscribe(subscribe) => self.subscribe(id.index, subscribe, bounds),
+            ClientMessage::Unsubscribe { id: request, teams } => {
+                self.unsubscribe(id.index, request, &teams);
+                Ok(())
+            }
+            ClientMessage::Ping { id: request } => {
+                self.tell(id.index, answer::pong(request));
+                Ok(())
+            }
+            ClientMessage::Auth { id } => Err(RequestError {
+                id,
+                code: ErrorCode::AuthUnavailable,
+                message: "this server doesn't use access tokens: leave `auth` out".into(),
+            }),
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        index: u32,
+        subscribe: Subscribe,
+        bounds: &LogBounds,
+    ) -> Result<(), RequestError> {
+        self.check_subscribe(index, &subscribe)?;
+        if let Some(lang) = subscribe.lang {
+            self.fix_lang(index, lang);
+        }
+        let new = self.follow(index, &subscribe);
+        let progress = self.progress();
+        let session = &mut self.sessions[index as usize];
+        session.flags.set(Flags::SUBSCRIBED);
+        if let Some(catchup) = &mut session.catchup {
+            catchup
+                .late
+                .extend(new.iter().map(|(team, stream)| (*team, *stream, progress.clone())));
+        }
+        match subscribe.resume {
+            Some(resume) => {
+                let verdict = self.resume(index, resume, bounds);
+                let recovered = Some(verdict.recovered);
+                let teams = &subscribe.teams;
+                self.tell(
+                    index,
+                    answer::subscribed(subscribe.id, teams, &verdict.mark, recovered, &[]),
+                );
+                for (from, to, reason) in verdict.gaps {
+                    self.push_gap_of_teams(index, &from, &to, reason);
+                }
+            }
+            None => {
+                let frame = self.subscribed_at_head(index, &subscribe, &new);
+                self.tell(index, frame);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_subscribe(&self, index: u32, subscribe: &Subscribe) -> Result<(), RequestError> {
+        let session = &self.sessions[index as usize];
+        let refuse = |code, message: String| Err(RequestError { id: subscribe.id, code, message });
+        if subscribe.resume.is_some() && session.flags.has(Flags::SUBSCRIBED) {
+            let message =
+                "`mark` and `after` count in the first subscribe only: reconnect to resume";
+            return refuse(ErrorCode::ResumeTooLate, message.into());
+        }
+        if let (Some(now), Some(wanted)) = (session.lang, subscribe.lang)
+            && now != wanted
+        {
+            return refuse(
+                ErrorCode::LangFixed,
+                format!("this session's language is {now}: reconnect"),
+            );
+        }
+        let is_new = |team: &&Team| {
+            let known = self.topics.find_team(team);
+            known.is_none_or(|known| !session.follows.iter().any(|follow| follow.team == known))
+        };
+        let new: std::collections::HashSet<&Team> = subscribe.teams.iter().filter(is_new).collect();
+        let (now, teams_max) = (session.follows.len(), self.config.teams_max);
+        if now + new.len() > teams_max {
+            let message =
+                format!("{teams_max} teams at most; {now} are followed, {} are new", new.len());
+            return refuse(ErrorCode::TooManyTeams, message);
+        }
+        Ok(())
+    }
+
+    /// Enters the session into the lists of its new teams and streams. Returns (team, stream) pairs that are new.
+    fn follow(
+        &mut self,
+        index: u32,
+        subscribe: &Subscribe,
+    ) -> Vec<(super::topics::TeamIx, Stream)> {
+        let mut new = Vec::new();
+        for name in &subscribe.teams {
+            let team = self.topics.intern_team(name);
+            let Self { sessions, topics, .. } = self;
+            let session = &mut sessions[index as usize];
+            let at = session.follows.iter().position(|follow| follow.team == team);
+            let at = at.unwrap_or_else(|| {
+                session.follows.reserve_exact(1);
+                session.follows.push(Follow { team, streams: Default::default(), slots: [0; 4] });
+                session.follows.len() - 1
+            });
+            let follow = &mut session.follows[at];
+            for stream in subscribe.streams.minus(follow.streams).iter() {
+                let list = topics.team_mut(team).list_mut(stream, session.lang);
+                follow.slots[stream as usize] = list.len() as u32;
+                follow.streams = follow.streams.with(stream);
+                list.push(index);
+                new.push((team, stream));
+            }
+        }
+        new
+    }
+
+    /// `subscribed` for what starts at the head, with the latest sensor values of what is new (R20).
+    fn subscribed_at_head(
+        &mut self,
+        index: u32,
+        subscribe: &Subscribe,
+        new: &[(super::topics::TeamIx, Stream)],
+    ) -> Bytes {
+        let mut topics: Vec<_> = Vec::new();
+        for (team, _) in new.iter().filter(|(_, stream)| *stream == Stream::Sensor) {
+            let of_team = self.topics.team(*team).topics.iter().copied();
+            topics.extend(
+                of_team.filter(|topic| self.topics.get(*topic).key.stream == Stream::Sensor),
+            );
+        }
+        topics.sort_unstable();
+        topics.dedup();
+        let lagging =
+            |topic: &_| self.sessions[index as usize].cursors.iter().any(|of| of.topic == *topic);
+        topics.retain(|topic| !lagging(topic));
+        let bytes: u64 =
+            topics.iter().map(|topic| self.topics.get(*topic).window.bytes_from(0)).sum();
+        let mark = self.mark_of(&self.sessions[index as usize]);
+        if bytes > SNAPSHOT_BYTES_MAX as u64 {
+            self.lag_from_start(index, &topics);
+            return answer::subscribed(subscribe.id, &subscribe.teams, &mark, None, &[]);
+        }
+        let windows = topics.iter().map(|topic| &self.topics.get(*topic).window);
+        let mut values: Vec<_> = windows.flat_map(|window| window.live_from(0)).collect();
+        values.sort_by_key(|entry| entry.seq);
+        let values: Vec<&[u8]> = values.iter().map(|entry| frame::payload(&entry.frame)).collect();
+        answer::subscribed(subscribe.id, &subscribe.teams, &mark, None, &values)
+    }
+
+    fn lag_from_start(&mut self, index: u32, topics: &[super::topics::TopicIx]) {
+        for topic in topics {
+            let state = self.topics.get_mut(*topic);
+            if state.window.bytes() > 0 {
+                state.cursors += 1;
+                let cursor = Cursor { topic: *topic, seq: 0 };
+                self.sessions[index as usize].cursors.push(cursor);
+            }
+        }
+    }
+
+    /// Moves what the session follows of updates from the list of those without a language to that of `lang`.
+    fn fix_lang(&mut self, index: u32, lang: Lang) {
+        if self.sessions[index as usize].lang == Some(lang) {
+            return;
+        }
+        for at in 0..self.sessions[index as usize].follows.len() {
+            if self.sessions[index as usize].follows[at].streams.contains(Stream::Update) {
+                self.leave_list(index, at, Stream::Update);
+                let Self { sessions, topics, .. } = self;
+                let follow = &mut sessions[index as usize].follows[at];
+                let list = topics.team_mut(follow.team).list_mut(Stream::Update, Some(lang));
+                follow.slots[Stream::Update as usize] = list.len() as u32;
+                list.push(index);
+            }
+        }
+        self.sessions[index as usize].lang = Some(lang);
+    }
+
+    fn unsubscribe(&mut self, index: u32, request: Option<RequestId>, teams: &[Team]) {
+        for name in teams {
+            let Some(team) = self.topics.find_team(name) else { continue };
+            let follows = &self.sessions[index as usize].follows;
+            if let Some(at) = follows.iter().position(|follow| follow.team == team) {
+                self.unfollow(index, at);
+            }
+        }
+        self.drop_unwanted_cursors(index);
+        self.tell(index, answer::unsubscribed(request, teams));
+    }
+
+    /// Leaves one team altogether.
+    fn unfollow(&mut self, index: u32, at: usize) {
+        let streams = self.sessions[index as usize].follows[at].streams;
+        for stream in streams.iter() {
+            self.leave_list(index, at, stream);
+        }
+        let session = &mut self.sessions[index as usize];
+        let follow = session.follows.swap_remove(at);
+        if let Some(catchup) = &mut session.catchup {
+            catchup.late.retain(|(team, ..)| *team != follow.team);
+        }
+        self.topics.release_team(follow.team);
+    }
+
+    /// A swap with the last of the list, whose own slot is put right: nothing is scanned.
+    fn leave_list(&mut self, index: u32, at: usize, stream: Stream) {
+        let Self { sessions, topics, .. } = self;
+        let session = &sessions[index as usize];
+        let Follow { team, slots, .. } = &session.follows[at];
+        let (team, slot) = (*team, slots[stream as usize]);
+        let list = topics.team_mut(team).list_mut(stream, session.lang);
+        debug_assert_eq!(list[slot as usize], index);
+        list.swap_remove(slot as usize);
+        if let Some(moved) = list.get(slot as usize) {
+            let moved: &mut Session = &mut sessions[*moved as usize];
+            let follow = moved.follows.iter_mut().find(|follow| follow.team == team);
+            if let Some(follow) = follow {
+                follow.slots[stream as usize] = slot;
+            }
+        }
+    }
+
+    /// Forgets cursors of topics that no followed team wants any more (R5).
+    fn drop_unwanted_cursors(&mut self, index: u32) {
+        let Self { sessions, topics, .. } = self;
+        let session = &mut sessions[index as usize];
+        let mut cursors = std::mem::take(&mut session.cursors);
+        let mut unwanted = Vec::new();
+        cursors.retain(|cursor| {
+            let topic = topics.get(cursor.topic);
+            let wanted = session.wants(topic.key.stream, topic.key.lang, &topic.teams);
+            if !wanted {
+                unwanted.push(cursor.topic);
+            }
+            wanted
+        });
+        session.cursors = cursors;
+        unwanted.into_iter().for_each(|topic| self.release_cursor(topic));
+    }
+
+    /// Leaves everything: the session is being closed.
+    pub(super) fn forget_follows(&mut self, index: u32) {
+        let session = &mut self.sessions[index as usize];
+        let cursors = std::mem::take(&mut session.cursors);
+        session.catchup = None;
+        session.flags.clear(Flags::WAITING);
+        cursors.iter().for_each(|cursor| self.release_cursor(cursor.topic));
+        while !self.sessions[index as usize].follows.is_empty() {
+            let last = self.sessions[index as usize].follows.len() - 1;
+            self.unfollow(index, last);
+        }
+    }
+
+    /// Makes the shared heartbeat speak of the shard's progress.
+    pub(super) fn refresh_heartbeat(&mut self, ws_ping: &Bytes) {
+        let same = |of: &Heartbeat| {
+            of.ping == *ws_ping
+                && of.progress.iter().eq(self.lanes.iter().map(|lane| &lane.progress))
+        };
+        if !self.heartbeat.as_ref().is_some_and(same) {
+            let mark = self.progress();
+            let frame = [&ws_ping[..], &answer::mark(&mark)].concat().into();
+            let ping = ws_ping.clone();
+            self.heartbeat = Some(Heartbeat { ping, progress: mark.next, frame });
+        }
+    }
+}
