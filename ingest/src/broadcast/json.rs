@@ -197,7 +197,7 @@ mod tests {
             (r#"{"a":[{"b":1}],"c":{}}"#, 3),
             (r#"[[],[[]],[]]"#, 3),
         ] {
-            assert_eq!(check(json, Value::depth), depth, "{json}");
+            assert_eq!(check(json, |value| value.depth()), depth, "{json}");
         }
     }
 

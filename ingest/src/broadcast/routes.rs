@@ -81,3 +81,58 @@ impl Generations {
 fn hash(route: &Route) -> u64 {
     xxh3_64(route.as_str().as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use touchline_core::event::Stream;
+
+    fn events(teams: std::ops::Range<u32>) -> Vec<Event> {
+        let event = |n: u32| Event {
+            stream: Stream::Broadcast,
+            source: "skyline".into(),
+            id: "1".into(),
+            route: Route::new(&[format!("t{n}")]).unwrap(),
+            kind: "goal".into(),
+            occurred_at: Timestamp(0),
+            data: Bytes::from_static(b"{}"),
+            lang: None,
+            supersedes: None,
+            sensor: None,
+            correlation: "c".into(),
+        };
+        teams.map(event).collect()
+    }
+
+    fn minutes(n: u64) -> Timestamp {
+        Timestamp(1_000_000_000_000_000).plus(Duration::from_secs(60 * n))
+    }
+
+    #[test]
+    fn a_source_may_use_so_many_routes_and_the_old_ones_are_forgotten() {
+        let table = RouteTable::default();
+        assert_eq!(table.admit(&events(0..8), 10, minutes(0)), Ok(()));
+        let refused = table.admit(&events(6..13), 10, minutes(10));
+        assert_eq!(refused, Err(Duration::from_secs(20 * 60)), "5 new ones are 3 too many");
+        assert_eq!(table.admit(&events(8..10), 10, minutes(10)), Ok(()), "none of 6..13 counted");
+        assert_eq!(table.admit(&events(0..10), 10, minutes(29)), Ok(()), "known ones always fit");
+        assert!(table.admit(&events(10..11), 10, minutes(31)).is_err(), "still the period before");
+        assert_eq!(table.admit(&events(0..2), 10, minutes(31)), Ok(()));
+        assert_eq!(table.admit(&events(10..18), 10, minutes(61)), Ok(()), "2..10 are forgotten");
+        assert!(table.admit(&events(18..19), 10, minutes(61)).is_err(), "0..2 are not");
+        assert_eq!(
+            table.admit(&events(20..30), 10, minutes(500)),
+            Ok(()),
+            "all are, after a pause"
+        );
+    }
+
+    #[test]
+    fn a_clock_set_back_begins_a_new_period() {
+        let table = RouteTable::default();
+        assert_eq!(table.admit(&events(0..10), 10, minutes(600)), Ok(()));
+        assert!(table.admit(&events(10..11), 10, minutes(1)).is_err());
+        assert_eq!(table.admit(&events(10..20), 10, minutes(62)), Ok(()));
+    }
+}

@@ -1,0 +1,128 @@
+//! What one partner may cost: its rate, its routes, the bytes in flight; and what is counted about it.
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::json;
+use support::{Desk, Mode, OTHER_SECRET, SECRET, event};
+use touchline_ingest::broadcast::{Partner, Sources};
+
+/// Waits until `holds`, two seconds at most.
+async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..400 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("not within 2 s: {what}");
+}
+
+#[tokio::test]
+async fn fault_27_a_burst_past_the_rate_is_429_with_a_time_to_come_back() {
+    let desk = Desk::with(
+        |_| {},
+        |partner| {
+            partner.events_per_s = 100;
+            partner.events_burst = 1_000;
+        },
+    );
+    let body: Vec<_> = (0..600).map(|n| event(&n.to_string())).collect();
+    assert_eq!(desk.post(&json!(body)).await.tally(), (600, 0, 0));
+    let answer = desk.post(&json!(body)).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (429, "rate_limited"));
+    let after: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=3).contains(&after), "200 events too many at 100/s are 2 s, not {after}");
+    assert_eq!(desk.post(&json!(body[..300])).await.tally(), (0, 300, 0), "a smaller one fits");
+}
+
+#[tokio::test]
+async fn fault_27_forged_requests_spend_nothing_of_a_partners_rate() {
+    let desk = Desk::with(
+        |_| {},
+        |partner| {
+            partner.events_per_s = 1;
+            partner.events_burst = 1;
+        },
+    );
+    let body: Vec<_> = (0..1_000).map(|n| event(&n.to_string())).collect();
+    let body = json!(body).to_string();
+    for _ in 0..5 {
+        let forged = support::signed(OTHER_SECRET, desk.now_s(), body.as_bytes());
+        assert_eq!(desk.send(forged).await.status, 401);
+    }
+    assert_eq!(desk.post_raw(body.as_bytes()).await.tally(), (1_000, 0, 0), "a full body fits");
+}
+
+#[tokio::test]
+async fn a_partner_that_invents_routes_is_stopped_at_the_door() {
+    let desk = Desk::with(|_| {}, |partner| partner.routes_max = 10);
+    let routed = |n: usize| {
+        let mut event = event(&format!("r{n}"));
+        event["teams"] = json!([format!("t{n}")]);
+        event
+    };
+    let first: Vec<_> = (0..10).map(routed).collect();
+    assert_eq!(desk.post(&json!(first)).await.tally(), (10, 0, 0));
+    let answer = desk.post(&json!([routed(0), routed(10)])).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (429, "too_many_routes"));
+    assert!(answer.headers.contains_key("retry-after"));
+    assert_eq!(desk.log.events().len(), 10, "R23: never after the log has taken the event");
+    assert_eq!(desk.post(&routed(3)).await.tally(), (0, 1, 0));
+}
+
+#[tokio::test]
+async fn bytes_in_flight_are_bounded_until_the_log_has_replied() {
+    let step = 64 * 1024;
+    let desk = Desk::with(
+        |options| {
+            options.in_flight_bytes_max = 3 * step;
+            options.append_timeout = Duration::from_millis(20);
+        },
+        |_| {},
+    );
+    desk.log.set(Mode::Hang);
+    for n in 0..3 {
+        assert_eq!(desk.post(&event(&n.to_string())).await.code(), "log_unknown");
+    }
+    assert_eq!(desk.state.in_flight_bytes(), 3 * step, "answered, but the log still has them");
+    let answer = desk.post(&event("4")).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (503, "overloaded"));
+    assert!(answer.headers.contains_key("retry-after"));
+    desk.log.let_go();
+    assert_eq!(desk.state.in_flight_bytes(), 0);
+    desk.log.set(Mode::Take);
+    assert_eq!(desk.post(&event("4")).await.tally(), (1, 0, 0));
+}
+
+#[tokio::test]
+async fn what_a_partner_sent_counts_also_when_it_hung_up() {
+    let desk = Desk::new();
+    desk.log.set(Mode::TakeLater(Duration::from_millis(50)));
+    let body = event("1");
+    let hurried = tokio::time::timeout(Duration::from_millis(5), desk.post(&body)).await;
+    assert!(hurried.is_err());
+    let stats = &desk.state.stats()[0];
+    eventually("the event is counted", || stats.accepted() == 1).await;
+    eventually("its bytes are given back", || desk.state.in_flight_bytes() == 0).await;
+}
+
+#[tokio::test]
+async fn staleness_counts_from_the_last_new_event() {
+    let desk = Desk::new();
+    let stats = || desk.state.stats()[0].staleness(desk.state.now()).as_secs();
+    desk.advance_s(7);
+    assert_eq!(stats(), 7, "from the start, before the first");
+    desk.post(&event("1")).await;
+    assert_eq!(stats(), 0);
+    desk.advance_s(60);
+    desk.post(&event("1")).await;
+    assert_eq!(stats(), 60, "a repeat is nothing new");
+    let skyline = Partner::new("skyline", &[SECRET]).unwrap();
+    let harbour = Partner::new("harbour", &[SECRET]).unwrap();
+    desk.state.replace_sources(Sources::new([skyline, harbour]).unwrap());
+    let all = desk.state.stats();
+    let named: Vec<_> = all.iter().map(|stats| (stats.source(), stats.accepted())).collect();
+    assert_eq!(named, [("harbour", 0), ("skyline", 1), ("(unknown)", 0)]);
+}
