@@ -1,0 +1,66 @@
+//! Bounds of `touchline demo`.
+
+use std::time::Duration;
+
+use touchline_core::limits::{AFTER_TOPICS_MAX, EVENT_FRAME_BYTES_MAX};
+
+/// Followers: beyond it one loopback address runs out of ports.
+pub const FOLLOWERS_MAX: usize = 20_000;
+/// Teams a follower follows at most.
+pub const FOLLOWED_TEAMS_MAX: usize = 3;
+/// Followers that connect at the same time.
+pub const CONNECTS_MAX: usize = 64;
+/// How long a connection and its handshake may take.
+pub const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
+/// A line that says nothing for so many heartbeats is dead.
+pub const SILENT_HEARTBEATS_MAX: u64 = 2;
+/// A heartbeat the server may name; what it names beyond it is taken as this.
+pub const HEARTBEAT_S_MAX: u64 = 300;
+/// A handshake's answer.
+pub const HEAD_BYTES_MAX: usize = 4 << 10;
+/// The largest frame a follower takes: an event's, with room for answers.
+pub const FRAME_BYTES_MAX: usize = 256 << 10;
+/// Topics a follower keeps a position of: the matches of its teams, several days of them.
+pub const TOPICS_MAX: usize = 64;
+/// Followers wait up to so long before they first come back; it doubles,
+pub const RECONNECT_WAIT_MIN: Duration = Duration::from_secs(1);
+/// and stays below this.
+pub const RECONNECT_WAIT_MAX: Duration = Duration::from_secs(30);
+/// One webhook, from connecting to its answer.
+pub const POST_WAIT_MAX: Duration = Duration::from_secs(10);
+/// An answer to a webhook.
+pub const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// First wait after a webhook that failed; it doubles,
+pub const RETRY_WAIT_MIN: Duration = Duration::from_millis(100);
+/// and stays below this, also where `Retry-After` asks for more.
+pub const RETRY_WAIT_MAX: Duration = Duration::from_secs(30);
+/// An event older than this isn't shown any more (R16: 1 h less 5 minutes), so the partner gives it up.
+pub const EVENT_AGE_MAX: Duration = Duration::from_secs(55 * 60);
+/// The day's file promises that nothing later than this was sent; it is rewritten twice in it.
+pub const HORIZON: Duration = Duration::from_secs(2);
+/// A day left alone for longer isn't gone on with.
+pub const DAY_PAUSE_MAX: Duration = Duration::from_secs(12 * 3_600);
+/// Between the last whistle of a day and the first fixtures of the next.
+pub const DAY_BREAK: Duration = Duration::from_secs(15);
+/// Times a day may have been interrupted; older legs concern events long delivered.
+pub const LEGS_MAX: usize = 64;
+/// The slowest and the fastest a day may run, in thousandths: a tenth, and a match in half a second.
+pub const SPEED_MILLI_MIN: u64 = 100;
+/// See [`SPEED_MILLI_MIN`].
+pub const SPEED_MILLI_MAX: u64 = 10_000_000;
+/// Events whose way to the followers is measured at a time.
+pub const FLIGHTS_MAX: usize = 4_096;
+/// An event's way is measured for so long; what comes later was a resume.
+pub const FLIGHT_WAIT_MAX: Duration = Duration::from_secs(5);
+/// A matches file, a team file, the day's file.
+pub const FILE_BYTES_MAX: u64 = 16 << 20;
+/// Matches of one day: as many as the live state keeps.
+pub const DAY_MATCHES_MAX: usize = super::live::MATCHES_MAX;
+/// Goals of one match in a file.
+pub const MATCH_GOALS_MAX: usize = super::live::MATCH_ITEMS_MAX;
+
+const _: () = assert!(TOPICS_MAX <= AFTER_TOPICS_MAX);
+const _: () = assert!(FRAME_BYTES_MAX > EVENT_FRAME_BYTES_MAX);
+const _: () = assert!(RECONNECT_WAIT_MIN.as_millis() < RECONNECT_WAIT_MAX.as_millis());
+const _: () = assert!(RETRY_WAIT_MIN.as_millis() < RETRY_WAIT_MAX.as_millis());
+const _: () = assert!(EVENT_AGE_MAX.as_secs() > POST_WAIT_MAX.as_secs());

@@ -1,0 +1,256 @@
+//! What is happening right now: teams and matches of the day, from memory, for a page opened in the middle.
+//!
+//! A [`LiveTap`] learns of every durable record on the log's own thread and passes it on without waiting. A thread of
+//! our own keeps a [`MatchDay`](state::MatchDay) from it, with the mark of exactly what it contains, and now and then
+//! builds the answer of `GET /v1/live` that all requests share. A client that follows from that mark misses nothing and
+//! gets nothing twice (R27).
+//!
+//! # Invariants
+//! - The log's thread never waits for us: a full channel drops the batch, and the worker rereads it from the log.
+//! - The answer is built at most once in [`BUILD_INTERVAL`], however many ask.
+//! - State, channel and reread tail are bounded (`limits::live`).
+//!
+//! # What it leaves out
+//! Sockets (the shards have them), the past (the log has it), and SQL: nothing here survives a restart, because the
+//! log's tail says it all again.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`fact`] | what `data` of a match event says: the agreement with partners |
+//! | [`state`] | the matches, derived from events |
+//! | `follow` | keeps the state in step with the log |
+//! | `snapshot`, `http` | the answer, and who gets it |
+
+pub mod fact;
+mod follow;
+mod http;
+mod snapshot;
+pub mod state;
+#[cfg(test)]
+pub(crate) mod testing;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use serde::Serialize;
+use touchline_core::log::{EventLog, ReadError, Record, Span, TailSink};
+use touchline_core::time::Timestamp;
+
+pub use http::router;
+
+use crate::limits::live::{BUILD_INTERVAL, TAP_BATCHES_MAX};
+use follow::Reader;
+use snapshot::Snapshot;
+
+/// Where a page finds the stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamAddress {
+    /// At the page's own host, on this port.
+    Port(u16),
+    /// Elsewhere: `wss://live.example.com/v1/stream`.
+    Url(String),
+}
+
+/// What the shards know of themselves, asked about once a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// Open sockets.
+    pub sockets: u64,
+    /// Deliveries since the start.
+    pub deliveries_total: u64,
+    /// Durable to handed to the kernel, 99th percentile of the last while, in milliseconds; `None` when idle.
+    pub p99_ms: Option<f64>,
+    /// First to last socket of one event, of the last while, in milliseconds; `None` when idle.
+    pub spread_ms: Option<f64>,
+}
+
+/// Gives the shards' figures; called from our thread, about once a second.
+pub type FigureSource = Box<dyn Fn() -> Figures + Send>;
+
+/// What the page's panel shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Panel {
+    sockets: u64,
+    events_per_s: f64,
+    deliveries_per_s: f64,
+    p99_ms: Option<f64>,
+    spread_ms: Option<f64>,
+    last_event_age_ms: Option<u64>,
+}
+
+/// A batch on its way from the log's thread to ours.
+type TapBatch = (Vec<Record>, Vec<Span>);
+
+/// The live state, shared with whoever answers requests.
+pub struct Live {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    snapshot: ArcSwap<Snapshot>,
+    stop: AtomicBool,
+}
+
+/// To be attached to the log: passes on what becomes durable and never waits.
+pub struct LiveTap {
+    sender: SyncSender<TapBatch>,
+}
+
+impl TailSink for LiveTap {
+    fn durable(&mut self, records: Vec<Record>, spans: &[Span]) {
+        // A full channel: dropped here, found missing by its sequences there, and reread.
+        drop(self.sender.try_send((records, spans.to_vec())));
+    }
+}
+
+impl Live {
+    /// Starts to read `log`'s tail on a thread of its own. Attach the tap to the log right after.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(
+        log: Arc<dyn EventLog>,
+        stream: StreamAddress,
+        figures: FigureSource,
+    ) -> std::io::Result<(Arc<Self>, LiveTap)> {
+        let (sender, receiver) = sync_channel(TAP_BATCHES_MAX);
+        let shared = Arc::new(Shared { snapshot: ArcSwap::default(), stop: AtomicBool::new(false) });
+        let worker = Worker {
+            reader: Reader::new(log.clone()),
+            log,
+            receiver,
+            shared: shared.clone(),
+            stream,
+            gauge: Gauge { figures, last: Figures::default(), events_total: 0, at: None },
+            panel: Panel::default(),
+        };
+        let thread = std::thread::Builder::new().name("live".into()).spawn(|| worker.run())?;
+        Ok((Arc::new(Self { shared, thread: Mutex::new(Some(thread)) }), LiveTap { sender }))
+    }
+
+    /// Whether the log's tail has been read and there is something to answer.
+    pub fn is_ready(&self) -> bool {
+        !self.shared.snapshot.load().live.is_empty()
+    }
+
+    /// Ends the thread; at most a quarter of a second unless the log is being read.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
+        if let Some(thread) = thread {
+            drop(thread.join());
+        }
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.snapshot.load_full()
+    }
+}
+
+struct Worker {
+    log: Arc<dyn EventLog>,
+    reader: Reader,
+    receiver: Receiver<TapBatch>,
+    shared: Arc<Shared>,
+    stream: StreamAddress,
+    gauge: Gauge,
+    panel: Panel,
+}
+
+impl Worker {
+    fn run(mut self) {
+        let mut read = self.reader.catch_up();
+        let mut due = Instant::now();
+        while !self.shared.stop.load(Ordering::Relaxed) && read != Err(ReadError::Closed) {
+            if read.is_ok() && Instant::now() >= due {
+                self.publish();
+                due = Instant::now() + BUILD_INTERVAL;
+            }
+            let wait = due.saturating_duration_since(Instant::now()).min(BUILD_INTERVAL);
+            read = match self.receiver.recv_timeout(wait) {
+                Ok((records, spans)) => self.reader.handle_batch(&records, &spans),
+                Err(RecvTimeoutError::Timeout) => self.look_at_the_log(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    std::thread::sleep(wait);
+                    self.look_at_the_log()
+                }
+            };
+            if let Err(error) = &read {
+                tracing::warn!(%error, "the live state can't read the log; it tries again");
+                std::thread::sleep(BUILD_INTERVAL);
+                due = Instant::now();
+            }
+        }
+    }
+
+    /// The tap brought nothing for a while: is there something it dropped?
+    fn look_at_the_log(&mut self) -> Result<(), ReadError> {
+        if self.reader.is_behind(&self.log.bounds()) { self.reader.catch_up() } else { Ok(()) }
+    }
+
+    fn publish(&mut self) {
+        let day = self.reader.day();
+        if let Some(panel) = self.gauge.read(day.events_total) {
+            self.panel = panel;
+        }
+        let age = day.last_event_age(now());
+        self.panel.last_event_age_ms = age.map(|age| age.as_millis() as u64);
+        match Snapshot::build(day, self.reader.mark(), &self.stream, self.panel) {
+            Ok(snapshot) => self.shared.snapshot.store(Arc::new(snapshot)),
+            Err(error) => tracing::error!(%error, "the live state can't be written as JSON"),
+        }
+    }
+}
+
+/// Makes rates out of totals, once a second.
+struct Gauge {
+    figures: FigureSource,
+    last: Figures,
+    events_total: u64,
+    at: Option<Instant>,
+}
+
+impl Gauge {
+    fn read(&mut self, events_total: u64) -> Option<Panel> {
+        let now = Instant::now();
+        let first = self.at.is_none();
+        let elapsed = self.at.map_or(Duration::ZERO, |at| now - at);
+        if !first && elapsed < Duration::from_secs(1) {
+            return None;
+        }
+        let figures = (self.figures)();
+        let rate = |now: u64, before: u64| match first {
+            true => 0.0,
+            false => round(now.saturating_sub(before) as f64 / elapsed.as_secs_f64()),
+        };
+        let panel = Panel {
+            sockets: figures.sockets,
+            events_per_s: rate(events_total, self.events_total),
+            deliveries_per_s: rate(figures.deliveries_total, self.last.deliveries_total),
+            p99_ms: figures.p99_ms.map(round),
+            spread_ms: figures.spread_ms.map(round),
+            last_event_age_ms: None,
+        };
+        (self.last, self.events_total, self.at) = (figures, events_total, Some(now));
+        Some(panel)
+    }
+}
+
+/// Hundredths are enough for a panel, and keep the answer short.
+fn round(figure: f64) -> f64 {
+    (figure * 100.0).round() / 100.0
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(since.as_micros() as i64)
+}
+
+#[cfg(test)]
+mod tests;
