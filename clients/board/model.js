@@ -1,0 +1,182 @@
+/**
+ * The match day as this page knows it: a snapshot of `/v1/live`, and every event since. Pure: no DOM, no clock.
+ *
+ * A match is what its events say; the score in an event is authoritative. Nothing from outside is trusted here: texts are
+ * cut to a length, numbers to a range, and the views show them as text only.
+ *
+ * # Invariants
+ * - An event is applied once, however often it is handed in (a snapshot and the stream may overlap).
+ * - `feed` is newest first and bounded; so is what is remembered of events.
+ * @module
+ */
+
+const FEED_MAX = 200;
+const SEEN_MAX = 5_000;
+const MATCHES_MAX = 200;
+const SCORERS_MAX = 60;
+
+const text = (value, fallback = '') => (typeof value === 'string' ? value.slice(0, 80) : fallback);
+const count = (value, max) => {
+  const number = Math.trunc(Number(value));
+  return Number.isFinite(number) ? Math.min(Math.max(number, 0), max) : 0;
+};
+const score = (value) => ({ home: count(value?.home, 99), away: count(value?.away, 99) });
+
+const STATUSES = ['scheduled', 'live', 'half_time', 'full_time'];
+
+/** `45+2′`, or nothing where no minute was given. */
+export function minuteText({ minute, stoppage }) {
+  if (!minute && minute !== 0) return '';
+  return stoppage > 0 ? `${minute}+${stoppage}′` : `${minute}′`;
+}
+
+export class MatchDay {
+  #seen = new Set();
+
+  constructor() {
+    this.matches = new Map();
+    this.teams = new Map();
+    this.feed = [];
+  }
+
+  /** Replaces all matches by a snapshot; its latest events fill holes of the feed. Returns what was new in it. */
+  rebase(live) {
+    this.matches = new Map();
+    for (const match of (live.matches ?? []).slice(0, MATCHES_MAX)) this.#put(match);
+    for (const team of live.teams ?? []) this.teams.set(text(team.id), text(team.name, team.id));
+    const oldestFirst = [...(live.events ?? [])].sort(byTime);
+    const fresh = oldestFirst.filter((event) => this.#remember(event));
+    for (const event of fresh) this.#tell(event);
+    this.feed.sort((one, other) => byTime(other.event, one.event));
+    return fresh;
+  }
+
+  /**
+   * Takes an event of the stream. Returns `{kind, match, side, before, item}`, or `null` if it was known already; `match`
+   * is `null` for an event that is no part of a match.
+   */
+  apply(event) {
+    if (!this.#remember(event)) return null;
+    const data = typeof event.data === 'object' && event.data !== null ? event.data : {};
+    const match = this.#matchOf(event, data);
+    const before = match ? { ...match.score } : null;
+    const side = match ? this.#advance(match, event, data) : null;
+    return { kind: text(event.type), match, side, before, item: this.#tell(event) };
+  }
+
+  /** Applies what a poll says of minutes. Returns whether both tell the same of the matches that `wants` names. */
+  tick(live, wants) {
+    let same = true;
+    for (const theirs of live.matches ?? []) {
+      if (!wants([theirs.home, theirs.away])) continue;
+      const ours = this.matches.get(text(theirs.id));
+      const { home, away } = score(theirs.score);
+      if (ours && ours.status === theirs.status && ours.score.home === home && ours.score.away === away) {
+        const minute = count(theirs.minute, 200);
+        if (minute > ours.minute) Object.assign(ours, { minute, stoppage: count(theirs.stoppage, 60) });
+      } else {
+        same = false;
+      }
+    }
+    return same;
+  }
+
+  /** Everything that plays today, and whatever was named otherwise. */
+  teamName(id) { return this.teams.get(id) ?? id; }
+
+  /** For a reload without a server: what `rebase` takes, without the mark. */
+  snapshot() {
+    return {
+      teams: [...this.teams].map(([id, name]) => ({ id, name })),
+      matches: [...this.matches.values()].map(({ homeName, awayName, ...match }) => (
+        { ...match, home_name: homeName, away_name: awayName })),
+      events: this.feed.slice(0, 50).map(({ event }) => event),
+    };
+  }
+
+  #remember(event) {
+    const key = `${event.source} ${event.id}`;
+    if (this.#seen.has(key)) return false;
+    this.#seen.add(key);
+    if (this.#seen.size > SEEN_MAX) this.#seen.delete(this.#seen.values().next().value);
+    return true;
+  }
+
+  #put(raw) {
+    const match = {
+      id: text(raw.id), home: text(raw.home), away: text(raw.away),
+      homeName: text(raw.home_name, text(raw.home)), awayName: text(raw.away_name, text(raw.away)),
+      competition: text(raw.competition), round: text(raw.round), ground: text(raw.ground),
+      date: text(raw.date), status: STATUSES.includes(raw.status) ? raw.status : 'scheduled',
+      minute: count(raw.minute, 200), stoppage: count(raw.stoppage, 60), score: score(raw.score),
+      scorers: [], cards: [],
+    };
+    for (const goal of (raw.scorers ?? []).slice(0, SCORERS_MAX)) match.scorers.push(this.#mention(goal));
+    for (const card of (raw.cards ?? []).slice(0, SCORERS_MAX)) {
+      const red = card.red === true || /red/.test(text(card.type) + text(card.card) + text(card.kind));
+      match.cards.push({ ...this.#mention(card), red });
+    }
+    this.teams.set(match.home, match.homeName);
+    this.teams.set(match.away, match.awayName);
+    this.matches.set(match.id, match);
+    return match;
+  }
+
+  #mention(raw) {
+    return {
+      id: text(raw.id), team: text(raw.team), player: text(raw.player), note: text(raw.note),
+      minute: count(raw.minute, 200), stoppage: count(raw.stoppage, 60),
+    };
+  }
+
+  #matchOf(event, data) {
+    const id = text(data.match);
+    if (id === '') return null;
+    const known = this.matches.get(id);
+    if (known) return known;
+    return this.matches.size < MATCHES_MAX && data.home && data.away ? this.#put({ ...data, id }) : null;
+  }
+
+  /** Applies one event to its match; returns the side whose score it changed. */
+  #advance(match, event, data) {
+    const after = data.score ? score(data.score) : match.score;
+    const side = ['home', 'away'].find((name) => after[name] !== match.score[name])
+      ?? (data.team === match.away ? 'away' : 'home');
+    const mention = { ...this.#mention(data), id: event.id, team: match[side] };
+    if (event.type === 'goal') match.scorers = [...match.scorers, mention].slice(-SCORERS_MAX);
+    if (event.type === 'var.overturned') this.#takeBack(match, side, data);
+    if (event.type === 'card.yellow' || event.type === 'card.red') {
+      const card = { ...mention, team: text(data.team), red: event.type === 'card.red' };
+      match.cards = [...match.cards, card].slice(-SCORERS_MAX);
+    }
+    match.score = after;
+    if (STATUSES.includes(data.status)) match.status = data.status;
+    if (data.minute !== undefined) {
+      match.minute = count(data.minute, 200);
+      match.stoppage = count(data.stoppage, 60);
+    }
+    return side;
+  }
+
+  #takeBack(match, side, data) {
+    const named = match.scorers.findIndex((goal) => goal.id === data.overturns);
+    const latest = match.scorers.findLastIndex((goal) => goal.team === match[side]);
+    const index = named >= 0 ? named : latest;
+    if (index >= 0) match.scorers = match.scorers.filter((_, at) => at !== index);
+  }
+
+  #tell(event) {
+    const item = { event, overturned: false };
+    if (event.type === 'var.overturned') {
+      const taken = this.feed.find((other) => other.event.id === event.data?.overturns);
+      if (taken) taken.overturned = true;
+    }
+    this.feed.unshift(item);
+    this.feed.length = Math.min(this.feed.length, FEED_MAX);
+    return item;
+  }
+}
+
+function byTime(one, other) {
+  return Date.parse(one.occurred_at) - Date.parse(other.occurred_at) || 0;
+}

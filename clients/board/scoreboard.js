@@ -1,0 +1,182 @@
+/**
+ * The matches as cards: minute, teams, the score in flip-dots, a line of ninety minutes, scorers.
+ *
+ * A card is built once for each match and then only told what changed, so that nothing flickers, focus stays, and discs
+ * turn over instead of being replaced. What a card says, it says as text for whoever can't see it.
+ * @module
+ */
+
+import { Digit } from './dots.js';
+import { dress } from './kit.js';
+import { minuteText } from './model.js';
+
+const FLASH_MS = 8_000;
+const LINE_MINUTES = 96;
+
+const make = (tag, name, content = '') => {
+  const element = document.createElement(tag);
+  if (name) element.className = name;
+  element.textContent = content;
+  return element;
+};
+
+const STATUS_TEXT = { scheduled: 'To come', live: 'Live', half_time: 'Half time', full_time: 'Full time' };
+
+class TeamRow {
+  constructor(match, side) {
+    this.team = match[side];
+    this.element = make('div', 'row');
+    this.element.dataset.side = side;
+    const swatch = make('span', 'kit');
+    dress(swatch, this.team);
+    this.name = make('span', 'name', match[`${side}Name`]);
+    this.cards = make('span', 'bookings');
+    this.score = make('span', 'figure');
+    this.digits = [new Digit(), new Digit()];
+    this.said = make('span', 'hidden');
+    this.score.append(...this.digits.map(({ element }) => element), this.said);
+    this.element.append(swatch, this.name, this.cards, this.score);
+  }
+
+  update(goals, cards) {
+    const figures = String(goals).padStart(2, ' ');
+    this.digits[0].element.toggleAttribute('data-blank', figures[0] === ' ');
+    this.digits.forEach((digit, index) => digit.show(figures[index]));
+    this.said.textContent = String(goals);
+    const ours = cards.filter(({ team }) => team === this.team);
+    if (this.cards.childElementCount !== ours.length) this.#book(ours);
+  }
+
+  #book(cards) {
+    const shown = cards.slice(-6).map(({ red, player, minute }) => {
+      const card = make('i', red ? 'red' : 'yellow');
+      card.title = `${red ? 'Red' : 'Yellow'} card: ${player} ${minute}′`;
+      return card;
+    });
+    const count = (red) => cards.filter((card) => card.red === red).length;
+    const words = `${count(false)} yellow, ${count(true)} red cards`;
+    this.cards.replaceChildren(...shown, ...(cards.length > 0 ? [make('span', 'hidden', words)] : []));
+  }
+}
+
+class Card {
+  #timer = null;
+
+  constructor(match) {
+    this.element = make('li', 'card');
+    this.element.dataset.match = match.id;
+    const article = make('article');
+    this.title = make('h3', 'hidden', `${match.homeName} against ${match.awayName}`);
+    this.title.id = `match-${match.id}`;
+    article.setAttribute('aria-labelledby', this.title.id);
+    const head = make('p', 'head');
+    this.clock = make('span', 'clock');
+    this.status = make('span', 'state');
+    this.tag = make('span', 'tag');
+    this.tag.hidden = true;
+    head.append(this.clock, this.status, this.tag, make('span', 'ground', match.ground));
+    this.rows = { home: new TeamRow(match, 'home'), away: new TeamRow(match, 'away') };
+    this.line = make('div', 'line');
+    this.line.setAttribute('aria-hidden', 'true');
+    this.played = make('i', 'played');
+    this.scorers = make('ul', 'scorers');
+    this.scorers.setAttribute('aria-label', 'Scorers');
+    article.append(this.title, head, this.rows.home.element, this.rows.away.element, this.line, this.scorers);
+    this.element.append(article);
+  }
+
+  update(match) {
+    this.element.dataset.status = match.status;
+    const running = match.status === 'live';
+    this.clock.textContent = running ? minuteText(match) : '';
+    this.status.textContent = STATUS_TEXT[match.status];
+    this.rows.home.update(match.score.home, match.cards);
+    this.rows.away.update(match.score.away, match.cards);
+    this.#drawLine(match);
+    this.#listScorers(match);
+  }
+
+  /** Lights the row of a side for a while: `goal`, or `var` when one was taken back. */
+  flash(side, kind) {
+    clearTimeout(this.#timer);
+    this.calm();
+    this.element.dataset.flash = kind;
+    this.rows[side].element.dataset.flash = kind;
+    this.tag.textContent = kind === 'goal' ? 'Goal' : 'No goal';
+    this.tag.hidden = false;
+    dress(this.element, this.rows[side].team);
+    this.#timer = setTimeout(() => this.calm(), FLASH_MS);
+  }
+
+  calm() {
+    delete this.element.dataset.flash;
+    this.tag.hidden = true;
+    for (const { element } of Object.values(this.rows)) delete element.dataset.flash;
+  }
+
+  #drawLine(match) {
+    const at = ({ minute }) => `${(Math.min(minute, LINE_MINUTES) / LINE_MINUTES) * 100}%`;
+    const done = match.status === 'full_time' ? { minute: LINE_MINUTES } : match;
+    this.played.style.setProperty('inline-size', at(done));
+    const marks = match.scorers.map((goal) => {
+      const mark = make('i', 'goal kit');
+      mark.dataset.side = goal.team === match.home ? 'home' : 'away';
+      mark.style.setProperty('inset-inline-start', at(goal));
+      dress(mark, goal.team);
+      return mark;
+    });
+    this.line.replaceChildren(this.played, make('i', 'half'), ...marks);
+  }
+
+  #listScorers(match) {
+    const shown = match.scorers.map((goal) => {
+      const note = { penalty: ' (pen.)', own_goal: ' (own goal)' }[goal.note] ?? '';
+      const entry = make('li', '', `${goal.player || 'Goal'}${note} `);
+      entry.dataset.side = goal.team === match.home ? 'home' : 'away';
+      entry.append(make('b', '', minuteText(goal)));
+      return entry;
+    });
+    this.scorers.hidden = shown.length === 0;
+    this.scorers.replaceChildren(...shown);
+  }
+}
+
+export class Scoreboard {
+  #list; #empty; #cards = new Map();
+
+  constructor(list, empty) {
+    this.#list = list;
+    this.#empty = empty;
+  }
+
+  /** Shows these matches in this order; `why` is said when there are none. */
+  render(matches, why) {
+    const cards = matches.map((match) => {
+      if (!this.#cards.has(match.id)) this.#cards.set(match.id, new Card(match));
+      const card = this.#cards.get(match.id);
+      card.update(match);
+      return card;
+    });
+    const wanted = cards.map(({ element }) => element);
+    const same = wanted.length === this.#list.children.length
+      && wanted.every((element, index) => this.#list.children[index] === element);
+    if (!same) this.#list.replaceChildren(...wanted);
+    this.#empty.hidden = matches.length > 0;
+    this.#empty.textContent = why;
+  }
+
+  update(match) {
+    this.#cards.get(match.id)?.update(match);
+  }
+
+  flash(match, side, kind) {
+    this.#cards.get(match.id)?.flash(side, kind);
+  }
+
+  /** Forgets cards of another day. */
+  keep(ids) {
+    for (const id of this.#cards.keys()) {
+      if (!ids.has(id)) this.#cards.delete(id);
+    }
+  }
+}
