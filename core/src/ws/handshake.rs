@@ -260,7 +260,8 @@ impl Parts<'_> {
     fn check_framing(&self) -> Result<(), Refusal> {
         let lengths = self.headers.all("content-length").count();
         let length = self.headers.single("content-length");
-        let is_number = |value: &str| value.bytes().all(|b| b.is_ascii_digit()) && value != "";
+        let is_number =
+            |value: &str| value.bytes().all(|b| b.is_ascii_digit()) && !value.is_empty();
         let is_sound = match (self.method, length) {
             _ if self.headers.all("transfer-encoding").next().is_some() => false,
             (_, None) => lengths == 0,

@@ -206,7 +206,7 @@ fn limits() -> FrameLimits {
 #[test]
 fn a_parser_at_rest_holds_nothing_and_an_open_one_little() {
     let mut parser = Parser::default();
-    let head = &frame(0x82, MASK, &[0; 60_000])[..8];
+    let head = &frame(0x82, MASK, &vec![0; 60_000])[..8];
     assert_eq!(feed(&mut parser, [head], &limits()), []);
     assert!(parser.heap_bytes() < 256, "a declared length costs nothing: {}", parser.heap_bytes());
     feed(&mut parser, [&[0; 100][..]], &limits());
