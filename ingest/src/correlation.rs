@@ -1,8 +1,9 @@
 //! The id that follows a request through its answer, every log line about it, and the log's record.
 //!
-//! `X-Request-Id` is taken if it is well formed, else the trace id of a W3C `traceparent`, else a UUID (version 7) is
-//! made. What a caller sends is only ever taken as 1 to 128 visible ASCII characters, so that it can't forge a line of
-//! a log; what doesn't fit is replaced, not refused: a correlation id is no reason to lose a goal.
+//! `X-Request-Id` is taken if it is well formed, else the trace id of a W3C `traceparent`, else a
+//! UUID (version 7) is made. What a caller sends is only ever taken as 1 to 128 visible ASCII
+//! characters, so that it can't forge a line of a log; what doesn't fit is replaced, not refused: a
+//! correlation id is no reason to lose a goal.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use touchline_core::limits::ID_BYTES_MAX;
@@ -54,7 +55,8 @@ fn visible(value: &HeaderValue) -> Option<&str> {
     fits.then_some(text)
 }
 
-/// The trace id of `version-traceid-parentid-flags`, all lower-case hex, neither id zero, version not `ff`.
+/// The trace id of `version-traceid-parentid-flags`, all lower-case hex, neither id zero, version
+/// not `ff`.
 fn trace_id(value: &HeaderValue) -> Option<&str> {
     let text = value.to_str().ok()?;
     let mut parts = text.splitn(5, '-');

@@ -1,13 +1,14 @@
 //! Touchline's sources: the adapters that turn what partners send into events.
 //!
-//! An adapter stands between the world and the log. It decides who is speaking, refuses what is malformed before
-//! anything of it is kept, names each piece of work with a correlation id, and hands whole batches to
-//! [`EventLog::append`](touchline_core::log::EventLog::append). It answers its source only when the log has answered:
-//! a 202 means durable.
+//! An adapter stands between the world and the log. It decides who is speaking, refuses what is
+//! malformed before anything of it is kept, names each piece of work with a correlation id, and
+//! hands whole batches to [`EventLog::append`](touchline_core::log::EventLog::append). It answers
+//! its source only when the log has answered: a 202 means durable.
 //!
 //! # What it leaves out
-//! Order, duplicates and positions are the log's; who follows what is the hub's. An adapter holds nothing between two
-//! requests but counters, a rate and the list of routes a source has used lately.
+//! Order, duplicates and positions are the log's; who follows what is the hub's. An adapter holds
+//! nothing between two requests but counters, a rate and the list of routes a source has used
+//! lately.
 //!
 //! # How it is laid out
 //! | module | what it holds |

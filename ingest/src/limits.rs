@@ -6,7 +6,8 @@ use touchline_core::limits::{BODY_BYTES_MAX, BODY_EVENTS_MAX, DATA_BYTES_MAX, ID
 
 /// Partners one node takes webhooks of. Each is a value of the metric label `source`.
 pub const PARTNERS_MAX: usize = 64;
-/// Secrets of one partner: one in use and one that comes while the other goes, with room for a rotation gone wrong.
+/// Secrets of one partner: one in use and one that comes while the other goes, with room for a
+/// rotation gone wrong.
 pub const SECRETS_MAX: usize = 8;
 /// A secret's key, at least: 128 bits.
 pub const SECRET_KEY_BYTES_MIN: usize = 16;
@@ -19,31 +20,36 @@ pub const SIGNATURE_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 /// How far ahead of our clock `occurred_at` may lie (R16).
 pub const OCCURRED_AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
 
-/// Brackets that may be open at once in an event's `data`. Many clients' parsers stop at 128, and a frame wraps `data`
-/// in one object of its own.
+/// Brackets that may be open at once in an event's `data`. Many clients' parsers stop at 128, and a
+/// frame wraps `data` in one object of its own.
 pub const DATA_DEPTH_MAX: usize = 100;
 /// Text of `occurred_at`: `2026-06-24T18:03:11.123456789+02:00` has 35 bytes.
 pub const OCCURRED_AT_BYTES_MAX: usize = 40;
-/// Errors named for one bad item. All bad items are named: 1,000 items of 4 errors of about 200 bytes are 800 KB.
+/// Errors named for one bad item. All bad items are named: 1,000 items of 4 errors of about 200
+/// bytes are 800 KB.
 pub const ITEM_ERRORS_MAX: usize = 4;
 /// Bytes of an unknown field's name that an error repeats.
 pub const FIELD_ECHO_BYTES_MAX: usize = 64;
 
-/// How long a body may take to arrive, from the request's head on. At this pace 1 MiB needs 105 KB/s.
+/// How long a body may take to arrive, from the request's head on. At this pace 1 MiB needs 105
+/// KB/s.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the log may take to answer before the partner is told to come back (R14: unknown counts as failed).
+/// How long the log may take to answer before the partner is told to come back (R14: unknown counts
+/// as failed).
 pub const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of bodies that may be held at once, arriving or waiting for the log: 64 whole ones.
 pub const IN_FLIGHT_BYTES_MAX: usize = 64 * BODY_BYTES_MAX;
-/// Bytes of the budget that an arriving body takes at a time, so that a declared length reserves nothing.
+/// Bytes of the budget that an arriving body takes at a time, so that a declared length reserves
+/// nothing.
 pub const IN_FLIGHT_STEP_BYTES: usize = 64 * 1024;
 
-/// Events a second one partner may send, over a while. Twice what the design promises for a whole node.
+/// Events a second one partner may send, over a while. Twice what the design promises for a whole
+/// node.
 pub const EVENTS_PER_S: u32 = 40_000;
 /// Events one partner may send at once when it has been silent: two seconds' worth.
 pub const EVENTS_BURST: u32 = 2 * EVENTS_PER_S;
-/// Different routes one partner may use within [`ROUTES_PERIOD`] to twice that (R23). A weekend of 2,000 matches has
-/// as many; at 8 bytes each and two generations they take about 128 KiB.
+/// Different routes one partner may use within [`ROUTES_PERIOD`] to twice that (R23). A weekend of
+/// 2,000 matches has as many; at 8 bytes each and two generations they take about 128 KiB.
 pub const ROUTES_MAX: usize = 4_096;
 /// A route that was not used for one whole period is forgotten.
 pub const ROUTES_PERIOD: Duration = Duration::from_secs(30 * 60);

@@ -1,8 +1,9 @@
 //! Refusals as RFC 9457 `application/problem+json`.
 //!
-//! [`Code`] is the one table: what a client may branch on (`code`, and `type`, which is the same as a URN), the status
-//! it travels under, what it means, and the value of the metric label `reason`. A [`Problem`] is a code with what is
-//! particular to one request: a sentence for a person, the bad items, when to come back.
+//! [`Code`] is the one table: what a client may branch on (`code`, and `type`, which is the same as
+//! a URN), the status it travels under, what it means, and the value of the metric label `reason`.
+//! A [`Problem`] is a code with what is particular to one request: a sentence for a person, the bad
+//! items, when to come back.
 
 use axum::Json;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -123,8 +124,8 @@ pub struct ItemError {
     pub index: usize,
     /// Which of its fields; empty for the item as a whole.
     pub field: String,
-    /// Stable: `missing`, `unknown_field`, `duplicate_field`, `wrong_type`, `malformed`, `too_large`, `too_deep`,
-    /// `in_future`, `id_reused`.
+    /// Stable: `missing`, `unknown_field`, `duplicate_field`, `wrong_type`, `malformed`,
+    /// `too_large`, `too_deep`, `in_future`, `id_reused`.
     pub reason: &'static str,
     /// What would be right, for a person.
     pub detail: &'static str,

@@ -1,4 +1,5 @@
-//! What a partner is answered at the door: one request at a time, through the router, against a log in memory.
+//! What a partner is answered at the door: one request at a time, through the router, against a log
+//! in memory.
 
 mod support;
 

@@ -1,4 +1,5 @@
-//! What one partner may cost: its rate, its routes, the bytes in flight; and what is counted about it.
+//! What one partner may cost: its rate, its routes, the bytes in flight; and what is counted about
+//! it.
 
 mod support;
 

@@ -73,7 +73,7 @@ async fn fault_27_a_chunked_body_past_the_limit_is_413_where_it_passes_it() {
     let mut bytes = head(&desk, b"", "transfer-encoding: chunked").into_bytes();
     for _ in 0..17 {
         bytes.extend_from_slice(b"10000\r\n");
-        bytes.extend_from_slice(&[b' '; 0x10000]);
+        bytes.extend_from_slice(&vec![b' '; 0x10000]);
         bytes.extend_from_slice(b"\r\n");
     }
     let mut stream = TcpStream::connect(address).await.unwrap();

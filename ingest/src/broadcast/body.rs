@@ -1,8 +1,9 @@
-//! A body's bytes, read under three bounds: its size, the time it may take, and what all bodies may hold at once.
+//! A body's bytes, read under three bounds: its size, the time it may take, and what all bodies may
+//! hold at once.
 //!
-//! The declared length is judged before a byte is read, and then never trusted again: what counts is what arrives. A
-//! body takes from the shared [`Budget`] in steps as it grows, so that a thousand requests which declare a megabyte and
-//! send nothing reserve nothing.
+//! The declared length is judged before a byte is read, and then never trusted again: what counts
+//! is what arrives. A body takes from the shared [`Budget`] in steps as it grows, so that a
+//! thousand requests which declare a megabyte and send nothing reserve nothing.
 
 use std::sync::Arc;
 use std::time::Duration;

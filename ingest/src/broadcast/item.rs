@@ -1,8 +1,10 @@
-//! From a body to events: what a webhook's item must look like, and what is told of one that doesn't.
+//! From a body to events: what a webhook's item must look like, and what is told of one that
+//! doesn't.
 //!
-//! An item is `{"id","teams","type","occurred_at","data"}`, each exactly once and nothing else. A body with one bad item
-//! is refused whole, and every bad item is named, so that a partner can mend a batch in one go. Inside `data` anything
-//! goes that is an object of JSON, up to 64 KiB and 100 levels: nobody here interprets it.
+//! An item is `{"id","teams","type","occurred_at","data"}`, each exactly once and nothing else. A
+//! body with one bad item is refused whole, and every bad item is named, so that a partner can mend
+//! a batch in one go. Inside `data` anything goes that is an object of JSON, up to 64 KiB and 100
+//! levels: nobody here interprets it.
 
 use bytes::Bytes;
 use touchline_core::event::{Event, Route, RouteError, Stream, check_id, check_kind};

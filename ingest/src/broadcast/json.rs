@@ -1,12 +1,15 @@
-//! A body's JSON as a flat list of nodes, and where each event's `data` lies in the bytes as they came.
+//! A body's JSON as a flat list of nodes, and where each event's `data` lies in the bytes as they
+//! came.
 //!
-//! Two parsers read every body and both must accept it. simd-json reads a copy (it changes its input) and gives the
-//! values that are judged. serde_json reads the original and gives the slice of each `data`, which is forwarded byte
-//! for byte. What only one of them takes is refused, so that no client is ever sent JSON that some parser won't read.
+//! Two parsers read every body and both must accept it. simd-json reads a copy (it changes its
+//! input) and gives the values that are judged. serde_json reads the original and gives the slice
+//! of each `data`, which is forwarded byte for byte. What only one of them takes is refused, so
+//! that no client is ever sent JSON that some parser won't read.
 //!
 //! # Shape of the tape
-//! simd-json writes nodes in document order. An object or array node says how many nodes lie inside it; the members of
-//! an object are a key node and the nodes of its value. [`Value`] is a view of one value's nodes.
+//! simd-json writes nodes in document order. An object or array node says how many nodes lie inside
+//! it; the members of an object are a key node and the nodes of its value. [`Value`] is a view of
+//! one value's nodes.
 
 use std::fmt;
 
@@ -95,7 +98,8 @@ struct OnlyData<'a> {
     data: &'a RawValue,
 }
 
-/// The slices of `raw` that hold each item's `data`, in order. Every item is known to be an object with one `data`.
+/// The slices of `raw` that hold each item's `data`, in order. Every item is known to be an object
+/// with one `data`.
 pub fn data_slices(raw: &[u8], array: bool) -> Result<Vec<&[u8]>, Problem> {
     let read = || -> serde_json::Result<Vec<&[u8]>> {
         let items: Vec<OnlyData<'_>> =

@@ -1,20 +1,23 @@
 //! Signed webhooks of broadcast partners: `POST /v1/ingest/broadcast/{partner}`.
 //!
-//! A partner POSTs one event or an array of them, signed as Standard Webhooks say. It is told 202 with
-//! `{"accepted","duplicates","too_old"}` once every one of them is durable, or gets a
-//! [`Problem`](crate::problem::Problem) and can be sure that nothing of the body was taken, with one exception: after a
-//! `log_unknown` the events may be there, and sending them again is safe (R14).
+//! A partner POSTs one event or an array of them, signed as Standard Webhooks say. It is told 202
+//! with `{"accepted","duplicates","too_old"}` once every one of them is durable, or gets a
+//! [`Problem`](crate::problem::Problem) and can be sure that nothing of the body was taken, with
+//! one exception: after a `log_unknown` the events may be there, and sending them again is safe
+//! (R14).
 //!
 //! # The way of a body
 //! 1. [`receive`] finds the partner, judges type and declared length;
 //! 2. [`body`] reads it under bounds of size, time and shared memory;
 //! 3. [`signature`] says whether the partner has sent exactly these bytes, now;
 //! 4. [`json`] and [`item`] turn them into events, or name every bad item;
-//! 5. rate and [`routes`] are charged; both are the partner's own, so that it can only get in its own way;
+//! 5. rate and [`routes`] are charged; both are the partner's own, so that it can only get in its
+//!    own way;
 //! 6. the log makes them durable, and tells new ones from repeats.
 //!
 //! # What it leaves out
-//! TLS and the listener (the server's), duplicates and order (the log's), the meaning of `data` (the readers').
+//! TLS and the listener (the server's), duplicates and order (the log's), the meaning of `data`
+//! (the readers').
 
 mod body;
 mod item;

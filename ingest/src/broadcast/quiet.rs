@@ -1,6 +1,7 @@
 //! A bound on log lines: so many a second, and then one that says how many were kept back.
 //!
-//! Whoever can make us refuse requests could otherwise fill the disk with lines about it. The counters lose nothing.
+//! Whoever can make us refuse requests could otherwise fill the disk with lines about it. The
+//! counters lose nothing.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;

@@ -1,13 +1,16 @@
 //! One webhook from its head to its answer.
 //!
-//! The order of the checks is the order of their price, and of how much a stranger may cause: partner, content type,
-//! length, bytes, signature; only then is the body parsed, the rate charged, the routes counted and the log asked.
+//! The order of the checks is the order of their price, and of how much a stranger may cause:
+//! partner, content type, length, bytes, signature; only then is the body parsed, the rate charged,
+//! the routes counted and the log asked.
 //!
 //! # Invariants
 //! - Nothing of a body enters the log unless all of it may.
-//! - 202 is said only after the log has called back with success; a reply that doesn't come in time, or never, is 503
-//!   (R14), and the partner's repeat finds out by being counted as a duplicate.
-//! - A body's share of the budget is held until the log has replied, also when the partner has hung up meanwhile.
+//! - 202 is said only after the log has called back with success; a reply that doesn't come in
+//!   time, or never, is 503 (R14), and the partner's repeat finds out by being counted as a
+//!   duplicate.
+//! - A body's share of the budget is held until the log has replied, also when the partner has hung
+//!   up meanwhile.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -67,7 +70,8 @@ pub async fn refuse_method(State(state): State<BroadcastState>, headers: HeaderM
 fn answer(problem: &Problem, correlation: &Correlation) -> Response {
     let mut response = problem.respond(correlation.id());
     if matches!(problem.code, Code::BodyTooLarge | Code::BodyTimeout | Code::BodyIncomplete) {
-        // Part of the body may still be under way: nothing after it on this connection can be believed.
+        // Part of the body may still be under way: nothing after it on this connection can be
+        // believed.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
@@ -141,7 +145,8 @@ fn check_length(headers: &HeaderMap, bytes_max: usize) -> Result<(), Problem> {
     }
 }
 
-/// Charges the partner's rate and notes its routes (R23): after the signature, so that nobody can spend another's.
+/// Charges the partner's rate and notes its routes (R23): after the signature, so that nobody can
+/// spend another's.
 fn charge(desk: &Desk, events: &[Event], now: Timestamp) -> Result<(), Problem> {
     let count = u32::try_from(events.len()).ok().and_then(NonZeroU32::new);
     if let Some(Err(until)) = count.and_then(|count| desk.rate.check_n(count).ok()) {

@@ -1,9 +1,10 @@
-//! How many different routes a source uses: the limit at the door that protects the shards' tables (R23).
+//! How many different routes a source uses: the limit at the door that protects the shards' tables
+//! (R23).
 //!
-//! Shards keep a window for each topic, so a source that invents sets of teams would cost them memory. Whoever may
-//! refuse an event must do so before the log has it; hence a table here. It remembers hashes in two generations: a
-//! route counts as long as it was used in this period or the one before, so an entry lives for one to two periods and
-//! nothing is ever scanned.
+//! Shards keep a window for each topic, so a source that invents sets of teams would cost them
+//! memory. Whoever may refuse an event must do so before the log has it; hence a table here. It
+//! remembers hashes in two generations: a route counts as long as it was used in this period or the
+//! one before, so an entry lives for one to two periods and nothing is ever scanned.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -29,8 +30,8 @@ struct Generations {
 }
 
 impl RouteTable {
-    /// Notes the routes of `events` if with them the source has used no more than `routes_max`, else none of them:
-    /// `Err` is how long it takes until some may be forgotten.
+    /// Notes the routes of `events` if with them the source has used no more than `routes_max`,
+    /// else none of them: `Err` is how long it takes until some may be forgotten.
     pub fn admit(
         &self,
         events: &[Event],

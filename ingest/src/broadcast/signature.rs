@@ -1,9 +1,9 @@
 //! Standard Webhooks: who signed these bytes, and when.
 //!
-//! A sender signs `<webhook-id>.<webhook-timestamp>.<raw body>` with HMAC-SHA256 and puts `v1,<base64>` into
-//! `webhook-signature`; several stand there, separated by spaces, while it rotates its secret. We may hold several
-//! secrets for the same reason, and any pair that matches will do. What is verified are the bytes as they came: the
-//! parser that follows changes its input.
+//! A sender signs `<webhook-id>.<webhook-timestamp>.<raw body>` with HMAC-SHA256 and puts
+//! `v1,<base64>` into `webhook-signature`; several stand there, separated by spaces, while it
+//! rotates its secret. We may hold several secrets for the same reason, and any pair that matches
+//! will do. What is verified are the bytes as they came: the parser that follows changes its input.
 //!
 //! # Invariants
 //! - Comparison takes the same time wherever two signatures differ.
@@ -78,7 +78,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a sender puts into `webhook-signature`. `timestamp_s` are Unix seconds, as in `webhook-timestamp`.
+/// What a sender puts into `webhook-signature`. `timestamp_s` are Unix seconds, as in
+/// `webhook-timestamp`.
 pub fn sign(secret: &Secret, id: &str, timestamp_s: i64, body: &[u8]) -> String {
     let digest = secret.digest(id, &timestamp_s.to_string(), body);
     format!("v1,{}", STANDARD.encode(digest))

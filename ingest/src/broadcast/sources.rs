@@ -1,7 +1,7 @@
 //! Who may send webhooks: partners and their secrets, as values.
 //!
-//! [`Sources`] is built from the configuration, whole or not at all, and can be swapped while requests run: a request
-//! sees one set from beginning to end.
+//! [`Sources`] is built from the configuration, whole or not at all, and can be swapped while
+//! requests run: a request sees one set from beginning to end.
 
 use std::collections::BTreeMap;
 
@@ -72,7 +72,8 @@ impl Partner {
         })
     }
 
-    /// A partner whose secrets stand in a file's `text`, one a line; empty lines and lines that begin with `#` don't count.
+    /// A partner whose secrets stand in a file's `text`, one a line; empty lines and lines that
+    /// begin with `#` don't count.
     pub fn from_secrets_file(name: &str, text: &str) -> Result<Self, SourcesError> {
         let lines: Vec<&str> = text
             .lines()

@@ -1,4 +1,5 @@
-//! What all webhook requests share: the log, the partners of the moment, their counters, and the bounds.
+//! What all webhook requests share: the log, the partners of the moment, their counters, and the
+//! bounds.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -108,8 +109,9 @@ impl BroadcastState {
         state
     }
 
-    /// Puts `sources` in place of those before. Requests under way finish with the set they began with; a partner that
-    /// stays keeps its counters and routes, and its rate as long as its limits are the same.
+    /// Puts `sources` in place of those before. Requests under way finish with the set they began
+    /// with; a partner that stays keeps its counters and routes, and its rate as long as its limits
+    /// are the same.
     pub fn replace_sources(&self, sources: Sources) {
         let old = self.inner.desks.load();
         let now = self.inner.now();

@@ -1,7 +1,8 @@
 //! What one source has done, as numbers that a scrape may read at any time.
 //!
-//! Counters only grow while the process lives, also over a reload that keeps the partner. They are counted when the log
-//! answers, not when the partner reads our answer: a partner that hangs up early has still sent its events.
+//! Counters only grow while the process lives, also over a reload that keeps the partner. They are
+//! counted when the log answers, not when the partner reads our answer: a partner that hangs up
+//! early has still sent its events.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,7 +12,8 @@ use touchline_core::time::Timestamp;
 
 use crate::problem::Code;
 
-/// Counters of one source. The label `source` is [`SourceStats::source`]: a configured name, or `(unknown)`.
+/// Counters of one source. The label `source` is [`SourceStats::source`]: a configured name, or
+/// `(unknown)`.
 #[derive(Debug)]
 pub struct SourceStats {
     source: Box<str>,

@@ -1,4 +1,5 @@
-//! A webhook with a log in memory behind it, a clock that tests move, and a partner's hand to sign with.
+//! A webhook with a log in memory behind it, a clock that tests move, and a partner's hand to sign
+//! with.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
