@@ -1,0 +1,230 @@
+//! What every journal promises, whatever it writes on.
+
+use std::time::Duration;
+
+use touchline_core::event::Stream;
+use touchline_core::log::{AppendError, EventLog, HoleReason, Outcome};
+use touchline_store::journal::{Backend, Journal, JournalOptions, OpenError, offline};
+
+use crate::support::{Heard, append, at, event, ids, options, read, read_all, seq_of};
+
+/// Runs `check` on each backend that this host allows, in a fresh folder.
+fn on_each_backend(check: impl Fn(&JournalOptions)) {
+    for backend in [Backend::Plain, Backend::Auto] {
+        let dir = tempfile::tempdir().unwrap();
+        check(&options(dir.path(), backend));
+    }
+}
+
+fn batch(from: usize, count: usize) -> Vec<touchline_core::event::Event> {
+    (from..from + count).map(|n| event(&format!("e{n}"), "goal", at(0))).collect()
+}
+
+#[test]
+fn what_is_appended_can_be_read_and_is_fed_before_it_is_answered() {
+    on_each_backend(|options| {
+        let (log, report) = Journal::open(options.clone()).unwrap();
+        assert_eq!((report.first, report.next), (0, 0));
+        let heard = Heard::default();
+        log.attach(Box::new(heard.clone()));
+        for n in 0..50 {
+            let outcomes = append(&log, batch(n * 10, 10), at(1)).unwrap();
+            assert_eq!(seq_of(outcomes[9]), n as u64 * 10 + 9);
+            assert_eq!(heard.records.lock().unwrap().len(), (n + 1) * 10);
+        }
+        let all = read_all(&log, 0);
+        assert_eq!((all.next, all.holes.len()), (500, 0));
+        assert_eq!(all.records, *heard.records.lock().unwrap());
+        assert_eq!(read(&log, 123, 1).records.len(), 1, "at least one record");
+        assert_eq!(read(&log, 123, 1).records[0].position.seq, 123);
+        assert_eq!(read(&log, 500, 1000).next, 500);
+        assert_eq!(read(&log, 9_999, 1000).next, 9_999);
+        assert_eq!(log.bounds().lanes[0].next, 500);
+        assert!(log.close());
+        assert_eq!(append(&log, batch(0, 1), at(1)), Err(AppendError::Closed));
+    });
+}
+
+#[test]
+fn a_restart_finds_everything_and_still_knows_duplicates() {
+    on_each_backend(|options| {
+        let (log, first) = Journal::open(options.clone()).unwrap();
+        for n in 0..100 {
+            append(&log, batch(n * 10, 10), at(n as i64)).unwrap();
+        }
+        let before = read_all(&log, 0);
+        drop(log);
+        let (log, report) = Journal::open(options.clone()).unwrap();
+        assert_eq!((report.next, report.torn_bytes, report.records_rewritten), (1000, 0, 0));
+        assert_eq!((report.epoch, report.epoch_reason), (first.epoch, None));
+        assert_eq!(report.dedupe_entries, 1000);
+        assert!(report.records_scanned < 500, "sealed segments have checkpoints");
+        assert_eq!(read_all(&log, 0), before);
+        let outcomes = append(&log, batch(0, 1000), at(101)).unwrap();
+        assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Duplicate));
+        assert_eq!(seq_of(append(&log, batch(1000, 1), at(101)).unwrap()[0]), 1000);
+    });
+}
+
+#[test]
+fn appends_that_come_together_share_a_sync() {
+    on_each_backend(|options| {
+        let (log, _) = Journal::open(options.clone()).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        for n in 0..500 {
+            let tell = tell.clone();
+            let reply = Box::new(move |result| tell.send((n, result)).unwrap());
+            log.append(batch(n, 1), at(0), reply);
+        }
+        drop(tell);
+        for (at, (n, result)) in told.iter().enumerate() {
+            let outcomes: Vec<Outcome> = result.unwrap();
+            assert_eq!((at, seq_of(outcomes[0])), (n, n as u64), "answered in order");
+        }
+        assert!(log.stats().fsyncs < 250, "{} syncs", log.stats().fsyncs);
+    });
+}
+
+#[test]
+fn a_twin_is_a_duplicate_and_other_content_is_refused() {
+    on_each_backend(|options| {
+        let (log, _) = Journal::open(options.clone()).unwrap();
+        let one = || event("a", "one", at(0));
+        let two = || event("a", "two", at(0));
+        let outcomes = append(&log, vec![one(), one()], at(0)).unwrap();
+        assert!(matches!(outcomes[..], [Outcome::Accepted(_), Outcome::Duplicate]));
+        let other = || event("b", "three", at(0));
+        let refused = append(&log, vec![other(), two(), one()], at(0));
+        assert_eq!(refused, Err(AppendError::IdReused(vec![1])));
+        let inside = vec![event("c", "x", at(0)), event("c", "y", at(0))];
+        assert_eq!(append(&log, inside, at(0)), Err(AppendError::IdReused(vec![1])));
+        assert_eq!(read_all(&log, 0).next, 1, "nothing of a refused batch is taken");
+        assert_eq!(seq_of(append(&log, vec![other()], at(0)).unwrap()[0]), 1);
+    });
+}
+
+#[test]
+fn an_old_event_is_acknowledged_and_not_shown() {
+    on_each_backend(|options| {
+        let (log, _) = Journal::open(options.clone()).unwrap();
+        let limit = 3600 - 300;
+        let young = event("young", "goal", at(-limit));
+        let old = event("old", "goal", at(-limit - 1));
+        let outcomes = append(&log, vec![old, young], at(0)).unwrap();
+        assert!(matches!(outcomes[..], [Outcome::TooOld, Outcome::Accepted(_)]));
+        let mut social = event("social", "post", at(-301));
+        social.stream = Stream::Social;
+        let mut sensor = event("sensor", "wind", at(-9_999));
+        sensor.stream = Stream::Sensor;
+        let outcomes = append(&log, vec![social, sensor], at(0)).unwrap();
+        assert!(matches!(outcomes[..], [Outcome::TooOld, Outcome::Accepted(_)]), "{outcomes:?}");
+        assert_eq!(ids(&read_all(&log, 0).records), ["young", "sensor"]);
+        assert_eq!(log.stats().too_old, 2);
+    });
+}
+
+#[test]
+fn what_leaves_the_window_is_too_old_and_never_shown_again() {
+    on_each_backend(|options| {
+        let (log, _) = Journal::open(options.clone()).unwrap();
+        // As far in the future as a source may be.
+        append(&log, vec![event("a", "goal", at(300))], at(0)).unwrap();
+        for seconds in [10, 3_000, 3_599, 3_600, 3_601, 3_602, 3_700, 9_000] {
+            let outcomes = append(&log, vec![event("a", "goal", at(300))], at(seconds)).unwrap();
+            assert!(matches!(outcomes[0], Outcome::Duplicate | Outcome::TooOld), "{seconds}");
+        }
+        assert_eq!(log.stats().dedupe_entries, 0);
+    });
+}
+
+#[test]
+fn a_full_window_refuses_and_recovers_as_it_ages() {
+    on_each_backend(|options| {
+        let options = JournalOptions { dedupe_entries_max: 10, ..options.clone() };
+        let (log, _) = Journal::open(options).unwrap();
+        append(&log, batch(0, 8), at(0)).unwrap();
+        assert_eq!(append(&log, batch(8, 3), at(0)), Err(AppendError::DedupeFull));
+        append(&log, batch(8, 2), at(0)).unwrap();
+        assert_eq!(append(&log, batch(0, 10), at(0)).unwrap(), vec![Outcome::Duplicate; 10]);
+        append(&log, vec![event("later", "goal", at(3_700))], at(3_700)).unwrap();
+    });
+}
+
+#[test]
+fn retention_removes_the_oldest_but_nothing_of_the_window() {
+    on_each_backend(|options| {
+        let options = JournalOptions { retention_bytes: 256 << 10, ..options.clone() };
+        let (log, _) = Journal::open(options.clone()).unwrap();
+        let fill = |from: usize, now: i64| {
+            for n in 0..60 {
+                let events = (0..50)
+                    .map(|i| event(&format!("e{}", from + n * 50 + i), "goal", at(now)))
+                    .collect();
+                append(&log, events, at(now)).unwrap();
+            }
+        };
+        fill(0, 0);
+        assert!(log.stats().size_bytes > 512 << 10, "the window is kept whatever it takes");
+        assert_eq!(log.bounds().lanes[0].first, 0);
+        fill(3_000, 8_000);
+        fill(6_000, 8_001);
+        let bounds = log.bounds().lanes[0];
+        assert!(bounds.first >= 2_500, "{bounds:?}");
+        let chunk = read(&log, 0, 1000);
+        assert_eq!((chunk.holes[0].from, chunk.holes[0].to), (0, bounds.first - 1));
+        assert_eq!(chunk.holes[0].reason, HoleReason::Retention);
+        assert_eq!(chunk.records[0].position.seq, bounds.first);
+        drop(log);
+        let (_, report) = Journal::open(options).unwrap();
+        assert_eq!((report.first, report.next), (bounds.first, bounds.next));
+    });
+}
+
+#[test]
+fn two_processes_cannot_have_one_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = Journal::open(options(dir.path(), Backend::Plain)).unwrap();
+    match Journal::open(options(dir.path(), Backend::Plain)) {
+        Err(OpenError::Locked { pid, .. }) => assert_eq!(*pid, *std::process::id().to_string()),
+        other => panic!("{:?}", other.map(|(_, report)| report)),
+    }
+    drop(log);
+    Journal::open(options(dir.path(), Backend::Plain)).unwrap();
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let error = Journal::open(options(&file, Backend::Plain)).err().unwrap();
+    assert!(error.to_string().contains("file"), "{error}");
+}
+
+#[test]
+fn a_folder_can_be_dumped_and_verified_while_it_is_written_to() {
+    on_each_backend(|options| {
+        let (log, report) = Journal::open(options.clone()).unwrap();
+        for n in 0..100 {
+            append(&log, batch(n * 10, 10), at(n as i64)).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(400));
+        let mut dumped = Vec::new();
+        let next = offline::dump(&options.dir, 5, 995, |found| match found {
+            offline::Dumped::Record { record, epoch, .. } => {
+                assert_eq!(Some(epoch), report.epoch);
+                dumped.push(record.position.seq);
+                true
+            }
+            damage => panic!("{damage:?}"),
+        });
+        assert_eq!(next.unwrap(), 995);
+        assert_eq!(dumped, (5..995).collect::<Vec<_>>());
+        assert_eq!(offline::dump(&options.dir, 0, u64::MAX, |_| true).unwrap(), 1000);
+        let reports: Vec<_> =
+            offline::verify(&options.dir).unwrap().map(|report| report.unwrap()).collect();
+        assert!(reports.len() > 2);
+        assert!(reports.iter().all(|report| report.problems.is_empty()), "{reports:?}");
+        assert_eq!(reports.iter().map(|report| report.records).sum::<u64>(), 1000);
+    });
+}

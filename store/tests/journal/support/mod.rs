@@ -1,0 +1,109 @@
+//! What all tests of the journal use: events, a blocking face of the journal, a sink that remembers.
+
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use touchline_core::event::{Event, Route, Stream};
+use touchline_core::log::{AppendError, EventLog, Lane, Outcome, Position, ReadChunk, ReadRequest};
+use touchline_core::log::{Record, Span, TailSink};
+use touchline_core::time::Timestamp;
+use touchline_store::journal::{Backend, Journal, JournalOptions};
+
+/// A moment to count from: 2026-06-24 18:00 UTC.
+pub const START: Timestamp = Timestamp(1_782_324_000_000_000);
+
+/// Seconds after [`START`].
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp(START.0 + seconds * 1_000_000)
+}
+
+/// A goal; `word` is what it says.
+pub fn event(id: &str, word: &str, occurred_at: Timestamp) -> Event {
+    Event {
+        stream: Stream::Broadcast,
+        source: "skyline".into(),
+        id: id.into(),
+        route: Route::parse("ars+che").unwrap(),
+        kind: "goal".into(),
+        occurred_at,
+        data: Bytes::from(format!(r#"{{"note":"{word}"}}"#)),
+        lang: None,
+        supersedes: None,
+        sensor: None,
+        correlation: "test".into(),
+    }
+}
+
+/// Options for a folder of a test.
+pub fn options(dir: &Path, backend: Backend) -> JournalOptions {
+    JournalOptions { dir: dir.to_owned(), backend, segment_bytes: 64 << 10, ..Default::default() }
+}
+
+/// Appends and waits.
+pub fn append(
+    log: &Journal,
+    events: Vec<Event>,
+    now: Timestamp,
+) -> Result<Vec<Outcome>, AppendError> {
+    let (tell, told) = sync_channel(1);
+    log.append(events, now, Box::new(move |result| tell.send(result).unwrap()));
+    told.recv_timeout(Duration::from_secs(20)).expect("an append is answered")
+}
+
+/// Reads one chunk and waits.
+pub fn read(log: &Journal, from: u64, bytes_max: usize) -> ReadChunk {
+    let (tell, told) = sync_channel(1);
+    let request = ReadRequest { from: Position { lane: Lane(0), seq: from }, bytes_max };
+    log.read(request, Box::new(move |result| tell.send(result).unwrap()));
+    told.recv_timeout(Duration::from_secs(20)).expect("a read is answered").unwrap()
+}
+
+/// Reads from `from` to the end.
+pub fn read_all(log: &Journal, from: u64) -> ReadChunk {
+    let mut all = read(log, from, 1000);
+    loop {
+        let more = read(log, all.next, 1000);
+        if more.next == all.next {
+            return all;
+        }
+        all.next = more.next;
+        all.records.extend(more.records);
+        all.holes.extend(more.holes);
+    }
+}
+
+/// Ids of records, in order.
+pub fn ids(records: &[Record]) -> Vec<String> {
+    records.iter().map(|record| record.event.id.to_string()).collect()
+}
+
+/// Where an event was accepted.
+pub fn seq_of(outcome: Outcome) -> u64 {
+    match outcome {
+        Outcome::Accepted(position) => position.seq,
+        other => panic!("not accepted: {other:?}"),
+    }
+}
+
+/// Remembers what it was told.
+#[derive(Clone, Default)]
+pub struct Heard {
+    /// Records, in the order they came.
+    pub records: Arc<Mutex<Vec<Record>>>,
+    /// One above the last span.
+    pub next: Arc<Mutex<u64>>,
+}
+
+impl TailSink for Heard {
+    fn durable(&mut self, records: Vec<Record>, spans: &[Span]) {
+        self.records.lock().unwrap().extend(records);
+        for span in spans {
+            let mut next = self.next.lock().unwrap();
+            assert!(*next == 0 || *next == span.from, "spans have no gap between them");
+            *next = span.next;
+        }
+    }
+}
