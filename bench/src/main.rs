@@ -1,2 +1,189 @@
-//! x
-fn main() {}
+//! `touchline-bench`: how fast is it, and how fast could it be?
+//!
+//! The controller ([`rows`], [`run`]) starts a server pinned to one core and a process of clients ([`receive`]) pinned to
+//! another, has a partner's webhooks posted ([`publish`]) by a schedule that was fixed beforehand ([`schedule`]), and
+//! looks at the server through `/proc` ([`probe`]) meanwhile. The same is done with a [`floor`]: a server that does
+//! nothing but send. What comes out goes to [`report`].
+//!
+//! # Rules of honest numbers
+//! - Latency counts from the time at which an event *should* have been sent to the client's read returning.
+//! - Every event carries its number; each socket counts what is missing, repeated or out of order.
+//! - Server and floor are run in turn, at least five times, and medians stand with their range.
+//! - A run in which the generator was nearly a whole core, or in which others used the cores, says so.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`rows`] | the questions |
+//! | [`run`] | one run: server, clients, schedule, what was seen |
+//! | [`target`] | the servers under test |
+//! | [`floor`] | the server that does nothing but send |
+//! | [`receive`] | clients by the ten thousand |
+//! | [`publish`] | the partner |
+//! | [`schedule`], [`stamp`], [`frames`] | what is due when, and how it is found in a frame |
+//! | [`probe`], [`stats`], [`report`] | CPU, memory and host; medians; JSON Lines and the table |
+//! | [`child`], [`sys`], [`limits`] | processes, system calls, bounds |
+
+mod child;
+mod floor;
+mod frames;
+mod limits;
+mod probe;
+mod publish;
+mod receive;
+mod report;
+mod rows;
+mod run;
+mod schedule;
+mod stamp;
+mod stats;
+mod sys;
+mod target;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand};
+
+use rows::PLANS;
+
+/// How fast is it, and how fast could it be?
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure the server against the floor, row by row.
+    Run(RunArgs),
+    /// Serve as a floor: what the kernel charges for sending. Obeys lines of JSON on standard input.
+    Floor {
+        /// The system call that carries the bytes.
+        #[arg(long, value_enum)]
+        kind: floor::Kind,
+        /// Threads, each with its own listener and descriptor table.
+        #[arg(long, default_value_t = 1)]
+        shards: usize,
+    },
+    /// Serve as clients. Obeys lines of JSON on standard input.
+    Receive,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// Only this row; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    row: Vec<String>,
+    /// A twentieth of the sockets, a fifth of the time, one run of each: does it work at all?
+    #[arg(long)]
+    quick: bool,
+    /// How often each case is run.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pairs: u16,
+    /// The server's binary. Default: `touchline` beside this one; without it only floors are measured.
+    #[arg(long, value_name = "FILE")]
+    server: Option<PathBuf>,
+    /// The core on which the server runs.
+    #[arg(long, default_value_t = 0)]
+    server_core: usize,
+    /// The core on which clients and publisher run.
+    #[arg(long, default_value_t = 1)]
+    client_core: usize,
+    /// Where results go, as JSON Lines.
+    #[arg(long, value_name = "FILE", default_value = "target/bench/results.jsonl")]
+    out: PathBuf,
+    /// A page whose table is to be replaced.
+    #[arg(long, value_name = "FILE")]
+    table: Option<PathBuf>,
+}
+
+/// Where and how thoroughly things are measured.
+pub struct Place {
+    server_core: usize,
+    client_core: usize,
+    binary: PathBuf,
+    pairs: usize,
+    quick: bool,
+}
+
+impl Place {
+    fn new(args: &RunArgs) -> Result<Self> {
+        let beside = std::env::current_exe()?.with_file_name("touchline");
+        if let Some(path) = args.server.as_ref().filter(|path| !path.is_file()) {
+            bail!("there is no server at {}; build it, or name it with --server", path.display());
+        }
+        let cores = std::thread::available_parallelism()?.get();
+        if args.server_core == args.client_core || cores < 2 {
+            bail!("server and clients need a core each; this host offers {cores}");
+        }
+        Ok(Self {
+            server_core: args.server_core,
+            client_core: args.client_core,
+            binary: args.server.clone().unwrap_or(beside),
+            pairs: if args.quick { 1 } else { args.pairs.into() },
+            quick: args.quick,
+        })
+    }
+
+    fn has_server(&self) -> bool {
+        self.binary.is_file()
+    }
+
+    fn sockets(&self, count: usize) -> usize {
+        if self.quick { count / 20 } else { count }
+    }
+
+    fn seconds(&self, seconds: f64) -> f64 {
+        if self.quick { seconds / 5.0 } else { seconds }
+    }
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(args) => measure(&args),
+        Command::Floor { kind, shards } => floor::run(kind, shards).map(|()| true),
+        Command::Receive => receive::run().map(|()| true),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("touchline-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Measures the rows that were asked for; whether all of them could be measured.
+fn measure(args: &RunArgs) -> Result<bool> {
+    let place = Place::new(args)?;
+    if let Some(name) = args.row.iter().find(|name| PLANS.iter().all(|plan| plan.name != **name)) {
+        let names: Vec<&str> = PLANS.iter().map(|plan| plan.name).collect();
+        bail!("there is no row {name}; there are {}", names.join(", "));
+    }
+    let is_wanted = |name: &str| args.row.is_empty() || args.row.iter().any(|row| row == name);
+    let plans: Vec<_> = PLANS.iter().filter(|plan| is_wanted(plan.name)).collect();
+    let host = probe::Host::read();
+    sys::pin(place.client_core).context("pin the controller to the clients' core")?;
+    let mut sink = report::Sink::new(&args.out, &host, plans.len())?;
+    let mut rows = Vec::new();
+    for plan in &plans {
+        sink.begin_row(plan.name);
+        match rows::measure(plan, &place, &mut sink) {
+            Ok(row) => {
+                sink.keep_row(&row)?;
+                rows.push(row);
+            }
+            Err(error) => sink.say(&format!("{}: could not be measured: {error:#}", plan.name)),
+        }
+    }
+    let table = report::table(&host, &rows);
+    if let Some(path) = &args.table {
+        report::update_page(path, &table)?;
+    }
+    println!("{table}");
+    Ok(rows.len() == plans.len())
+}

@@ -1,0 +1,128 @@
+//! The floor: what the kernel charges for the same deliveries when nobody adds anything.
+//!
+//! A server in a process of its own with the same sockets, options, bytes, pace and receivers as the real one, and no
+//! protocol beyond a fixed handshake: no parser, no heartbeat, no log, no limits. It answers every upgrade with the same
+//! constant and then sends events it has made itself, by a bare loop of `send(2)` or by a bare io_uring volley
+//! ([`Kind`]). A server's cost is given as a multiple of the cheaper of the two, measured in the same run.
+//!
+//! Like Touchline it keeps a cursor for each socket over shared bytes, so a socket that is behind gets all it has missed
+//! in one send. Without that the floor would be no floor under overload.
+
+mod pump;
+
+use std::net::{SocketAddr, SocketAddrV4, TcpListener};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::{Deserialize, Serialize};
+use socket2::{Domain, Socket, Type};
+
+use crate::child::{answer, commands};
+use crate::schedule::Schedule;
+use crate::sys;
+use pump::Pump;
+
+/// Which system call carries the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// One `send(2)` for each socket.
+    Send,
+    /// One io_uring entry for each socket, many in one call.
+    Volley,
+}
+
+impl Kind {
+    /// As it is written on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Volley => "volley",
+        }
+    }
+}
+
+/// What the controller wants of a floor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Send these events when they are due.
+    Play(Schedule),
+}
+
+/// What it says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It listens.
+    Listening(SocketAddrV4),
+    /// It knows the schedule.
+    Playing,
+}
+
+/// Unsent bytes the kernel may hold for one socket, as Touchline sets it.
+const NOTSENT_LOWAT: i32 = 16 << 10;
+/// Milliseconds until the kernel gives up on data that nobody acknowledges.
+const USER_TIMEOUT_MS: i32 = 30_000;
+
+/// Runs the process until standard input ends: `shards` threads, each with its own table of descriptors.
+pub fn run(kind: Kind, shards: usize) -> Result<()> {
+    sys::raise_file_limit().context("raise the limit of open files")?;
+    let mut address: SocketAddrV4 = "127.0.0.1:0".parse()?;
+    let mut pumps: Vec<Sender<Arc<Schedule>>> = Vec::new();
+    for shard in 0..shards {
+        let (send, schedules) = channel();
+        let (bound, port) = channel();
+        let run = move || {
+            if let Err(error) = serve(kind, address, &bound, schedules) {
+                eprintln!("floor {shard}: {error:#}");
+            }
+        };
+        std::thread::Builder::new().name(format!("floor-{shard}")).spawn(run)?;
+        address = port.recv().context("a thread of the floor could not listen")?;
+        pumps.push(send);
+    }
+    answer(&Answer::Listening(address))?;
+    for command in commands()? {
+        let Command::Play(schedule) = command?;
+        let schedule = Arc::new(schedule);
+        for pump in &pumps {
+            pump.send(schedule.clone()).map_err(|_| anyhow!("a thread of the floor has ended"))?;
+        }
+        answer(&Answer::Playing)?;
+    }
+    Ok(())
+}
+
+fn serve(
+    kind: Kind,
+    address: SocketAddrV4,
+    bound: &Sender<SocketAddrV4>,
+    schedules: Receiver<Arc<Schedule>>,
+) -> Result<()> {
+    sys::unshare_files().context("take a private table of descriptors")?;
+    let listener = listen(address)?;
+    let SocketAddr::V4(local) = listener.local_addr()? else {
+        bail!("listens on something else than IPv4");
+    };
+    let mut pump = Pump::new(kind, listener)?;
+    bound.send(local)?;
+    pump.run(&schedules)
+}
+
+/// A listener whose options its sockets inherit.
+fn listen(address: SocketAddrV4) -> Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
+    socket.set_reuse_port(true)?;
+    socket.set_reuse_address(true)?;
+    socket.set_keepalive(true)?;
+    let fd = socket.as_raw_fd();
+    sys::set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+    sys::set_option(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)?;
+    sys::set_option(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, USER_TIMEOUT_MS)?;
+    socket.bind(&SocketAddr::V4(address).into()).with_context(|| format!("bind {address}"))?;
+    socket.listen(4_096)?;
+    Ok(socket.into())
+}

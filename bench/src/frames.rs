@@ -1,0 +1,90 @@
+//! The client's view of WebSocket frames: heads are read, payloads are handed on as they are.
+//!
+//! It trusts the server a little: lengths are checked against a bound, but UTF-8 and fragments are not. The conformance
+//! suite judges those; here every nanosecond is multiplied by millions of deliveries.
+
+/// What a server may send in one frame; more means that the stream is out of step.
+const PAYLOAD_BYTES_MAX: u64 = 1 << 20;
+
+/// A frame's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// `0x1` text, `0x8` close, `0x9` ping, ...
+    pub opcode: u8,
+    /// Where the payload begins.
+    pub payload_at: usize,
+    /// Where the next frame begins.
+    pub end: usize,
+}
+
+/// A stream that holds no frames (any more).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfStep;
+
+/// The head of the frame that begins at `at`; `None` while the frame isn't whole.
+#[inline]
+pub fn head(bytes: &[u8], at: usize) -> Result<Option<Head>, OutOfStep> {
+    let Some(&[first, second]) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else {
+        return Ok(None);
+    };
+    let (len, head_bytes) = match second {
+        0..=125 => (u64::from(second), 2),
+        126 => match bytes.get(at + 2..).and_then(|rest| rest.first_chunk()) {
+            Some(len) => (u64::from(u16::from_be_bytes(*len)), 4),
+            None => return Ok(None),
+        },
+        127 => match bytes.get(at + 2..).and_then(|rest| rest.first_chunk()) {
+            Some(len) => (u64::from_be_bytes(*len), 10),
+            None => return Ok(None),
+        },
+        _ => return Err(OutOfStep), // servers don't mask
+    };
+    if len > PAYLOAD_BYTES_MAX || first & 0x70 != 0 {
+        return Err(OutOfStep);
+    }
+    let payload_at = at + head_bytes;
+    let end = payload_at + len as usize;
+    Ok((end <= bytes.len()).then_some(Head { opcode: first & 0xf, payload_at, end }))
+}
+
+/// A masked control frame; the mask is zero, so the payload stays as it is.
+pub fn control(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let payload = &payload[..payload.len().min(125)];
+    let mut frame = vec![0x80 | opcode, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+    frame.extend_from_slice(payload);
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use touchline_core::frame::text_frame;
+
+    #[test]
+    fn frames_of_every_length_are_taken_apart_where_they_were_joined() {
+        let lens = [0, 1, 125, 126, 65_535, 65_536];
+        let stream: Vec<u8> =
+            lens.iter().flat_map(|len| text_frame(&vec![b'x'; *len]).to_vec()).collect();
+        let mut at = 0;
+        for len in lens {
+            let frame = head(&stream, at).unwrap().unwrap();
+            assert_eq!((frame.opcode, frame.end - frame.payload_at), (1, len));
+            assert_eq!(head(&stream[..frame.end - 1], at), Ok(None), "not whole yet");
+            at = frame.end;
+        }
+        assert_eq!(at, stream.len());
+    }
+
+    #[test]
+    fn what_is_no_server_frame_is_noticed() {
+        assert_eq!(head(b"HTTP/1.1 200 OK", 0), Err(OutOfStep), "H has RSV bits");
+        assert_eq!(head(&[0x81, 0x80, 0, 0, 0, 0], 0), Err(OutOfStep), "masked");
+        assert_eq!(head(&[0xc1, 0], 0), Err(OutOfStep), "RSV1 without an extension");
+        assert_eq!(head(&[0x81, 127, 0, 0, 1, 0, 0, 0, 0, 0], 0), Err(OutOfStep), "too long");
+    }
+
+    #[test]
+    fn a_control_frame_is_masked_with_zeros() {
+        assert_eq!(control(0xa, b"hi"), [0x8a, 0x82, 0, 0, 0, 0, b'h', b'i']);
+    }
+}

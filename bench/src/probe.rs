@@ -1,0 +1,226 @@
+//! What the kernel knows about a process and its host: CPU, memory, noise, facts.
+//!
+//! CPU time is the process's own clock (nanoseconds, threads that have ended included); how it splits into user and
+//! kernel comes from `/proc/PID/stat`, whose ticks are coarse but whose ratio is sound over seconds. On loopback the
+//! sender's kernel time contains the receiver's side of TCP, for the floor as for the server.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::sys;
+
+/// CPU used by a process up to a moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cpu {
+    at_ns: u64,
+    total_ns: u64,
+    user_ticks: u64,
+    kernel_ticks: u64,
+}
+
+/// CPU used by a process between two moments.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct CpuUse {
+    /// In all, nanoseconds.
+    pub total_ns: u64,
+    /// The part of it spent in user space, 0 to 1.
+    pub user_share: f64,
+    /// In all, against the time that passed: 1 is a whole core.
+    pub of_a_core: f64,
+}
+
+impl Cpu {
+    /// Of process `pid`, now.
+    pub fn of(pid: u32) -> Result<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))
+            .with_context(|| format!("process {pid} has ended"))?;
+        // The command stands in parentheses and may hold anything; fields are counted from its end.
+        let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        let ticks = |field| number(rest.split(' ').nth(field));
+        Ok(Self {
+            at_ns: sys::now_ns(),
+            total_ns: sys::process_cpu_ns(pid)?,
+            user_ticks: ticks(11),
+            kernel_ticks: ticks(12),
+        })
+    }
+
+    /// What was used since `earlier`.
+    pub fn since(&self, earlier: &Self) -> CpuUse {
+        let user = self.user_ticks.saturating_sub(earlier.user_ticks) as f64;
+        let kernel = self.kernel_ticks.saturating_sub(earlier.kernel_ticks) as f64;
+        let total_ns = self.total_ns.saturating_sub(earlier.total_ns);
+        let passed = self.at_ns.saturating_sub(earlier.at_ns).max(1);
+        CpuUse {
+            total_ns,
+            user_share: if user + kernel > 0.0 { user / (user + kernel) } else { 0.0 },
+            of_a_core: total_ns as f64 / passed as f64,
+        }
+    }
+}
+
+/// Memory of a process.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Memory {
+    /// Resident bytes.
+    pub rss_bytes: u64,
+    /// Of these, private and written to: heap, stacks, rings.
+    pub private_dirty_bytes: u64,
+}
+
+impl Memory {
+    /// Of process `pid`, now.
+    pub fn of(pid: u32) -> Result<Self> {
+        let path = format!("/proc/{pid}/smaps_rollup");
+        let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+        Ok(Self {
+            rss_bytes: kib(&text, "Rss:"),
+            private_dirty_bytes: kib(&text, "Private_Dirty:"),
+        })
+    }
+}
+
+/// Resident bytes of process `pid`: quick, and without a lock that the process itself may want.
+pub fn resident_bytes(pid: u32) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm"))
+        .with_context(|| format!("process {pid} has ended"))?;
+    Ok(number(text.split(' ').nth(1)) * 4_096)
+}
+
+/// Kernel memory in slabs (sockets, files, dentries), both ends of every loopback connection, in bytes.
+pub fn slab_bytes() -> u64 {
+    kib(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), "Slab:")
+}
+
+/// Busy time of one core so far, in nanoseconds.
+pub fn core_busy_ns(core: usize) -> u64 {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let name = format!("cpu{core} ");
+    let Some(line) = text.lines().find(|line| line.starts_with(&name)) else { return 0 };
+    let ticks: Vec<u64> = line.split_whitespace().skip(1).map(|text| number(Some(text))).collect();
+    let idle = ticks.get(3).copied().unwrap_or(0) + ticks.get(4).copied().unwrap_or(0);
+    // user to steal; guest time is part of user time
+    let all: u64 = ticks.iter().take(8).sum();
+    (all - idle) * 10_000_000 // a tick is 10 ms wherever Linux shows ticks
+}
+
+/// What a reader needs to know about the host to judge a number.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Host {
+    /// Model, as the kernel names it.
+    pub cpu: String,
+    /// Cores.
+    pub cores: usize,
+    /// Memory, bytes.
+    pub memory_bytes: u64,
+    /// Kernel release.
+    pub kernel: String,
+    /// Hard limit of open files of one table.
+    pub files_max: u64,
+    /// Mitigations that are not `Not affected`.
+    pub mitigations: Vec<String>,
+    /// Settings that move these numbers.
+    pub sysctls: Vec<(String, String)>,
+    /// Commit of the tree the bench was built in, when `git` knows one.
+    pub commit: Option<String>,
+}
+
+const SYSCTLS: [&str; 9] = [
+    "kernel.io_uring_disabled",
+    "net.core.somaxconn",
+    "net.core.netdev_max_backlog",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.tcp_congestion_control",
+    "net.ipv4.tcp_mem",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_wmem",
+    "net.ipv4.tcp_slow_start_after_idle",
+];
+
+impl Host {
+    /// This one.
+    pub fn read() -> Self {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let cpu = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
+        Self {
+            cpu: cpu.map_or("unknown", |text| text.trim_start_matches([' ', '\t', ':'])).into(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            memory_bytes: kib(
+                &fs::read_to_string("/proc/meminfo").unwrap_or_default(),
+                "MemTotal:",
+            ),
+            kernel: one_line("/proc/sys/kernel/osrelease"),
+            files_max: sys::raise_file_limit().unwrap_or(0),
+            mitigations: mitigations(),
+            sysctls: SYSCTLS
+                .iter()
+                .map(|name| {
+                    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+                    ((*name).to_owned(), one_line(&path))
+                })
+                .collect(),
+            commit: commit(),
+        }
+    }
+}
+
+fn mitigations() -> Vec<String> {
+    let Ok(folder) = fs::read_dir("/sys/devices/system/cpu/vulnerabilities") else {
+        return Vec::new();
+    };
+    let mut found: Vec<String> = folder
+        .filter_map(Result::ok)
+        .map(|file| (file.file_name(), one_line(&file.path().to_string_lossy())))
+        .filter(|(_, text)| text != "Not affected")
+        .map(|(name, text)| format!("{}: {text}", name.to_string_lossy()))
+        .collect();
+    found.sort();
+    found
+}
+
+fn commit() -> Option<String> {
+    let output =
+        std::process::Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output();
+    let output = output.ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn one_line(path: &str) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn kib(text: &str, key: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(key));
+    number(line.and_then(|rest| rest.split_whitespace().next())) * 1_024
+}
+
+fn number(text: Option<&str>) -> u64 {
+    text.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_process_is_seen_to_be_busy() {
+        let pid = std::process::id();
+        let before = Cpu::of(pid).unwrap();
+        let deadline = sys::now_ns() + 60_000_000;
+        while sys::now_ns() < deadline {}
+        let used = Cpu::of(pid).unwrap().since(&before);
+        assert!(used.total_ns >= 10_000_000, "{used:?}");
+        assert!(Memory::of(pid).unwrap().rss_bytes > 100_000);
+        assert!(core_busy_ns(0) > 0);
+    }
+
+    #[test]
+    fn the_host_can_be_described() {
+        let host = Host::read();
+        assert!(host.cores > 0 && host.memory_bytes > 0 && host.files_max > 0);
+        assert!(!host.kernel.is_empty());
+    }
+}

@@ -1,0 +1,232 @@
+//! The partner: posts signed webhooks at the schedule's pace.
+//!
+//! One connection keeps the order within each team. What falls due while a post is under way goes with the next one, as
+//! a partner's outbox does; each event keeps the time it was due, so a server that answers late is seen to be late. The
+//! signature is written out here rather than borrowed from the server's code: a harness that shared it could not notice
+//! that both are wrong.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hdrhistogram::Histogram;
+use hmac::{Hmac, Mac};
+use reqwest::{Client, StatusCode};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use touchline_core::time::Timestamp;
+
+use crate::limits::{BODY_EVENTS_MAX, LATENCY_US_MAX};
+use crate::receive::tally::Latency;
+use crate::schedule::{Schedule, team_name};
+use crate::sys;
+
+/// The partner's name: last part of its webhook path, and its events' `source`.
+pub const SOURCE: &str = "bench";
+/// The `type` of all events.
+pub const KIND: &str = "goal";
+/// How often one body is sent again before the run is given up.
+const ATTEMPTS_MAX: u32 = 50;
+/// The longest `Retry-After` that is obeyed, in seconds.
+const RETRY_S_MAX: u64 = 2;
+/// How long a post may take.
+const POST_S_MAX: u64 = 30;
+
+/// The id of event `n`.
+pub fn event_id(n: u32) -> String {
+    format!("bench-{n:08}")
+}
+
+/// Where to post, and with which secret.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    url: String,
+    secret: Vec<u8>,
+    client: Client,
+}
+
+/// What became of a run's posts.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Posted {
+    /// Posts that were answered 202.
+    pub posts: u64,
+    /// Events in them.
+    pub events: u64,
+    /// Answers 429 and 503, each followed by another attempt.
+    pub retries: u64,
+    /// From the time the first event of a body was due to its 202, microseconds.
+    pub latency: Latency,
+    /// From the first due time to the last 202, seconds.
+    pub seconds: f64,
+}
+
+impl Publisher {
+    /// Posts to the API at `api` (`127.0.0.1:8081`), signing with `secret`.
+    pub fn new(api: &str, secret: &[u8]) -> Result<Self> {
+        let timeout = Duration::from_secs(POST_S_MAX);
+        let client = Client::builder().timeout(timeout).tcp_nodelay(true).build()?;
+        let url = format!("http://{api}/v1/ingest/broadcast/{SOURCE}");
+        Ok(Self { url, secret: secret.to_vec(), client })
+    }
+
+    /// Posts all of `schedule` in order over one connection, everything that is due in one body.
+    pub async fn play(&self, schedule: &Schedule) -> Result<Posted> {
+        let mut latencies = histogram();
+        let mut posted = Posted::default();
+        let (mut next, events) = (0, schedule.events());
+        while next < events {
+            // Nothing else runs on this runtime, and its own timer counts in milliseconds.
+            sys::sleep_until(schedule.due_ns(next));
+            let now = sys::now_ns();
+            let due = (next..events.min(next + BODY_EVENTS_MAX as u32))
+                .take_while(|n| schedule.due_ns(*n) <= now);
+            let end = due.last().map_or(next + 1, |n| n + 1);
+            posted.retries += self.post(&body(schedule, next..end), next).await?;
+            let waited = sys::now_ns().saturating_sub(schedule.due_ns(next));
+            latencies.saturating_record((waited / 1_000).max(1));
+            posted.posts += 1;
+            posted.events += u64::from(end - next);
+            next = end;
+        }
+        Ok(posted.finish(schedule, &latencies))
+    }
+
+    /// Posts `schedule` in bodies of `batch` events, each when its first event is due, whatever became of the others:
+    /// up to `flights_max` at once.
+    pub async fn flood(
+        &self,
+        schedule: &Schedule,
+        batch: u32,
+        flights_max: usize,
+    ) -> Result<Posted> {
+        let mut latencies = histogram();
+        let mut posted = Posted::default();
+        let mut flights = tokio::task::JoinSet::new();
+        let mut next = 0;
+        while next < schedule.events() || !flights.is_empty() {
+            let wait = schedule.due_ns(next).saturating_sub(sys::now_ns());
+            let is_full = flights.len() >= flights_max || next >= schedule.events();
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep(Duration::from_nanos(wait)), if !is_full => {
+                    let end = schedule.events().min(next + batch);
+                    let (publisher, schedule) = (self.clone(), schedule.clone());
+                    flights.spawn(async move {
+                        let retries = publisher.post(&body(&schedule, next..end), next).await?;
+                        let waited = sys::now_ns().saturating_sub(schedule.due_ns(next));
+                        anyhow::Ok((u64::from(end - next), retries, waited))
+                    });
+                    next = end;
+                }
+                Some(done) = flights.join_next() => {
+                    let (events, retries, waited) = done.context("a post panicked")??;
+                    posted.posts += 1;
+                    posted.events += events;
+                    posted.retries += retries;
+                    latencies.saturating_record((waited / 1_000).max(1));
+                }
+            }
+        }
+        Ok(posted.finish(schedule, &latencies))
+    }
+
+    /// Posts one body until it is answered 202; says how many attempts were put off.
+    async fn post(&self, body: &str, number: u32) -> Result<u64> {
+        let id = format!("msg-{number:08}");
+        for attempt in 0..ATTEMPTS_MAX {
+            let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+            let signature = sign(&self.secret, &id, seconds, body.as_bytes());
+            let request = self
+                .client
+                .post(&self.url)
+                .header("content-type", "application/json")
+                .header("webhook-id", &id)
+                .header("webhook-timestamp", seconds.to_string())
+                .header("webhook-signature", signature)
+                .body(body.to_owned());
+            let answer = request.send().await.with_context(|| format!("post to {}", self.url))?;
+            match answer.status() {
+                StatusCode::ACCEPTED => {
+                    answer.bytes().await?;
+                    return Ok(attempt.into());
+                }
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                    let after = answer.headers().get("retry-after");
+                    let seconds = after.and_then(|value| value.to_str().ok()?.parse().ok());
+                    let wait = Duration::from_secs(seconds.unwrap_or(1).min(RETRY_S_MAX));
+                    tokio::time::sleep(wait).await;
+                }
+                status => bail!("{} answered {status}: {:.300}", self.url, answer.text().await?),
+            }
+        }
+        bail!("{} put off one webhook {ATTEMPTS_MAX} times", self.url)
+    }
+}
+
+impl Posted {
+    fn finish(mut self, schedule: &Schedule, latencies: &Histogram<u64>) -> Self {
+        self.latency = Latency::of(latencies);
+        self.seconds = sys::now_ns().saturating_sub(schedule.start_ns) as f64 / 1e9;
+        self
+    }
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)
+        .expect("the bounds are constants that hdrhistogram takes")
+}
+
+/// A webhook's body: an array of events.
+pub fn body(schedule: &Schedule, events: std::ops::Range<u32>) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let occurred_at = Timestamp(now.as_micros() as i64).to_rfc3339();
+    let items: Vec<String> = events
+        .map(|n| {
+            let (id, team) = (event_id(n), team_name(schedule.team(n)));
+            let data = schedule.stamp(n).data(schedule.pad);
+            format!(
+                r#"{{"id":"{id}","teams":["{team}"],"type":"{KIND}","occurred_at":"{occurred_at}","data":{data}}}"#
+            )
+        })
+        .collect();
+    format!("[{}]", items.join(","))
+}
+
+/// A Standard Webhooks signature, `v1,<base64>`.
+pub fn sign(secret: &[u8], id: &str, seconds: u64, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
+    mac.update(format!("{id}.{seconds}.").as_bytes());
+    mac.update(body);
+    format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::Phase;
+
+    #[test]
+    fn a_signature_is_the_one_of_the_standards_example() {
+        let secret = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let signature = sign(
+            &secret,
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            br#"{"test": 2432232314}"#,
+        );
+        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+
+    #[test]
+    fn a_body_is_an_array_of_events_with_their_stamps() {
+        let phases = vec![Phase { rate: 10.0, events: 3 }];
+        let schedule = Schedule { start_ns: 5, teams: 2, pad: 0, phases };
+        let text = body(&schedule, 1..3);
+        let items: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(items.as_array().unwrap().len(), 2);
+        assert_eq!(items[0]["teams"][0], "t001");
+        assert_eq!(items[1]["id"], "bench-00000002");
+        assert_eq!(items[1]["data"]["seq"], "00000001");
+    }
+}

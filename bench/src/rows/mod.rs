@@ -1,0 +1,187 @@
+//! The rows of the table: each asks one question of the server, and of the floor in the same breath.
+//!
+//! A row is a few [`Case`]s that are run in turn, five times over, each time in another order, so that a host that warms
+//! up or is busy for a while troubles all of them alike. What they gave becomes a [`Row`]: figures with their median and
+//! range, a verdict against the target, and whatever keeps the figures from being believed.
+
+mod hot;
+mod idle;
+mod load;
+mod webhook;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::Place;
+use crate::report::Sink;
+use crate::run::{Run, Setup, Stage};
+use crate::stats::Figure;
+use crate::target::Subject;
+
+/// A row's name on the command line and how it is measured.
+pub struct Plan {
+    /// As in `--row NAME`.
+    pub name: &'static str,
+    /// The question.
+    pub question: &'static str,
+    /// What the server should reach on the reference host.
+    pub target: &'static str,
+    measure: fn(&Place, &mut Sink) -> Result<Findings>,
+}
+
+/// All rows, in the order of the table.
+pub const PLANS: [Plan; 8] = [
+    Plan {
+        name: "hot",
+        question: "10,000 sockets, one team, 10 events/s: CPU per delivery",
+        target: "<= 1.05 of the floor",
+        measure: hot::cost,
+    },
+    Plan {
+        name: "last",
+        question: "the same: an event's last socket, from the intended send",
+        target: "<= 1.10 of the floor",
+        measure: hot::last,
+    },
+    Plan {
+        name: "full",
+        question: "10,000 sockets, 400 events/s offered (4 M deliveries/s) for 10 s",
+        target: "all delivered, p99 <= 0.5 s",
+        measure: load::full,
+    },
+    Plan {
+        name: "overload",
+        question: "1,000 events/s (10 M deliveries/s) for 20 s, then 10 events/s",
+        target: "nothing lost, repeated or closed; p99 idle again within 30 s",
+        measure: load::overload,
+    },
+    Plan {
+        name: "idle",
+        question: "50,000 idle sockets",
+        target: "<= 600 B of user memory each; restart < 5 s; >= 20,000 accepts/s",
+        measure: idle::measure,
+    },
+    Plan {
+        name: "teams",
+        question: "50,000 sockets over 100 teams (Zipf), 100 events/s for 60 s",
+        target: "0 lost, 0 repeated, p99 <= 150 ms",
+        measure: load::teams,
+    },
+    Plan {
+        name: "stalled",
+        question: "100 of 10,000 sockets never read: p99 of the others",
+        target: "moves < 10 %",
+        measure: load::stalled,
+    },
+    Plan {
+        name: "webhook",
+        question: "webhooks of 100 events, 20,000 events/s",
+        target: "all durable, p99 <= 50 ms",
+        measure: webhook::measure,
+    },
+];
+
+/// What a row's runs came to.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Findings {
+    /// The figures, in the order in which they are printed.
+    pub figures: Vec<Named>,
+    /// Whether the target was met; `None` where only a floor was measured.
+    pub met: Option<bool>,
+    /// What a reader must know to judge the figures.
+    pub doubts: Vec<String>,
+}
+
+/// A figure and what it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Named {
+    /// What it says, with its unit.
+    pub name: String,
+    /// Over all runs.
+    pub figure: Figure,
+}
+
+/// A row of the table.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Row {
+    /// As in `--row NAME`.
+    pub name: String,
+    /// The question.
+    pub question: String,
+    /// What the server should reach.
+    pub target: String,
+    /// What was found.
+    pub findings: Findings,
+    /// Runs of each case.
+    pub pairs: usize,
+}
+
+impl Findings {
+    fn add(&mut self, name: impl Into<String>, values: impl IntoIterator<Item = f64>) -> Figure {
+        let figure = Figure::of(values);
+        self.figures.push(Named { name: name.into(), figure });
+        figure
+    }
+
+    /// Says so where the floor's own runs differ, or a run can't be believed.
+    fn doubt(&mut self, cases: &[Vec<Run>]) {
+        for runs in cases.iter().filter(|runs| !runs.is_empty()) {
+            let (subject, spread) = (runs[0].subject, Figure::of(runs.iter().map(|r| r.cpu_us)));
+            if subject != Subject::Touchline && spread.range_share() > 0.05 {
+                let percent = spread.range_share() * 100.0;
+                self.doubts.push(format!("runs of the {subject} differ by {percent:.0} %"));
+            }
+            let doubtful = runs.iter().filter(|run| !run.doubts().is_empty());
+            if let Some(run) = doubtful.clone().next() {
+                let (count, all) = (doubtful.count(), runs.len());
+                let first = run.doubts().join(", ");
+                self.doubts.push(format!("{subject}, {count} of {all} runs: {first}"));
+            }
+        }
+    }
+}
+
+/// Something to run several times.
+pub struct Case {
+    /// On whom.
+    pub subject: Subject,
+    /// What.
+    pub setup: Setup,
+}
+
+/// Measures `plan` on this host.
+pub fn measure(plan: &Plan, place: &Place, sink: &mut Sink) -> Result<Row> {
+    let findings = (plan.measure)(place, sink)?;
+    Ok(Row {
+        name: plan.name.into(),
+        question: plan.question.into(),
+        target: plan.target.into(),
+        findings,
+        pairs: place.pairs,
+    })
+}
+
+/// Runs every case `place.pairs` times, beginning with another one each time. Cases of a server that isn't there are
+/// left empty.
+fn interleave(place: &Place, sink: &mut Sink, cases: &[Case]) -> Result<Vec<Vec<Run>>> {
+    let mut runs: Vec<Vec<Run>> = cases.iter().map(|_| Vec::new()).collect();
+    for pair in 0..place.pairs {
+        for step in 0..cases.len() {
+            let index = (pair + step) % cases.len();
+            let Case { subject, setup } = &cases[index];
+            if *subject == Subject::Touchline && !place.has_server() {
+                continue;
+            }
+            sink.begin_run(pair, place.pairs, *subject, setup);
+            let run = Stage::set(place, *subject, setup)?.play(place)?;
+            sink.keep_run(pair, setup, &run)?;
+            runs[index].push(run);
+        }
+    }
+    Ok(runs)
+}
+
+/// Pairs of runs of two cases.
+fn paired<'a>(a: &'a [Run], b: &'a [Run]) -> impl Iterator<Item = (&'a Run, &'a Run)> {
+    a.iter().zip(b)
+}

@@ -1,0 +1,203 @@
+//! What is measured: a floor, or the Touchline binary, each a process of its own pinned to the server's core.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::net::{SocketAddr, SocketAddrV4, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use crate::child::{Servant, spawn_pinned};
+use crate::floor::{self, Kind};
+use crate::limits::SOCKETS_PER_TABLE_MAX;
+use crate::publish::SOURCE;
+use crate::schedule::Schedule;
+
+/// Whose numbers these are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// What the kernel charges.
+    Floor(Kind),
+    /// The appliance.
+    Touchline,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Floor(kind) => write!(f, "floor ({})", kind.as_str()),
+            Self::Touchline => f.write_str("touchline"),
+        }
+    }
+}
+
+/// The secret with which the bench signs. It protects a server that lives for seconds on loopback.
+pub const SECRET: &[u8] = b"touchline-bench-signing-key-0001";
+/// How long a server may take until it is ready.
+const READY_S_MAX: u64 = 60;
+
+/// A server that is up. Killed when dropped.
+pub enum Server {
+    /// A floor.
+    Floor {
+        /// The process.
+        servant: Servant,
+        /// Where it listens.
+        stream: SocketAddrV4,
+    },
+    /// The appliance.
+    Touchline(Appliance),
+}
+
+impl Server {
+    /// Starts `subject` for `sockets` clients, pinned to `core`.
+    pub fn start(subject: Subject, sockets: usize, core: usize, binary: &Path) -> Result<Self> {
+        match subject {
+            Subject::Floor(kind) => {
+                let shards = sockets.div_ceil(SOCKETS_PER_TABLE_MAX).max(1).to_string();
+                let args = ["floor", "--kind", kind.as_str(), "--shards", &shards];
+                let mut servant = Servant::start(&args, core)?;
+                match servant.hear()? {
+                    floor::Answer::Listening(stream) => Ok(Self::Floor { servant, stream }),
+                    other => bail!("the floor began with {other:?}"),
+                }
+            }
+            Subject::Touchline => {
+                let folder = tempfile::Builder::new().prefix("touchline-bench-").tempdir()?;
+                let mut appliance = Appliance::new(folder, sockets, core, binary)?;
+                appliance.start()?;
+                Ok(Self::Touchline(appliance))
+            }
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        match self {
+            Self::Floor { servant, .. } => servant.pid(),
+            Self::Touchline(appliance) => appliance.pid(),
+        }
+    }
+
+    /// Where clients connect.
+    pub fn stream(&self) -> SocketAddrV4 {
+        match self {
+            Self::Floor { stream, .. } => *stream,
+            Self::Touchline(appliance) => appliance.ports[0],
+        }
+    }
+
+    /// Tells a floor what to play. The appliance is fed by webhooks instead.
+    pub fn play(&mut self, schedule: &Schedule) -> Result<()> {
+        if let Self::Floor { servant, .. } = self {
+            let _: floor::Answer = servant.ask(&floor::Command::Play(schedule.clone()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The Touchline binary with a data folder of its own. It can be killed and started again.
+pub struct Appliance {
+    folder: tempfile::TempDir,
+    binary: PathBuf,
+    core: usize,
+    /// Stream, API and admin.
+    pub ports: [SocketAddrV4; 3],
+    child: Option<Child>,
+}
+
+impl Appliance {
+    fn new(folder: tempfile::TempDir, sockets: usize, core: usize, binary: &Path) -> Result<Self> {
+        let ports = free_ports()?;
+        let [stream, api, admin] = ports;
+        let shards = (sockets + 200).div_ceil(SOCKETS_PER_TABLE_MAX - 200).max(1);
+        let data = folder.path().join("data");
+        fs::create_dir(&data)?;
+        let config = format!(
+            "[node]\nname = \"bench\"\ndata_dir = \"{}\"\nconnections_max = {}\nshards = {shards}\n\
+             [listen]\nstream = \"{stream}\"\napi = \"{api}\"\nadmin = \"{admin}\"\n\
+             [sources.broadcast.{SOURCE}]\nsecrets = [\"whsec_{}\"]\n",
+            data.display(),
+            sockets + 100,
+            STANDARD.encode(SECRET),
+        );
+        fs::write(folder.path().join("touchline.toml"), config)?;
+        Ok(Self { folder, binary: binary.to_owned(), core, ports, child: None })
+    }
+
+    /// Starts it; says how long it took until it was ready.
+    pub fn start(&mut self) -> Result<Duration> {
+        let started = Instant::now();
+        let log = File::create(self.folder.path().join("log"))?;
+        let mut command = Command::new(&self.binary);
+        command
+            .arg("serve")
+            .arg("--config")
+            .arg(self.folder.path().join("touchline.toml"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        self.child = Some(spawn_pinned(&mut command, self.core)?);
+        let ready = format!("http://{}/readyz", self.ports[2]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build()?;
+        loop {
+            let answer = runtime.block_on(client.get(&ready).send());
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return Ok(started.elapsed());
+            }
+            let exited = self.child.as_mut().map_or(Ok(None), Child::try_wait)?;
+            if let Some(status) = exited {
+                bail!("{} ended with {status}: {}", self.binary.display(), self.last_words());
+            }
+            if started.elapsed() > Duration::from_secs(READY_S_MAX) {
+                bail!("not ready after {READY_S_MAX} s: {}", self.last_words());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Kills it as a power cut would.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill().context("kill the server")?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
+    /// The end of what it logged.
+    pub fn last_words(&self) -> String {
+        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(5)..].join(" | ")
+    }
+}
+
+impl Drop for Appliance {
+    fn drop(&mut self) {
+        // It may have ended already, which is what is wanted.
+        let _ = self.kill();
+    }
+}
+
+/// Three ports that were free a moment ago.
+fn free_ports() -> Result<[SocketAddrV4; 3]> {
+    let held: Vec<TcpListener> =
+        (0..3).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
+    let port = |listener: &TcpListener| match listener.local_addr()? {
+        SocketAddr::V4(address) => Ok(address),
+        SocketAddr::V6(_) => bail!("an IPv4 listener has an IPv6 address"),
+    };
+    Ok([port(&held[0])?, port(&held[1])?, port(&held[2])?])
+}
