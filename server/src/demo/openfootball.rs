@@ -17,6 +17,9 @@ use super::day::{Club, Side};
 use super::play::KnownGoal;
 use crate::limits::demo::{FILE_BYTES_MAX, MATCH_GOALS_MAX};
 
+/// Minutes added to a half, at most.
+const STOPPAGE_MAX: u16 = 20;
+
 /// Why a file can't be played.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -237,10 +240,8 @@ impl Reader {
             return Err(self.field("score", reason));
         }
         let penalties = self.pair(score, "p")?;
-        let late = goals.iter().position(|goal| goal.minute > 90);
-        if let (Some(n), None) = (late, extra_time) {
-            let field = if n < home { "goals1" } else { "goals2" };
-            return Err(self.field(field, "has a goal after minute 90, but `score` has no `et`"));
+        if extra_time.is_none() {
+            goals.iter_mut().for_each(without_extra_time);
         }
         Ok(Some(Played { goals, extra_time: extra_time.is_some(), penalties }))
     }
@@ -299,7 +300,15 @@ fn minute(goal: &Value) -> Option<(u16, u16)> {
         value => (number(value)?, goal.get("offset").map_or(Some(0), number)?),
     };
     let added = stoppage == 0 || [45, 90, 105, 120].contains(&minute);
-    ((1..=120).contains(&minute) && stoppage <= 20 && added).then_some((minute, stoppage))
+    ((1..=120).contains(&minute) && stoppage <= STOPPAGE_MAX && added).then_some((minute, stoppage))
+}
+
+/// A match without extra time has no minute 92: whoever wrote it meant 90+2.
+fn without_extra_time(goal: &mut KnownGoal) {
+    if goal.minute > 90 {
+        goal.stoppage = (goal.minute - 90 + goal.stoppage).min(STOPPAGE_MAX);
+        goal.minute = 90;
+    }
 }
 
 /// `15:00` or `15:00 UTC-4` as minutes since midnight, UTC where an offset is given.

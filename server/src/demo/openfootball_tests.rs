@@ -32,6 +32,13 @@ fn both_spellings_of_a_minute_are_read() {
 }
 
 #[test]
+fn minute_92_of_a_match_without_extra_time_is_90_and_2() {
+    let games = read(&SMALL.replace("90, \"offset\": 5", "92"), "2031-05-04").unwrap();
+    let goal = &games.games[0].result.as_ref().unwrap().goals[2];
+    assert_eq!((goal.minute, goal.stoppage), (90, 2));
+}
+
+#[test]
 fn kick_offs_are_told_in_utc_where_the_file_knows_it() {
     let times: Vec<Option<i32>> =
         read(SMALL, "2031-05-04").unwrap().games.iter().map(|game| game.kickoff_min).collect();

@@ -51,7 +51,7 @@ pub const SPEED_MILLI_MAX: u64 = 10_000_000;
 /// Events whose way to the followers is measured at a time.
 pub const FLIGHTS_MAX: usize = 4_096;
 /// An event's way is measured for so long; what comes later was a resume.
-pub const FLIGHT_WAIT_MAX: Duration = Duration::from_secs(5);
+pub const FLIGHT_WAIT_MAX: Duration = Duration::from_secs(2);
 /// A matches file, a team file, the day's file.
 pub const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Matches of one day: as many as the live state keeps.
