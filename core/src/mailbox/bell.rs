@@ -1,6 +1,6 @@
 //! How a sleeping thread is woken: a bell to ring, and who may ring it when.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -10,6 +10,12 @@ use super::sync::{AtomicBool, Ordering, fence};
 pub trait Bell: Send + Sync {
     /// Wakes the thread, now or as soon as it sleeps. Must neither block nor fail.
     fn ring(&self);
+}
+
+impl<B: Bell> Bell for std::sync::Arc<B> {
+    fn ring(&self) {
+        (**self).ring();
+    }
 }
 
 /// A [`Bell`], and whether its thread sleeps. Shared by all mailboxes of one receiver.
@@ -46,8 +52,8 @@ impl Doorbell {
 
 /// A [`Bell`] that is an eventfd: its thread waits until the descriptor is readable.
 ///
-/// Make it before tables of descriptors part (DESIGN section 4), and give the sleeping thread a
-/// [`descriptor`](Self::descriptor) of its own.
+/// Make it before tables of descriptors part (DESIGN section 4): it then has the same number in each. Drop it in the
+/// table in which it was made.
 #[derive(Debug)]
 pub struct EventBell(OwnedFd);
 
@@ -59,13 +65,11 @@ impl EventBell {
     pub fn new() -> std::io::Result<Self> {
         Ok(Self(eventfd(0, EventfdFlags::CLOEXEC)?))
     }
+}
 
-    /// Another descriptor of the same eventfd, for the thread that waits on it.
-    ///
-    /// # Errors
-    /// When the process has no descriptor left.
-    pub fn descriptor(&self) -> std::io::Result<OwnedFd> {
-        self.0.try_clone()
+impl AsFd for EventBell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

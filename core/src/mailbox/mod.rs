@@ -19,7 +19,7 @@
 //!   two uncontended exchanges a value. Values are batches, not events.
 //!
 //! # What it leaves out
-//! Blocking. The receiver waits on a descriptor of its own kind ([`EventBell::descriptor`]), together with its sockets.
+//! Blocking. The receiver waits on a descriptor of its own kind (that of [`EventBell`]), together with its sockets.
 
 mod bell;
 mod sync;
@@ -179,9 +179,8 @@ mod tests {
 
     #[test]
     fn values_cross_threads_in_order_and_none_is_left_behind() {
-        let bell = EventBell::new().unwrap();
-        let descriptor = bell.descriptor().unwrap();
-        let doorbell = Arc::new(Doorbell::new(bell));
+        let bell = Arc::new(EventBell::new().unwrap());
+        let doorbell = Arc::new(Doorbell::new(Arc::clone(&bell)));
         let (mut sender, mut receiver) = channel(16, Arc::clone(&doorbell));
         let count = 100_000u64;
         let thread = std::thread::spawn(move || {
@@ -201,7 +200,7 @@ mod tests {
             doorbell.doze();
             if receiver.is_empty() && next < count {
                 let mut raw = [0; 8];
-                rustix::io::read(&descriptor, &mut raw).unwrap();
+                rustix::io::read(&bell, &mut raw).unwrap();
             }
             doorbell.rise();
         }

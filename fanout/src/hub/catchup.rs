@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
-use touchline_core::event::Stream;
 use touchline_core::frame::Batch;
 use touchline_core::log::{
     HoleReason, Lane, LaneBounds, LogBounds, Mark, Position, ReadError, ReadRequest,
@@ -168,10 +167,11 @@ impl Hub {
         if of.next < lane.floor || lane.progress < of.next.max(after) {
             return false;
         }
-        self.topics_of(session, of.lane).iter().all(|(index, from)| {
-            let topic = self.topics.get(*index);
-            topic.key.stream == Stream::Sensor || of.next.max(*from) >= topic.window.floor()
-        })
+        let topics = self.topics_of(session, of.lane);
+        let in_memory = |(index, from): &(TopicIx, u64)| {
+            of.next.max(*from) >= self.topics.get(*index).window.floor()
+        };
+        topics.iter().all(in_memory)
     }
 
     /// Makes the lane live: cursors where the windows hold something the session hasn't got.
@@ -179,8 +179,7 @@ impl Hub {
         let session = &self.sessions[index as usize];
         for (topic_ix, after) in self.topics_of(session, of.lane) {
             let topic = self.topics.get_mut(topic_ix);
-            let begin = if topic.key.stream == Stream::Sensor { of.origin } else { of.next };
-            let seq = begin.max(after);
+            let seq = of.next.max(after);
             if topic.window.last_seq() >= seq && topic.window.bytes() > 0 {
                 topic.cursors += 1;
                 self.sessions[index as usize].cursors.push(Cursor { topic: topic_ix, seq });

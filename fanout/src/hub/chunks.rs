@@ -5,11 +5,13 @@
 //! few chunks are kept, so one scan serves all (R6), and a slow reader costs a second read but never holds up others.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use touchline_core::event::{Stream, Team};
-use touchline_core::frame::{Batch, Published};
+use touchline_core::event::{Identity, Stream, Team, Topic};
+use touchline_core::frame::{Batch, Published, Subject};
 use touchline_core::log::{Hole, Lane, Position};
+use touchline_core::time::Monotonic;
 
 use super::session::{Catchup, Session};
 use super::topics::Topics;
@@ -21,6 +23,8 @@ pub(super) struct Chunk {
     pub(super) next: u64,
     batch: Arc<Batch>,
     by_team: HashMap<Team, Vec<u32>>,
+    /// By event: a later one of this chunk replaces it (R20, R21).
+    replaced: Vec<bool>,
     used: u64,
 }
 
@@ -52,7 +56,8 @@ impl Chunks {
             }
         }
         self.clock += 1;
-        self.chunks.push(Chunk { lane, from, next, batch, by_team, used: self.clock });
+        let replaced = replaced(&batch.events);
+        self.chunks.push(Chunk { lane, from, next, batch, by_team, replaced, used: self.clock });
     }
 
     /// The chunk that holds `seq` of `lane`.
@@ -75,13 +80,15 @@ impl Chunks {
 impl Chunk {
     /// What of this chunk `session` is still to be sent from `seq` on, ascending.
     ///
-    /// A merge of its teams' lists: the lowest head wins, equal heads (an event of two followed teams) count once.
+    /// A merge of its teams' lists: the lowest head wins, equal heads (an event of two followed teams) count once. What
+    /// this chunk itself replaces is left out, and sensor values from before `stale`: latest values, no backlog.
     pub(super) fn events_for<'a>(
         &'a self,
         session: &'a Session,
         catchup: &'a Catchup,
         topics: &'a Topics,
         seq: u64,
+        stale: Monotonic,
     ) -> impl Iterator<Item = &'a Published> {
         let mut lists: Vec<&[u32]> = Vec::with_capacity(session.follows.len());
         for follow in &session.follows {
@@ -98,10 +105,11 @@ impl Chunk {
                     *list = &list[1..];
                 }
             }
-            Some(self.event(lowest))
+            Some(lowest)
         });
-        merged.filter(move |event| {
-            event.topic.stream != Stream::Sensor
+        let living = merged.filter(|index| !self.replaced[*index as usize]);
+        living.map(|index| self.event(index)).filter(move |event| {
+            (event.topic.stream != Stream::Sensor || event.durable_at >= stale)
                 && follows(session, catchup, topics, event)
                 && event.position.seq >= catchup.after(&event.topic)
         })
@@ -115,6 +123,30 @@ impl Chunk {
     fn event(&self, index: u32) -> &Published {
         &self.batch.events[index as usize]
     }
+}
+
+/// Which of `events` a later one of them replaces, or an earlier one has outdated.
+fn replaced(events: &[Published]) -> Vec<bool> {
+    let mut replaced = vec![false; events.len()];
+    let mut latest: HashMap<(&Topic, Identity), (u64, usize)> = HashMap::new();
+    for (index, event) in events.iter().enumerate() {
+        let (subject, order) = match event.subject {
+            Subject::None => continue,
+            Subject::Update { original, rev } => (original, u64::from(rev)),
+            Subject::Sensor { key, order } => (key, order),
+        };
+        match latest.entry((&event.topic, subject)) {
+            Entry::Vacant(entry) => {
+                entry.insert((order, index));
+            }
+            Entry::Occupied(entry) if entry.get().0 >= order => replaced[index] = true,
+            Entry::Occupied(mut entry) => {
+                let (_, before) = entry.insert((order, index));
+                replaced[before] = true;
+            }
+        }
+    }
+    replaced
 }
 
 /// Whether `session` follows one of the event's teams in its stream and language, and did when it happened.

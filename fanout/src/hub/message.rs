@@ -160,9 +160,15 @@ impl Hub {
         }
         topics.sort_unstable();
         topics.dedup();
-        let lagging =
-            |topic: &_| self.sessions[index as usize].cursors.iter().any(|of| of.topic == *topic);
-        topics.retain(|topic| !lagging(topic));
+        // What another team brought before is known to the client, or on its way.
+        let is_new = |team: &_| new.contains(&(*team, Stream::Sensor));
+        let follows = self.sessions[index as usize].follows.iter();
+        let before: Vec<_> = follows.filter(|of| of.streams.contains(Stream::Sensor)).collect();
+        let known = |topic: &_| {
+            let teams = &self.topics.get(*topic).teams;
+            before.iter().any(|of| teams.contains(&of.team) && !is_new(&of.team))
+        };
+        topics.retain(|topic| !known(topic));
         let bytes: u64 =
             topics.iter().map(|topic| self.topics.get(*topic).window.bytes_from(0)).sum();
         let mark = self.mark_of(&self.sessions[index as usize]);

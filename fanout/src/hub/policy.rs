@@ -105,9 +105,14 @@ impl Hub {
         self.tell(index, gap);
     }
 
+    /// Sensor values that became durable before this are too old to be sent to anybody (R20).
+    pub(super) fn stale_before(&self, now: Monotonic) -> Monotonic {
+        now - self.config.stream(Stream::Sensor).age_max
+    }
+
     /// Sensor values that are too old are not sent to anybody any more (R20).
     fn drop_stale(&mut self, index: u32, now: Monotonic) {
-        let limit = now - self.config.stream(Stream::Sensor).age_max;
+        let limit = self.stale_before(now);
         for at in 0..self.sessions[index as usize].cursors.len() {
             let of = self.sessions[index as usize].cursors[at].topic;
             let topic = self.topics.get_mut(of);

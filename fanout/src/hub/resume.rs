@@ -69,11 +69,8 @@ impl Hub {
         for (next, lane) in kept.next.iter_mut().zip(&bounds.lanes) {
             *next = (*next).max(lane.first);
         }
-        let of_lane = |(lane, next): (usize, &u64)| LaneCatchup {
-            lane: Lane(lane as u16),
-            next: *next,
-            origin: *next,
-        };
+        let of_lane =
+            |(lane, next): (usize, &u64)| LaneCatchup { lane: Lane(lane as u16), next: *next };
         let lanes: SmallVec<[LaneCatchup; 1]> = kept.next.iter().enumerate().map(of_lane).collect();
         let catchup =
             Catchup { lanes: lanes.clone(), after, late: Vec::new(), waiting_since: None };

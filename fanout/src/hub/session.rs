@@ -57,8 +57,6 @@ pub(super) struct LaneCatchup {
     pub(super) lane: Lane,
     /// The next sequence to be looked at.
     pub(super) next: u64,
-    /// Where it began: what sensors are compared with (R20).
-    pub(super) origin: u64,
 }
 
 /// A session that starts below the windows, or ahead of what this node has read (R4, R7).

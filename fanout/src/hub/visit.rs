@@ -282,6 +282,7 @@ impl Hub {
         volley: &mut Volley,
     ) -> bool {
         let progress = self.lanes[usize::from(of.lane.0)].progress;
+        let stale = self.stale_before(volley.now);
         let Self { chunks, sessions, topics, .. } = self;
         let session = &sessions[visit.index as usize];
         let (Some(chunk), Some(catchup)) = (chunks.find(of.lane, of.next), &session.catchup) else {
@@ -299,7 +300,7 @@ impl Hub {
         let stop = hole.map_or(end, |hole| hole.from.min(end));
         let begin = volley.scratch.len();
         let mut next = stop;
-        for event in chunk.events_for(session, catchup, topics, of.next) {
+        for event in chunk.events_for(session, catchup, topics, of.next, stale) {
             let taken = volley.scratch.len() - begin;
             let seq = event.position.seq;
             if seq >= stop || (taken > 0 && taken + event.frame.len() > left) {
@@ -359,7 +360,8 @@ impl Hub {
             let went_out = sent.min(segment.len());
             sent -= went_out;
             if went_out < segment.len() {
-                self.take_back(parcel.session.index, segment, went_out, &mut control);
+                let index = parcel.session.index;
+                self.take_back(index, segment, went_out, volley.now, &mut control);
             }
         }
         let session = &mut self.sessions[parcel.session.index as usize];
@@ -370,7 +372,14 @@ impl Hub {
         }
     }
 
-    fn take_back(&mut self, index: u32, segment: &Segment, sent: usize, control: &mut Vec<Bytes>) {
+    fn take_back(
+        &mut self,
+        index: u32,
+        segment: &Segment,
+        sent: usize,
+        now: Monotonic,
+        control: &mut Vec<Bytes>,
+    ) {
         let session = &mut self.sessions[index as usize];
         match segment {
             Segment::Rest { frame, sent: before, place } => {
@@ -384,10 +393,10 @@ impl Hub {
             Segment::Control { frame } => control.push(frame.clone()),
             Segment::Heartbeat { .. } => session.flags.set(Flags::HEARTBEAT),
             Segment::Range { topic, from, next, .. } => {
-                self.take_back_range(index, *topic, *from..*next, sent)
+                self.take_back_range(index, *topic, *from..*next, sent);
             }
             Segment::Chunk { lane, from, next, .. } => {
-                self.take_back_chunk(index, *lane, *from..*next, sent)
+                self.take_back_chunk(index, *lane, *from..*next, sent, now)
             }
         }
     }
@@ -434,7 +443,9 @@ impl Hub {
         lane: Lane,
         seqs: std::ops::Range<u64>,
         mut sent: usize,
+        now: Monotonic,
     ) {
+        let stale = self.stale_before(now);
         let Self { chunks, sessions, topics, .. } = self;
         let session = &sessions[index as usize];
         let (Some(chunk), Some(catchup)) = (chunks.find(lane, seqs.start), &session.catchup) else {
@@ -443,7 +454,7 @@ impl Hub {
         let mut cut = None;
         let mut stands_at = seqs.end;
         let mut unsent = 0;
-        let events = chunk.events_for(session, catchup, topics, seqs.start);
+        let events = chunk.events_for(session, catchup, topics, seqs.start, stale);
         for event in events.take_while(|event| event.position.seq < seqs.end) {
             let len = event.frame.len();
             if sent >= len {

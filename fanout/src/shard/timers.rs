@@ -1,0 +1,97 @@
+//! What is due: handshakes that take too long, heartbeats, pongs that don't come, stalls, closes.
+//!
+//! A session has one deadline and, while its socket is blocked, a look once a second; the wheel holds the earlier of
+//! the two. A heartbeat is one ping and one `mark`. What proves life afterwards is any byte from the peer, or that a
+//! blocked socket takes bytes again: a reader that is merely slow, because the host or the network is, isn't dead.
+
+use std::time::Duration;
+
+use touchline_core::ws::{CloseCode, Refusal};
+
+use super::Shard;
+use super::conn::Stage;
+use crate::hub::SessionId;
+
+/// How often a blocked session is judged by its streams' policies.
+pub(super) const STALL_LOOK: Duration = Duration::from_secs(1);
+
+impl Shard {
+    pub(super) fn fire_timers(&mut self) {
+        let now = self.session_now();
+        let mut fired = std::mem::take(&mut self.fired);
+        self.wheel.poll(now, &mut fired);
+        for index in fired.drain(..) {
+            if let Some(id) = self.conns.at(index) {
+                self.guarded(id, |shard| shard.fire(id));
+            }
+        }
+        self.fired = fired;
+        self.close_condemned();
+        self.send_put_off();
+    }
+
+    fn fire(&mut self, id: SessionId) {
+        let now = self.session_now();
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if now >= conn.deadline {
+            match conn.stage {
+                Stage::Handshake => self.refuse(id, Refusal::Late),
+                Stage::Closing => return self.forget(id, true),
+                Stage::Open => self.beat(id),
+            }
+        }
+        if self.hub.is_blocked(id) {
+            self.hub.handle_stall(id, self.now);
+            self.look_again(id);
+        } else if let Some(conn) = self.conns.get(id) {
+            self.wheel.set(id.index, conn.deadline);
+        }
+    }
+
+    /// Sets the timer of a blocked session.
+    pub(super) fn look_again(&mut self, id: SessionId) {
+        let look = self.session_now() + STALL_LOOK;
+        if let Some(conn) = self.conns.get(id) {
+            self.wheel.set(id.index, look.min(conn.deadline));
+        }
+    }
+
+    /// A heartbeat is due, or the answer to the last one.
+    fn beat(&mut self, id: SessionId) {
+        let rules = &self.rules.sessions;
+        let (heartbeat, pong_max) = (rules.heartbeat, rules.pong_max);
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        if conn.is_pinged {
+            return self.end(id, CloseCode::NoPong, "no pong");
+        }
+        if conn.awaits_pong {
+            conn.awaits_pong = false;
+            conn.deadline = conn.deadline + heartbeat.saturating_sub(pong_max);
+            return;
+        }
+        conn.is_pinged = true;
+        conn.awaits_pong = true;
+        conn.deadline = self.now - self.lapse + pong_max;
+        self.hub.handle_heartbeat(id, &self.ping);
+    }
+
+    /// Ends the sessions that a policy has condemned.
+    fn close_condemned(&mut self) {
+        use crate::hub::CloseCause;
+        while let Some((id, cause)) = self.hub.poll_close() {
+            let (code, reason) = match cause {
+                CloseCause::Slow => (CloseCode::Slow, "too far behind: come back and resume"),
+                CloseCause::Stalled => (CloseCode::Slow, "took nothing for too long"),
+                CloseCause::LogUnavailable => (CloseCode::TryLater, "the log can't be read now"),
+            };
+            self.end(id, code, reason);
+        }
+    }
+
+    /// Sends that the kernel has put off are tried again on the next turn that isn't this one.
+    fn send_put_off(&mut self) {
+        for id in std::mem::take(&mut self.put_off) {
+            self.hub.handle_writable(id);
+        }
+    }
+}

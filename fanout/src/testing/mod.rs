@@ -1,0 +1,41 @@
+//! What end-to-end tests need: a log in memory, a client that speaks WebSocket by hand, and faults on demand.
+//!
+//! Only with the feature `testing`; never in the binary.
+
+mod client;
+mod memory_log;
+
+pub use client::{Client, Heard};
+pub use memory_log::MemoryLog;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Panics on demand, to prove what they cost.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// A query or message that contains this panics.
+    pub panic_on: Option<Arc<str>>,
+    /// The next settlement of a send panics.
+    pub panic_at_settle: Arc<AtomicBool>,
+}
+
+impl Faults {
+    pub(crate) fn at_handshake(&self, query: &str) {
+        self.strike(query.as_bytes());
+    }
+
+    pub(crate) fn at_message(&self, text: &[u8]) {
+        self.strike(text);
+    }
+
+    pub(crate) fn at_settle(&self) {
+        assert!(!self.panic_at_settle.swap(false, Ordering::Relaxed), "asked for by a test");
+    }
+
+    fn strike(&self, bytes: &[u8]) {
+        let Some(panic_on) = self.panic_on.as_deref().map(str::as_bytes) else { return };
+        let is_hit = bytes.windows(panic_on.len()).any(|window| window == panic_on);
+        assert!(!is_hit, "asked for by a test");
+    }
+}
