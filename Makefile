@@ -1,0 +1,28 @@
+# Touchline. `make` alone tells what there is; the work is done by scripts/.
+.DEFAULT_GOAL := help
+.PHONY: help run check test bench setup
+
+ARGS ?=
+
+help: ## this list
+	@echo 'Touchline: a goal on every screen while the ball is still in the net.'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make run ARGS='--speed 60 --followers 5000' hands arguments to \`touchline demo\`."
+
+run: ## the appliance with a match day in it; the live board is at http://127.0.0.1:8081/
+	@scripts/run.sh $(ARGS)
+
+check: ## formatting, lints and the laws of the house: under a minute once built
+	@scripts/check.sh
+
+test: ## everything: check, unit, loom, end to end, conformance, fuzz, simulation, the board
+	@scripts/test.sh $(ARGS)
+
+bench: ## the table of docs/performance.md, measured on this host
+	@scripts/setup.sh build
+	@scripts/bench.sh $(ARGS)
+
+setup: ## all tools that the tests use, without running any
+	@scripts/setup.sh all

@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# Puts in place what building or testing needs. Each thing is looked for first, so that a second run
+# takes a second and no network.
+#
+#   scripts/setup.sh build   Rust and a C compiler, and the crates: enough for `make run`
+#   scripts/setup.sh check   no more than that
+#   scripts/setup.sh all     what `make test` uses as well
+#
+# Nothing is started on this host: Debian packages that carry a service are unpacked, not installed.
+. "$(dirname "$0")/env.sh"
+
+RUST_MIN=1.95
+CARGO_FUZZ=0.13.1
+APT_TIMEOUT_S=900
+APT_UPDATED=
+
+# ------------------------------------------------------------------ Debian
+
+apt_update_once() {
+    [ -z "$APT_UPDATED" ] || return 0
+    say "setup: apt-get update"
+    as_root timeout "$APT_TIMEOUT_S" apt-get update -qq \
+        || die "apt-get update failed" "is the network there? scripts/setup.sh can simply be run again"
+    APT_UPDATED=yes
+}
+
+# apt_install WHAT-FOR PACKAGE...
+apt_install() {
+    local what="$1"
+    shift
+    have apt-get || die "$what is missing" "install it by this system's means: $*"
+    apt_update_once
+    say "setup: installing $* ($what)"
+    as_root timeout "$APT_TIMEOUT_S" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "$@" >/dev/null \
+        || die "apt-get could not install $*" "run it by hand to see why: apt-get install $*"
+}
+
+# unpack_deb PACKAGE PROGRAM: the program alone, without the package's service.
+unpack_deb() {
+    local package="$1" program="$2" into="$TOUCHLINE_CACHE/tools/deb/$1"
+    have apt-get || die "$program is missing" "install $package by this system's means"
+    apt_update_once
+    say "setup: unpacking $program out of Debian's $package"
+    rm -rf "$into" && mkdir -p "$into"
+    (cd "$into" && timeout "$APT_TIMEOUT_S" apt-get download -qq "$package" >/dev/null && dpkg-deb -x ./*.deb . && rm -f ./*.deb) \
+        || die "$package could not be unpacked into $into" "is the network there? is the disk full?"
+    link_tool "$into/usr/bin/$program"
+}
+
+link_tool() {
+    mkdir -p "$TOUCHLINE_CACHE/tools/bin"
+    ln -sfn "$1" "$TOUCHLINE_CACHE/tools/bin/$(basename "$1")"
+}
+
+# ------------------------------------------------------------------ what is needed, one by one
+
+need_rust() {
+    have cargo || die "there is no cargo" "install Rust $RUST_MIN or newer (rustup, or by hand), then run this again"
+    local version
+    version="$(rustc --version | sed -E 's/^rustc ([0-9]+\.[0-9]+).*/\1/')"
+    [ "$(printf '%s\n' "$RUST_MIN" "$version" | sort -V | head -n 1)" = "$RUST_MIN" ] \
+        || die "Rust $version is too old" "Touchline needs Rust $RUST_MIN or newer"
+}
+
+need_compiler() {
+    if ! have cc || ! have c++ || ! have make; then
+        apt_install "a C compiler" build-essential
+    fi
+    have pkg-config || apt_install "pkg-config" pkg-config
+    have git || apt_install "git" git
+}
+
+need_crates() {
+    cargo fetch --locked --offline >/dev/null 2>&1 && return 0
+    say "setup: fetching crates"
+    timeout 900 cargo fetch || die "the crates could not be fetched" "is the network there?"
+}
+
+need_lints() {
+    cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 \
+        || die "rustfmt or clippy is missing" "rustup component add rustfmt clippy"
+}
+
+need_python() {
+    have python3 && python3 -c 'import venv, ensurepip' >/dev/null 2>&1 \
+        || apt_install "Python with venv, for the conformance suite" python3 python3-venv
+}
+
+need_browser() {
+    have chromium || apt_install "Chromium, for the tests of the board" chromium
+    have node && have npm || apt_install "Node.js, for the tests of the board" nodejs npm
+}
+
+need_board_modules() {
+    [ -f tests/board/package-lock.json ] || return 0
+    local stamp="tests/board/node_modules/.touchline-lock"
+    cmp -s tests/board/package-lock.json "$stamp" && return 0
+    say "setup: npm ci in tests/board"
+    (cd tests/board && timeout 600 npm ci --no-audit --no-fund --silent) \
+        || die "npm ci failed in tests/board" "is the network there?"
+    cp tests/board/package-lock.json "$stamp"
+}
+
+need_promtool() { have promtool || unpack_deb prometheus promtool; }
+
+need_slowhttptest() { have slowhttptest || unpack_deb slowhttptest slowhttptest; }
+
+need_cargo_fuzz() {
+    local bin="$TOUCHLINE_CACHE/tools/bin/cargo-fuzz"
+    have cargo-fuzz && return 0
+    say "setup: building cargo-fuzz $CARGO_FUZZ (about two minutes, once)"
+    timeout 1200 env -u CARGO_NET_OFFLINE CARGO_TARGET_DIR="$TOUCHLINE_CACHE/tools/build" cargo install --quiet --locked \
+        --root "$TOUCHLINE_CACHE/tools" --version "$CARGO_FUZZ" cargo-fuzz \
+        || die "cargo-fuzz could not be built" "is the network there?"
+    rm -rf "$TOUCHLINE_CACHE/tools/build"
+    [ -x "$bin" ] || die "cargo install left no $bin" "remove $TOUCHLINE_CACHE/tools and run this again"
+}
+
+# ------------------------------------------------------------------
+
+mkdir -p "$TOUCHLINE_CACHE/tools/bin" || die "$TOUCHLINE_CACHE can't be written" "set TOUCHLINE_CACHE to a folder that can"
+
+need_rust
+need_compiler
+need_crates
+case "${1:-build}" in
+    build) ;;
+    check) need_lints ;;
+    all)
+        need_lints
+        need_python
+        need_browser
+        need_board_modules
+        need_promtool
+        need_slowhttptest
+        need_cargo_fuzz
+        ;;
+    *) die "setup knows build, check and all, not $1" ;;
+esac
