@@ -110,7 +110,7 @@ impl Hub {
             segments_from: volley.segments.len(),
             news: News::default(),
         };
-        self.add_rest(&visit, volley);
+        self.add_rest(&mut visit, volley);
         self.add_control(&visit, volley);
         self.add_heartbeat(&visit, volley);
         let mut left = self.config.visit_bytes_max;
@@ -129,14 +129,20 @@ impl Hub {
                 last,
             );
         }
-        if self.sessions[index as usize].has_work() {
+        let session = &mut self.sessions[index as usize];
+        if session.is_caught_up() {
+            session.flags.clear(Flags::RETURNING);
+        }
+        if session.has_work() {
             self.enqueue(index);
         }
     }
 
-    fn add_rest(&mut self, visit: &Visit, volley: &mut Volley) {
+    fn add_rest(&mut self, visit: &mut Visit, volley: &mut Volley) {
         if let Some(partial) = self.sessions[visit.index as usize].partial.take() {
             let Partial { frame, sent, place } = partial;
+            // An event counts as delivered with its last byte.
+            visit.news.frames += u32::from(place.is_some());
             volley.scratch.extend_from_slice(&frame[sent as usize..]);
             volley.segments.push(Segment::Rest { frame, sent, place });
         }
@@ -144,7 +150,8 @@ impl Hub {
 
     fn add_control(&mut self, visit: &Visit, volley: &mut Volley) {
         let Some(control) = self.sessions[visit.index as usize].control.take() else { return };
-        for frame in control.pong.into_iter().chain(control.frames) {
+        // The pong comes last: a ping may have come with the handshake, whose 101 is the first of the frames.
+        for frame in control.frames.into_iter().chain(control.pong) {
             add_frame(volley, frame);
         }
     }
@@ -290,6 +297,9 @@ impl Hub {
         };
         // Up to what this shard has read: beyond it, joining is about to happen.
         let end = chunk.next.min(progress);
+        if of.next >= end {
+            return false;
+        }
         let hole = chunk.holes_from(of.next).next().copied();
         if let Some(hole) = hole.filter(|hole| hole.from <= of.next) {
             let next = hole.to + 1;
@@ -384,6 +394,7 @@ impl Hub {
         match segment {
             Segment::Rest { frame, sent: before, place } => {
                 let (frame, sent) = (frame.clone(), *before + sent as u32);
+                self.stats.deliveries -= u64::from(place.is_some());
                 session.partial = Some(Partial { frame, sent, place: *place });
             }
             Segment::Control { frame } | Segment::Heartbeat { frame } if sent > 0 => {
