@@ -107,9 +107,9 @@ export class Ledger {
 
   /** `to` becomes the position where something is missing (R9). A gap without a topic moves the mark if it is ours whole. */
   skip(gap, whole) {
-    if (gap.topic) return remember(this.after, gap.topic, gap.to, LIMITS.afterTopicsMax);
     if (gap.reason === 'epoch') this.after.clear();
-    if (whole) this.mark = gap.to;
+    if (gap.topic) remember(this.after, gap.topic, gap.to, LIMITS.afterTopicsMax);
+    else if (whole) this.mark = gap.to;
   }
 
   /** The answer to a resume: positions of another life of the log are of no further use (R8). */
@@ -185,6 +185,8 @@ export class Touchline extends EventTarget {
 
   /** What has arrived: enough to go on from, here or in another session. */
   get position() { return this.#ledger.position; }
+
+  get #streams() { return this.#options.streams ?? ['broadcast', 'update']; }
 
   /** Connects, and stays connected until `close()` or a code that ends it. */
   connect() {
@@ -407,8 +409,7 @@ export class Touchline extends EventTarget {
   #onGap(gap) {
     this.stats.gaps += 1;
     const covers = (named, ours) => ours.every((name) => named?.includes(name));
-    const streams = this.#options.streams ?? ['broadcast', 'update'];
-    this.#ledger.skip(gap, covers(gap.teams, this.teams) && covers(gap.streams, streams));
+    this.#ledger.skip(gap, covers(gap.teams, this.teams) && covers(gap.streams, this.#streams));
     this.#persistSoon();
     this.#tell('gap', gap);
   }
@@ -428,7 +429,8 @@ export class Touchline extends EventTarget {
     } else if (request.mark !== undefined && error.code === 'bad_token') {
       this.#ledger = new Ledger();
       this.#subscribe(this.teams, {});
-      this.#onGap({ teams: this.teams, streams: [], from: request.mark, to: null, reason: 'epoch' });
+      const { teams, mark: from } = request;
+      this.#onGap({ teams, streams: this.#streams, from, to: null, reason: 'epoch' });
     } else if (this.#state === 'connecting') {
       this.#end(4500, error.message);
     }

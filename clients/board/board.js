@@ -27,6 +27,8 @@ const KEPT_AGE_MAX_MS = 3_600_000;
 const RENDER_MS = 40;
 const SAVE_MS = 1_000;
 const REBASE_MIN_MS = 3_000;
+/** Chips may be clicked one after the other. */
+const CHOICE_MS = 250;
 /** Polls that must disagree with the page, one after the other, before it begins anew. */
 const DISAGREE_MAX = 4;
 
@@ -84,11 +86,15 @@ function rebase(live) {
   changed();
 }
 
-/** Begins anew soon, with a fresh snapshot; not more often than every few seconds. */
-function rebaseSoon(delayMs) {
+/** Begins anew with a fresh snapshot, in `waitMs`. */
+function rebaseIn(waitMs) {
   clearTimeout(rebaseTimer);
-  const wait = Math.max(delayMs, rebasedAt + REBASE_MIN_MS - performance.now());
-  rebaseTimer = setTimeout(() => fetchLive().then(rebase, () => rebaseSoon(REBASE_MIN_MS)), wait);
+  rebaseTimer = setTimeout(() => fetchLive().then(rebase, () => rebaseIn(REBASE_MIN_MS)), waitMs);
+}
+
+/** Begins anew for a reason of the server's: not more often than every few seconds. */
+function rebaseSoon() {
+  rebaseIn(Math.max(0, rebasedAt + REBASE_MIN_MS - performance.now()));
 }
 
 /** What a page knew before it was reloaded, if that wasn't long ago. */
@@ -120,9 +126,9 @@ function onLive(live) {
   const same = day.tick(live, (teams) => chips.wants(teams));
   const ids = new Set((live.matches ?? []).map(({ id }) => id));
   const others = ids.size !== day.matches.size || [...ids].some((id) => !day.matches.has(id));
-  disagreed = same || sessions.state !== 'live' ? 0 : disagreed + 1;
-  if (others && sessions.state === 'live') rebaseSoon(0);
-  else if (disagreed >= DISAGREE_MAX) rebaseSoon(0);
+  const steady = sessions.state === 'live' || sessions.state === 'idle';
+  disagreed = same || !steady ? 0 : disagreed + 1;
+  if (steady && (others || disagreed >= DISAGREE_MAX)) rebaseSoon();
   return renderSoon();
 }
 
@@ -155,7 +161,7 @@ function onEvent(event) {
 
 function onGap(gap) {
   status.gap(gap);
-  rebaseSoon(0);
+  rebaseSoon();
 }
 
 // ---- what is shown -------------------------------------------------------------------------------
@@ -206,7 +212,7 @@ sessions.addEventListener('status', ({ detail }) => status.streams(detail.state,
 sessions.addEventListener('state', ({ detail }) => status.line(sessions.state, detail));
 chips.addEventListener('change', () => {
   render();
-  if (wantedTeams().join() !== followed) rebaseSoon(250);
+  if (wantedTeams().join() !== followed) rebaseIn(CHOICE_MS);
 });
 addEventListener('pagehide', keep);
 setInterval(keep, SAVE_MS);

@@ -39,16 +39,15 @@ export class MatchDay {
     this.feed = [];
   }
 
-  /** Replaces all matches by a snapshot; its latest events fill holes of the feed. Returns what was new in it. */
+  /** Replaces all matches by a snapshot; its latest events fill holes of the feed. */
   rebase(live) {
     this.matches = new Map();
     for (const match of (live.matches ?? []).slice(0, MATCHES_MAX)) this.#put(match);
     for (const team of live.teams ?? []) this.teams.set(text(team.id), text(team.name, team.id));
-    const oldestFirst = [...(live.events ?? [])].sort(byTime);
-    const fresh = oldestFirst.filter((event) => this.#remember(event));
+    // They come oldest first. Sorting is stable: what has one time stays in the order of the log.
+    const fresh = (live.events ?? []).filter((event) => this.#remember(event));
     for (const event of fresh) this.#tell(event);
     this.feed.sort((one, other) => byTime(other.event, one.event));
-    return fresh;
   }
 
   /**
@@ -90,7 +89,7 @@ export class MatchDay {
       teams: [...this.teams].map(([id, name]) => ({ id, name })),
       matches: [...this.matches.values()].map(({ homeName, awayName, ...match }) => (
         { ...match, home_name: homeName, away_name: awayName })),
-      events: this.feed.slice(0, 50).map(({ event }) => event),
+      events: this.feed.slice(0, 50).map(({ event }) => event).reverse(),
     };
   }
 
