@@ -39,8 +39,7 @@ fn check_item(day: &Day, fixture: &Fixture, n: usize, ids: &mut HashSet<String>)
 pub(crate) fn check_fixture(fixture: &Fixture) {
     let moments = &fixture.moments;
     let phases: Vec<Kind> = moments.iter().map(|m| m.kind).filter(|kind| is_phase(*kind)).collect();
-    let whole =
-        [Kind::Scheduled, Kind::Kickoff, Kind::HalfTime, Kind::SecondHalf, Kind::FullTime];
+    let whole = [Kind::Scheduled, Kind::Kickoff, Kind::HalfTime, Kind::SecondHalf, Kind::FullTime];
     assert_eq!(phases, whole);
     assert_eq!(moments.last().map(|m| m.kind), Some(Kind::FullTime));
     assert!(moments.is_sorted_by_key(|m| m.at), "moments ascend in time");

@@ -50,11 +50,11 @@ impl DayClock {
         Duration::from_micros(u64::try_from(day_us).unwrap_or(u64::MAX))
     }
 
-    /// Goes on from the moment `at` when the wall clock shows `wall`, or when it would have come anyway if that is
-    /// later. What lies before `at` keeps its wall clock.
+    /// Goes on right after the moment `at` when the wall clock shows `wall`, or when it would have come anyway if that
+    /// is later. What lies at `at` or before keeps its wall clock.
     pub fn go_on(&mut self, at: Duration, wall: Timestamp, speed_milli: u64) {
         let wall_us = wall.0.max(self.wall_at(at).0);
-        let day_us = at.as_micros() as u64;
+        let day_us = at.as_micros() as u64 + 1;
         self.legs.retain(|leg| leg.day_us < day_us);
         if self.legs.len() == LEGS_MAX {
             self.legs.remove(0);
@@ -95,7 +95,8 @@ mod tests {
             for (ran_s, away_us, speed) in stops {
                 horizon += Duration::from_secs(ran_s + 1);
                 let step = horizon / 50;
-                let moments: Vec<_> = (40..50).map(|n| step * n).collect();
+                prop_assume!(step * 50 == horizon);
+                let moments: Vec<_> = (40..=50).map(|n| step * n).collect();
                 let before: Vec<_> = moments.iter().map(|at| clock.wall_at(*at)).collect();
                 let wall = clock.wall_at(horizon).0 + away_us - 1_000_000;
                 clock.go_on(horizon, Timestamp(wall), speed);

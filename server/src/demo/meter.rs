@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::limits::demo::{FLIGHTS_MAX, FLIGHT_WAIT_MAX};
+use crate::limits::demo::{FLIGHT_WAIT_MAX, FLIGHTS_MAX};
 
 /// Totals since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -77,7 +77,10 @@ fn a_refusal_names_file_match_and_field() {
         (swap("\"minute\": 12", "\"minute\": 121"), "`goals1[0].minute` must be 1 to 120"),
         (swap("\"minute\": 12", "\"minute\": \"12+3\""), "`goals1[0].minute` must be"),
         (swap("\"45+3\"", "\"soon\""), "not \"soon\""),
-        (swap("\"ft\": [2, 1]", "\"ft\": [3, 1]"), "`score` says 3-1, but goals1 and goals2 list 2"),
+        (
+            swap("\"ft\": [2, 1]", "\"ft\": [3, 1]"),
+            "`score` says 3-1, but goals1 and goals2 list 2",
+        ),
         (swap("\"ft\": [2, 1]", "\"ft\": 2"), "`score.ft` must be a pair"),
         (swap("\"15:00 UTC-4\"", "\"3 pm\""), "`time` must look like 15:00"),
         (swap("\"Åland\"", "7"), "`team1` must be a team's name"),

@@ -13,13 +13,13 @@ use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode};
 use serde::Deserialize;
 use touchline_core::time::Timestamp;
-use touchline_ingest::broadcast::{
-    Secret, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign,
-};
+use touchline_ingest::broadcast::{Secret, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign};
 
 use super::meter::Meter;
 use super::now;
-use crate::limits::demo::{ANSWER_BYTES_MAX, EVENT_AGE_MAX, POST_WAIT_MAX, RETRY_WAIT_MAX, RETRY_WAIT_MIN};
+use crate::limits::demo::{
+    ANSWER_BYTES_MAX, EVENT_AGE_MAX, POST_WAIT_MAX, RETRY_WAIT_MAX, RETRY_WAIT_MIN,
+};
 
 /// What became of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,10 @@ pub struct Tally {
 enum Attempt {
     Done(Verdict),
     /// Try again, after at least so long if the server named a time.
-    Again { after: Option<Duration>, reason: String },
+    Again {
+        after: Option<Duration>,
+        reason: String,
+    },
 }
 
 /// Posts to one partner's door.

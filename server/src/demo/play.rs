@@ -159,7 +159,11 @@ fn known_goals(known: &Known, periods: &[Period], rng: &mut StdRng) -> Vec<Incid
         let Some(period) = periods.iter().find(within) else { continue };
         let minute = u32::from((goal.minute - period.before).max(1) - 1 + goal.stoppage);
         let second = period.start_s + minute * 60 + rng.random_range(5..50);
-        incidents.push(Incident { second, side: goal.side, what: What::Goal { known: Some(goal.clone()) } });
+        incidents.push(Incident {
+            second,
+            side: goal.side,
+            what: What::Goal { known: Some(goal.clone()) },
+        });
     }
     // Two goals of one minute keep the file's order in time.
     incidents.sort_by_key(|incident| incident.second / 60);

@@ -187,7 +187,8 @@ impl Simulator {
         &mut self,
         acknowledged: &Mutex<BTreeMap<String, usize>>,
     ) -> Result<(), SimulatorError> {
-        self.state.acknowledged = acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.state.acknowledged =
+            acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (file, state) = (self.file.clone(), self.state.clone());
         match tokio::task::spawn_blocking(move || file.write(&state)).await {
             Ok(written) => Ok(written?),
@@ -223,8 +224,7 @@ impl Teller {
             let item = self.day.item(&self.state.day, fixture, n, occurred_at);
             let Ok(body) = serde_json::to_vec(&item).map(Bytes::from) else { return };
             self.deliver(&item.id, &body, occurred_at).await;
-            let mut acknowledged =
-                self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
             acknowledged.insert(game.clone(), n + 1);
         }
     }

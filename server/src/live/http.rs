@@ -17,7 +17,10 @@ use super::Live;
 
 /// The routes of the live state, to be merged into the API's router.
 pub fn router(live: Arc<Live>) -> Router {
-    Router::new().route("/v1/live", get(get_live)).route("/v1/teams", get(get_teams)).with_state(live)
+    Router::new()
+        .route("/v1/live", get(get_live))
+        .route("/v1/teams", get(get_teams))
+        .with_state(live)
 }
 
 async fn get_live(State(live): State<Arc<Live>>, headers: HeaderMap) -> Response {

@@ -120,7 +120,8 @@ impl Live {
         figures: FigureSource,
     ) -> std::io::Result<(Arc<Self>, LiveTap)> {
         let (sender, receiver) = sync_channel(TAP_BATCHES_MAX);
-        let shared = Arc::new(Shared { snapshot: ArcSwap::default(), stop: AtomicBool::new(false) });
+        let shared =
+            Arc::new(Shared { snapshot: ArcSwap::default(), stop: AtomicBool::new(false) });
         let worker = Worker {
             reader: Reader::new(log.clone()),
             log,

@@ -22,7 +22,7 @@ use touchline_core::time::Timestamp;
 
 use super::fact::{Fact, Kind, Score, Status};
 use crate::limits::live::{
-    EVENTS_MAX, MATCHES_MAX, MATCH_AGE_MAX, MATCH_ITEMS_MAX, TEAMS_MAX, TEXT_CHARS_MAX,
+    EVENTS_MAX, MATCH_AGE_MAX, MATCH_ITEMS_MAX, MATCHES_MAX, TEAMS_MAX, TEXT_CHARS_MAX,
 };
 
 /// A goal that stands.

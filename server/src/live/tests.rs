@@ -4,8 +4,8 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use axum::response::Response;
 use serde_json::Value;
-use tower::ServiceExt as _;
 use touchline_core::log::{Lane, token};
+use tower::ServiceExt as _;
 
 use super::testing::{MemoryLog, record};
 use super::*;
