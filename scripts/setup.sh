@@ -43,7 +43,14 @@ unpack_deb() {
     apt_update_once
     say "setup: unpacking $program out of Debian's $package"
     rm -rf "$into" && mkdir -p "$into"
-    (cd "$into" && timeout "$APT_TIMEOUT_S" apt-get download -qq "$package" >/dev/null && dpkg-deb -x ./*.deb . && rm -f ./*.deb) \
+    (
+        # The folder is the user's own: apt's helper account could not write there.
+        cd "$into" \
+            && timeout "$APT_TIMEOUT_S" apt-get download -qq \
+                -o APT::Sandbox::User="$(id -un)" "$package" >/dev/null \
+            && dpkg-deb -x ./*.deb . \
+            && rm -f ./*.deb
+    ) \
         || die "$package could not be unpacked into $into" "is the network there? is the disk full?"
     link_tool "$into/usr/bin/$program"
 }
@@ -71,10 +78,12 @@ need_compiler() {
     have git || apt_install "git" git
 }
 
+# need_crates MANIFEST
 need_crates() {
-    cargo fetch --locked --offline >/dev/null 2>&1 && return 0
-    say "setup: fetching crates"
-    timeout 900 cargo fetch || die "the crates could not be fetched" "is the network there?"
+    cargo fetch --locked --offline --manifest-path "$1" >/dev/null 2>&1 && return 0
+    say "setup: fetching the crates of $1"
+    timeout 900 cargo fetch --quiet --manifest-path "$1" \
+        || die "the crates of $1 could not be fetched" "is the network there?"
 }
 
 need_lints() {
@@ -123,12 +132,13 @@ mkdir -p "$TOUCHLINE_CACHE/tools/bin" || die "$TOUCHLINE_CACHE can't be written"
 
 need_rust
 need_compiler
-need_crates
+need_crates Cargo.toml
 case "${1:-build}" in
     build) ;;
     check) need_lints ;;
     all)
         need_lints
+        need_crates tests/fuzz/Cargo.toml
         need_python
         need_browser
         need_board_modules
