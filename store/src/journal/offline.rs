@@ -217,6 +217,11 @@ pub fn dump(
     Ok(next.max(end.min(to)).max(from))
 }
 
+/// One above the last proven sequence of the folder: where a tail that wants only what is new begins.
+pub fn end(dir: &Path) -> io::Result<u64> {
+    proven_end(&PlainDisk::new(dir), &segments(dir)?)
+}
+
 /// The highest watermark that stands anywhere: in the newest segment's groups, in its head, in the meta file.
 fn proven_end(disk: &PlainDisk, names: &[(u64, String, bool)]) -> io::Result<u64> {
     let mut proven = Meta::read(disk)?.map_or(0, |meta| meta.seen);

@@ -1,0 +1,16 @@
+//! `touchline serve`.
+
+use super::{Exit, Failure, Given};
+use crate::signals::Attendant;
+use crate::{logging, notify, wiring};
+
+/// Starts the server and stays until a signal has ended it.
+pub fn serve(given: &Given) -> Result<Exit, Failure> {
+    let loaded = given.load()?;
+    logging::init(&loaded.options.logging);
+    let attendant = Attendant::new()?;
+    let running = wiring::start(loaded)?;
+    notify::ready("serving");
+    attendant.attend(running);
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,331 @@
+//! What the program obeys: the configuration with everything resolved, read and joined.
+//!
+//! Built once from [`Raw`] by [`build`], in the types of those who obey it. Whoever holds [`Options`] needs no further
+//! check: secrets are there, names keep their grammar, bounds fit each other.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use touchline_core::config::{HubConfig, StreamLimits};
+use touchline_core::event::check_source;
+use touchline_core::ws::{FrameLimits, OriginPolicy};
+use touchline_fanout::options::{AddressRules, Backend, Rules, SessionRules, SocketOptions};
+use touchline_fanout::plan::Shards;
+use touchline_ingest::broadcast::{BroadcastOptions, Partner, Sources};
+use touchline_store::journal::{self, JournalOptions};
+
+use super::raw::{AutoCount, Raw, Size};
+use super::units::{seconds, size_text};
+use super::{ConfigError, Origin, Problem, secrets};
+
+/// The journal's folder, below the data folder.
+pub const JOURNAL_FOLDER: &str = "journal";
+
+/// The whole of it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Names this node.
+    pub node: String,
+    /// Where the journal's folder stands.
+    pub data_dir: PathBuf,
+    /// Sockets this node takes.
+    pub connections_max: usize,
+    /// Threads that carry sockets.
+    pub shards: Shards,
+    /// Whether the last core is left to everything else.
+    pub spare_core: bool,
+    /// How shards talk to the kernel.
+    pub io: Backend,
+    /// Events a shard reads before it is ready.
+    pub warm_events: u64,
+    /// Ports.
+    pub listen: Listen,
+    /// The journal.
+    pub journal: JournalOptions,
+    /// Who may send webhooks, with their limits.
+    pub sources: Sources,
+    /// What the webhook source allows.
+    pub ingest: BroadcastOptions,
+    /// What sessions may do. The board's port is not in it: it is known once it is bound.
+    pub rules: Rules,
+    /// What the kernel does with our sockets.
+    pub sockets: SocketOptions,
+    /// How a stop goes.
+    pub drain: DrainSettings,
+    /// What is written to the log.
+    pub logging: LoggingSettings,
+}
+
+/// Addresses to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// WebSockets.
+    pub stream: SocketAddr,
+    /// Webhooks, REST, the board.
+    pub api: SocketAddr,
+    /// Metrics and health.
+    pub admin: SocketAddr,
+    /// How browsers reach the stream port, where that isn't this host.
+    pub stream_url: Option<String>,
+}
+
+/// See `[drain]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DrainSettings {
+    /// Not ready, still serving.
+    pub grace: Duration,
+    /// Told to reconnect.
+    pub sessions_per_s: u32,
+}
+
+/// See `[logging]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggingSettings {
+    /// `error` to `trace`.
+    pub level: String,
+    /// `Some(true)`: JSON; `None`: by where it goes.
+    pub json: Option<bool>,
+}
+
+/// Resolves, reads and joins. `origin_of` tells where a key's value came from.
+pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, ConfigError> {
+    let mut problems = Vec::new();
+    let sources = sources(raw, origin_of, &mut problems);
+    check_joins(raw, &mut problems);
+    check_addresses(raw, &mut problems);
+    let journal = journal(raw);
+    if let Err(error) = journal.check() {
+        problems.push(Problem::Unfit(format!("[log]: {error}")));
+    }
+    if !problems.is_empty() {
+        return Err(ConfigError(problems));
+    }
+    Ok(Options {
+        node: if raw.node.name.is_empty() { host_name() } else { raw.node.name.clone() },
+        data_dir: raw.node.data_dir.clone(),
+        connections_max: raw.node.connections_max,
+        shards: match raw.node.shards {
+            AutoCount::Auto => Shards::Auto,
+            AutoCount::Count(count) => Shards::Count(count),
+        },
+        spare_core: raw.node.spare_core,
+        io: match raw.node.io.as_str() {
+            "io_uring" => Backend::IoUring,
+            "epoll" => Backend::Epoll,
+            _ => Backend::Auto,
+        },
+        warm_events: raw.node.warm_events,
+        listen: listen(raw),
+        journal,
+        sources,
+        ingest: BroadcastOptions {
+            body_timeout: seconds(raw.ingest.body_timeout_s),
+            append_timeout: seconds(raw.ingest.append_timeout_s),
+            in_flight_bytes_max: raw.ingest.in_flight_bytes_max.len(),
+            ..BroadcastOptions::default()
+        },
+        rules: rules(raw),
+        sockets: sockets(raw),
+        drain: DrainSettings {
+            grace: seconds(raw.drain.grace_s),
+            sessions_per_s: raw.drain.sessions_per_s,
+        },
+        logging: logging(raw),
+    })
+}
+
+fn sources(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin, problems: &mut Vec<Problem>) -> Sources {
+    let mut partners = Vec::new();
+    for (name, section) in &raw.sources.broadcast {
+        if let Err(expects) = check_source(name) {
+            let shown = name.escape_debug();
+            problems.push(Problem::Unfit(format!("the partner's name \"{shown}\" {expects}")));
+            continue;
+        }
+        let origin = origin_of(&format!("sources.broadcast.{name}.secrets_file"));
+        let partner = secrets::read(name, section, folder_of(&origin)).and_then(|secrets| {
+            let texts: Vec<&str> = secrets.iter().map(secrets::Secret::expose).collect();
+            Partner::new(name, &texts).map_err(|error| Problem::Unfit(error.to_string()))
+        });
+        match partner {
+            Ok(mut partner) => {
+                partner.events_per_s = raw.ingest.events_per_s_max;
+                partner.events_burst = raw.ingest.events_burst_max;
+                partner.routes_max = raw.ingest.routes_max;
+                partners.push(partner);
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    Sources::new(partners).unwrap_or_else(|error| {
+        problems.push(Problem::Unfit(error.to_string()));
+        Sources::default()
+    })
+}
+
+/// What a relative file is relative to: the configuration file's folder, else where the process stands.
+fn folder_of(origin: &Origin) -> &Path {
+    match origin {
+        Origin::File(file, _) => file.parent().unwrap_or(Path::new("")),
+        _ => Path::new(""),
+    }
+}
+
+fn check_joins(raw: &Raw, problems: &mut Vec<Problem>) {
+    let (all, streams) = (raw.windows.bytes_max.0, &raw.streams);
+    let windows = [
+        ("broadcast", streams.broadcast.window_bytes.0),
+        ("update", streams.update.window_bytes.0),
+        ("social", streams.social.window_bytes.0),
+        ("sensor", streams.sensor.window_bytes.0),
+    ];
+    for (name, bytes) in windows.into_iter().filter(|(_, bytes)| *bytes > all) {
+        problems.push(Problem::Unfit(format!(
+            "`streams.{name}.window_bytes` ({}) is more than `windows.bytes_max` ({}) for all of them",
+            size_text(bytes),
+            size_text(all)
+        )));
+    }
+    let (segment, kept) = (raw.log.segment_bytes.0, raw.log.retention_bytes.0);
+    if kept < 2 * segment {
+        problems.push(Problem::Unfit(format!(
+            "`log.retention_bytes` ({}) must be at least twice `log.segment_bytes` ({})",
+            size_text(kept),
+            size_text(segment)
+        )));
+    }
+}
+
+fn check_addresses(raw: &Raw, problems: &mut Vec<Problem>) {
+    for origin in raw.sessions.origins.iter().filter(|origin| !is_origin(origin)) {
+        let shown = origin.escape_debug();
+        problems.push(Problem::Unfit(format!(
+            "`sessions.origins`: \"{shown}\" is not an origin: write scheme, host and port as in https://example.com"
+        )));
+    }
+    let url = &raw.listen.stream_url;
+    let plain = url.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"';,".contains(&byte));
+    if !url.is_empty() && !(plain && (url.starts_with("ws://") || url.starts_with("wss://"))) {
+        let shown = url.escape_debug();
+        problems.push(Problem::Unfit(format!(
+            "`listen.stream_url`: \"{shown}\" is not a WebSocket's address: write it as in wss://live.example.com/v1/stream"
+        )));
+    }
+}
+
+/// Whether `text` is an origin as browsers send it: `scheme://host` or `scheme://host:port`, lower case.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.split_once("://") else { return false };
+    let good = |byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:[]".contains(&byte)
+    };
+    matches!(scheme, "http" | "https") && !host.is_empty() && host.bytes().all(good)
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "touchline".into() } else { name.to_owned() }
+}
+
+fn listen(raw: &Raw) -> Listen {
+    Listen {
+        stream: raw.listen.stream,
+        api: raw.listen.api,
+        admin: raw.listen.admin,
+        stream_url: Some(raw.listen.stream_url.clone()).filter(|url| !url.is_empty()),
+    }
+}
+
+fn journal(raw: &Raw) -> JournalOptions {
+    JournalOptions {
+        dir: raw.node.data_dir.join(JOURNAL_FOLDER),
+        backend: match raw.log.disk.as_str() {
+            "glommio" => journal::Backend::Glommio,
+            "plain" => journal::Backend::Plain,
+            _ => journal::Backend::Auto,
+        },
+        segment_bytes: raw.log.segment_bytes.0,
+        retention_bytes: raw.log.retention_bytes.0,
+        retention_age: seconds(raw.log.retention_age_s),
+        dedupe_entries_max: raw.log.dedupe_entries_max,
+        pending_bytes_max: raw.log.pending_bytes_max.len(),
+        pending_age_max: seconds(raw.log.pending_age_max_s),
+        ..JournalOptions::default()
+    }
+}
+
+fn rules(raw: &Raw) -> Rules {
+    let sessions = &raw.sessions;
+    Rules {
+        hub: hub(raw),
+        sessions: SessionRules {
+            origins: OriginPolicy { board_port: None, exact: sessions.origins.clone() },
+            frames: FrameLimits {
+                message_bytes_max: sessions.message_bytes_max.len(),
+                ..FrameLimits::default()
+            },
+            messages_per_s: sessions.messages_per_s,
+            messages_burst: sessions.messages_burst,
+            handshake_max: seconds(sessions.handshake_s),
+            heartbeat: seconds(sessions.heartbeat_s),
+            pong_max: seconds(sessions.pong_s),
+            close_max: seconds(sessions.close_s),
+            retry_after_s: sessions.retry_after_s,
+        },
+        addresses: AddressRules {
+            connections_max: sessions.per_ip_max,
+            connects_per_s: sessions.per_ip_connects_per_s,
+            connects_burst: sessions.per_ip_connects_burst,
+            loopback_is_exempt: sessions.loopback_exempt,
+        },
+    }
+}
+
+fn sockets(raw: &Raw) -> SocketOptions {
+    let raw = &raw.sockets;
+    SocketOptions {
+        notsent_lowat_bytes: u32::try_from(raw.notsent_lowat_bytes.0).unwrap_or(u32::MAX),
+        user_timeout: seconds(raw.user_timeout_s),
+        keepalive: seconds(raw.keepalive_s),
+        send_buffer_bytes: Some(raw.send_buffer_bytes.len()).filter(|bytes| *bytes > 0),
+        backlog: raw.backlog,
+    }
+}
+
+fn hub(raw: &Raw) -> HubConfig {
+    let streams = &raw.streams;
+    let age_max = seconds(streams.sensor.age_max_s);
+    let limits = |window: Size, queue: Size| StreamLimits {
+        window_bytes: window.len(),
+        queue_bytes_max: queue.len(),
+        age_max,
+    };
+    HubConfig {
+        // In the order of `Stream`.
+        streams: [
+            limits(streams.broadcast.window_bytes, streams.broadcast.queue_bytes_max),
+            limits(streams.update.window_bytes, streams.update.queue_bytes_max),
+            limits(streams.social.window_bytes, streams.social.queue_bytes_max),
+            limits(streams.sensor.window_bytes, streams.sensor.queue_bytes_max),
+        ],
+        windows_bytes_max: raw.windows.bytes_max.len(),
+        teams_max: raw.sessions.teams_max,
+        visit_bytes_max: raw.sessions.visit_bytes_max.len(),
+        stall_max: seconds(raw.sessions.stall_s),
+        control_bytes_max: raw.sessions.control_bytes_max.len(),
+        ..HubConfig::default()
+    }
+}
+
+fn logging(raw: &Raw) -> LoggingSettings {
+    LoggingSettings {
+        level: raw.logging.level.clone(),
+        json: match raw.logging.format.as_str() {
+            "json" => Some(true),
+            "text" => Some(false),
+            _ => None,
+        },
+    }
+}

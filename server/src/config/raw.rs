@@ -1,0 +1,246 @@
+//! The configuration as it is written: sections and keys, typed, not yet joined to anything.
+//!
+//! It mirrors the table of [`keys`](super::keys), which holds the defaults; a test keeps the two the same. What the
+//! program reads is [`Options`](super::Options), built from this.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer, de};
+
+use super::units::parse_size;
+
+/// All sections.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Raw {
+    pub node: Node,
+    pub listen: Listen,
+    pub log: Log,
+    #[serde(default)]
+    pub sources: Sources,
+    pub ingest: Ingest,
+    pub streams: Streams,
+    pub windows: Windows,
+    pub sessions: Sessions,
+    pub sockets: Sockets,
+    pub drain: Drain,
+    pub logging: Logging,
+}
+
+/// `[node]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    pub name: String,
+    pub data_dir: PathBuf,
+    pub connections_max: usize,
+    pub shards: AutoCount,
+    pub io: String,
+    pub spare_core: bool,
+    pub warm_events: u64,
+}
+
+/// `[listen]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    pub stream: SocketAddr,
+    pub api: SocketAddr,
+    pub admin: SocketAddr,
+    pub stream_url: String,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub kind: String,
+    pub disk: String,
+    pub segment_bytes: Size,
+    pub retention_bytes: Size,
+    pub retention_age_s: f64,
+    pub dedupe_entries_max: usize,
+    pub pending_bytes_max: Size,
+    pub pending_age_max_s: f64,
+}
+
+/// `[sources]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sources {
+    #[serde(default)]
+    pub broadcast: BTreeMap<String, Partner>,
+}
+
+/// `[sources.broadcast.NAME]`
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partner {
+    pub secrets_file: Option<PathBuf>,
+    #[serde(default)]
+    pub secrets: Vec<String>,
+}
+
+impl fmt::Debug for Partner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { secrets_file, secrets } = self;
+        write!(f, "Partner {{ secrets_file: {secrets_file:?}, {} secrets }}", secrets.len())
+    }
+}
+
+/// `[ingest]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ingest {
+    pub body_timeout_s: f64,
+    pub append_timeout_s: f64,
+    pub in_flight_bytes_max: Size,
+    pub events_per_s_max: u32,
+    pub events_burst_max: u32,
+    pub routes_max: usize,
+}
+
+/// `[streams]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Streams {
+    pub broadcast: StreamSection,
+    pub update: StreamSection,
+    pub social: StreamSection,
+    pub sensor: SensorSection,
+}
+
+/// `[streams.NAME]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamSection {
+    pub window_bytes: Size,
+    pub queue_bytes_max: Size,
+}
+
+/// `[streams.sensor]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SensorSection {
+    pub window_bytes: Size,
+    pub queue_bytes_max: Size,
+    pub age_max_s: f64,
+}
+
+/// `[windows]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Windows {
+    pub bytes_max: Size,
+}
+
+/// `[sessions]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sessions {
+    pub teams_max: usize,
+    pub messages_per_s: u32,
+    pub messages_burst: u32,
+    pub message_bytes_max: Size,
+    pub control_bytes_max: Size,
+    pub visit_bytes_max: Size,
+    pub origins: Vec<String>,
+    pub per_ip_max: u32,
+    pub per_ip_connects_per_s: u32,
+    pub per_ip_connects_burst: u32,
+    pub loopback_exempt: bool,
+    pub handshake_s: f64,
+    pub heartbeat_s: f64,
+    pub pong_s: f64,
+    pub stall_s: f64,
+    pub close_s: f64,
+    pub retry_after_s: u32,
+}
+
+/// `[sockets]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sockets {
+    pub notsent_lowat_bytes: Size,
+    pub user_timeout_s: f64,
+    pub keepalive_s: f64,
+    pub send_buffer_bytes: Size,
+    pub backlog: i32,
+}
+
+/// `[drain]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drain {
+    pub grace_s: f64,
+    pub sessions_per_s: u32,
+}
+
+/// `[logging]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Logging {
+    pub level: String,
+    pub format: String,
+}
+
+/// Bytes: a number, or a text with a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl Size {
+    /// As the length of something in memory.
+    pub fn len(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Size;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a size such as \"16MiB\"")
+            }
+            fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<Size, E> {
+                Ok(Size(bytes))
+            }
+            fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<Size, E> {
+                u64::try_from(bytes).map(Size).map_err(|_| E::custom("a size is not negative"))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
+                parse_size(text).map(Size).ok_or_else(|| E::custom("not a size"))
+            }
+        }
+        from.deserialize_any(Visitor)
+    }
+}
+
+/// `"auto"` or a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AutoCount {
+    /// Touchline chooses.
+    Auto,
+    /// The owner has chosen.
+    Count(usize),
+}
+
+impl<'de> Deserialize<'de> for AutoCount {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Count(usize),
+            Text(String),
+        }
+        match Either::deserialize(from)? {
+            Either::Count(count) => Ok(Self::Count(count)),
+            Either::Text(text) if text == "auto" => Ok(Self::Auto),
+            Either::Text(_) => Err(de::Error::custom("\"auto\" or a number")),
+        }
+    }
+}

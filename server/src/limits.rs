@@ -1,0 +1,54 @@
+//! Every bound of this crate, in one place, with its arithmetic.
+
+pub mod demo;
+pub mod live;
+
+use std::time::Duration;
+
+use touchline_ingest::limits::{SECRET_KEY_BYTES_MAX, SECRETS_MAX};
+
+/// A secrets file: eight lines of at most 178 characters, with as much again for comments, many times over.
+pub const SECRETS_FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// A request to API or admin port: its head must have arrived within it, and its answer must be written within it.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Threads of the API's runtime: signatures and JSON; they share the spare core.
+pub const API_THREADS: usize = 2;
+/// Connections to the API port at once.
+pub const API_CONNECTIONS_MAX: usize = 8_192;
+/// Connections to the admin port at once: a few scrapers and people.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// A request's body where it isn't a webhook: nothing there takes one.
+pub const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// All sessions are told to leave within it, whatever the pace (DESIGN section 10).
+pub const DRAIN_S_MAX: u64 = 110;
+/// After that, receivers that accept less are given so much longer.
+pub const DRAIN_OVERTIME: Duration = Duration::from_secs(20);
+/// SIGINT: for all sessions to be told and closed.
+pub const INTERRUPT_SESSIONS: Duration = Duration::from_millis(700);
+/// For requests under way at a stop.
+pub const STOP_REQUESTS: Duration = Duration::from_secs(5);
+/// The same at SIGINT.
+pub const INTERRUPT_REQUESTS: Duration = Duration::from_millis(300);
+
+/// A shard whose heartbeat is older is not ready.
+pub const SHARD_SILENCE_MAX: Duration = Duration::from_secs(5);
+/// Sessions that `/sessions/slow` lists.
+pub const SLOW_SESSIONS_MAX: usize = 100;
+/// For a shard to answer who is slow.
+pub const SLOW_SESSIONS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Lines of one kind that may be written at once before they are counted instead (FAULTS 45).
+pub const LOG_LINES_BURST: u32 = 200;
+/// Lines of one kind a second after that.
+pub const LOG_LINES_PER_S: u32 = 20;
+/// A field of a log line; what is longer is cut.
+pub const LOG_FIELD_BYTES_MAX: usize = 4 * 1024;
+
+const _: () = assert!(SECRETS_FILE_BYTES_MAX as usize > SECRETS_MAX * SECRET_KEY_BYTES_MAX * 2);
+const _: () = assert!(DRAIN_S_MAX + DRAIN_OVERTIME.as_secs() >= 120, "the promise of DESIGN 10");
+const _: () = assert!(
+    INTERRUPT_SESSIONS.as_millis() + INTERRUPT_REQUESTS.as_millis() <= 1_000,
+    "SIGINT ends within 2 s, of which half is the journal's"
+);

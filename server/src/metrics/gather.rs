@@ -1,0 +1,197 @@
+//! Asks everybody for their numbers and writes the page, in the order of the table.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use touchline_core::event::Stream;
+use touchline_core::log::{EventLog as _, HoleReason};
+use touchline_core::metrics::{Counter, Snapshot};
+use touchline_core::ws::{CloseCode, Refusal};
+use touchline_fanout::{ShardStats, clock};
+use touchline_store::journal::HistogramStats;
+use touchline_store::journal::stats::bucket_bound;
+
+use super::page::{Buckets, Page};
+use super::table::*;
+use crate::running::Appliance;
+
+/// Values of the label `result` of resumes, in the order in which shards count them.
+const RESUMES_BY: [&str; 3] = ["memory", "log", "not_recovered"];
+
+/// The page of `/metrics`.
+pub fn gather(appliance: &Appliance) -> String {
+    let mut page = Page::default();
+    process(&mut page, appliance);
+    let shards: Vec<&ShardStats> = appliance.shards.iter().map(|shard| &***shard).collect();
+    sessions(&mut page, &shards);
+    deliveries(&mut page, &shards);
+    troubles(&mut page, &shards);
+    sources(&mut page, appliance);
+    log(&mut page, appliance);
+    page.finish()
+}
+
+fn process(page: &mut Page, appliance: &Appliance) {
+    page.family(&BUILD_INFO).sample(&[crate::VERSION], 1.0);
+    page.single(&UP_SECONDS, appliance.started.elapsed().as_secs_f64());
+    page.single(&READY, flag(appliance.reasons_not_ready().is_empty()));
+    let backend = appliance.shards.first().map_or("none", |shard| shard.backend());
+    page.family(&IO_BACKEND_INFO).sample(&[backend], 1.0);
+    let reloads = &appliance.reloads;
+    page.single(&CONFIG_LAST_RELOAD_SUCCESSFUL, flag(reloads.last_taken.load(Relaxed)));
+    page.family(&CONFIG_RELOADS)
+        .sample(&["taken"], count(reloads.taken.load(Relaxed)))
+        .sample(&["refused"], count(reloads.refused.load(Relaxed)));
+}
+
+fn sessions(page: &mut Page, shards: &[&ShardStats]) {
+    by_shard(page, &CONNECTIONS, shards, |shard| shard.connections.get() as f64);
+    page.single(&CONNECTIONS_OPENED, total(shards, |shard| &shard.opened));
+    let mut family = page.family(&CONNECTIONS_CLOSED);
+    for (n, row) in CloseCode::ALL.iter().enumerate() {
+        family.sample(&[row.label], total(shards, |shard| &shard.closed[n]));
+    }
+    let mut family = page.family(&HANDSHAKE_FAILURES);
+    for (n, row) in Refusal::ALL.iter().enumerate() {
+        family.sample(&[row.label], total(shards, |shard| &shard.refused[n]));
+    }
+    family.sample(&["lost"], total(shards, |shard| &shard.handshakes_lost));
+    by_shard(page, &SHARD_BUSY_RATIO, shards, |shard| shard.busy_permille.get() as f64 / 1e3);
+    let now = clock::monotonic();
+    by_shard(page, &SHARD_HEARTBEAT_AGE_SECONDS, shards, |shard| {
+        now.since(shard.beat()).as_secs_f64()
+    });
+}
+
+fn deliveries(page: &mut Page, shards: &[&ShardStats]) {
+    page.single(&DELIVERIES, total(shards, |shard| &shard.deliveries));
+    page.single(&SENDS, total(shards, |shard| &shard.sends));
+    page.single(&SENDS_BLOCKED, total(shards, |shard| &shard.sends_blocked));
+    page.single(&SENT_BYTES, total(shards, |shard| &shard.sent_bytes));
+    let merge = |of: &dyn Fn(&ShardStats) -> Snapshot| {
+        let mut all = Snapshot::default();
+        shards.iter().for_each(|shard| all.merge(&of(shard)));
+        buckets(&all)
+    };
+    let latency = merge(&|shard| shard.delivery_latency.snapshot());
+    page.family(&DELIVERY_LATENCY_SECONDS).buckets(&[], &latency);
+    let spread = merge(&|shard| shard.broadcast_spread.snapshot());
+    page.family(&BROADCAST_SPREAD_SECONDS).buckets(&[], &spread);
+    let mut family = page.family(&EVENT_AGE_SECONDS);
+    for stream in Stream::ALL {
+        let age = merge(&|shard| shard.event_age[stream as usize].snapshot());
+        family.buckets(&[stream.as_str()], &age);
+    }
+}
+
+fn troubles(page: &mut Page, shards: &[&ShardStats]) {
+    let mut family = page.family(&GAPS);
+    for (n, reason) in HoleReason::ALL.iter().enumerate() {
+        family.sample(&[reason.as_str()], total(shards, |shard| &shard.gaps[n]));
+    }
+    page.single(&CONFLATED, total(shards, |shard| &shard.conflated));
+    page.single(&SLOW_CLOSED, total(shards, |shard| &shard.slow_closed));
+    let mut family = page.family(&RESUMES);
+    for (n, result) in RESUMES_BY.iter().enumerate() {
+        family.sample(&[result], total(shards, |shard| &shard.resumes[n]));
+    }
+    page.single(&CATCHING_UP, sum(shards, |shard| shard.catching_up.get()));
+    page.single(&MAILBOX_OVERFLOWS, total(shards, |shard| &shard.mailbox_overflows));
+    page.single(&LOG_REREADS, total(shards, |shard| &shard.rereads));
+    page.single(&POISON, total(shards, |shard| &shard.poison));
+    page.single(&TOPICS, sum(shards, |shard| shard.topics.get()));
+    page.single(&WINDOW_BYTES, sum(shards, |shard| shard.windows_bytes.get()));
+    page.single(&CLIENT_ERRORS, total(shards, |shard| &shard.soft_errors));
+    page.single(&SESSION_PANICS, total(shards, |shard| &shard.session_panics));
+    page.single(&ACCEPT_SHORTAGES, total(shards, |shard| &shard.accept_shortages));
+    page.single(&RING_FAILURES, total(shards, |shard| &shard.ring_failures));
+    page.single(&SENDS_RETRIED, total(shards, |shard| &shard.sends_retried));
+}
+
+fn sources(page: &mut Page, appliance: &Appliance) {
+    let sources = appliance.webhooks.stats();
+    let mut family = page.family(&EVENTS_INGESTED);
+    for source in &sources {
+        family.sample(&[source.source()], count(source.accepted()));
+    }
+    let mut family = page.family(&EVENTS_DUPLICATE);
+    for source in &sources {
+        family.sample(&[source.source()], count(source.duplicates()));
+    }
+    let mut family = page.family(&EVENTS_TOO_OLD);
+    for source in &sources {
+        family.sample(&[source.source()], count(source.too_old()));
+    }
+    let mut family = page.family(&INGEST_ERRORS);
+    for source in &sources {
+        for (reason, errors) in source.errors() {
+            family.sample(&[source.source(), reason], count(errors));
+        }
+    }
+    let now = appliance.webhooks.now();
+    let mut family = page.family(&SOURCE_STALENESS_SECONDS);
+    for source in &sources {
+        family.sample(&[source.source()], source.staleness(now).as_secs_f64());
+    }
+    page.single(&INGEST_IN_FLIGHT_BYTES, appliance.webhooks.in_flight_bytes() as f64);
+}
+
+fn log(page: &mut Page, appliance: &Appliance) {
+    let stats = appliance.journal.stats();
+    page.family(&LOG_APPEND_SECONDS).buckets(&[], &journal_buckets(&stats.append));
+    page.family(&LOG_FSYNC_SECONDS).buckets(&[], &journal_buckets(&stats.fsync));
+    page.single(&LOG_SIZE_BYTES, count(stats.size_bytes));
+    page.single(&LOG_SEGMENTS, count(stats.segments));
+    page.single(&LOG_RECORDS, count(stats.records));
+    page.single(&LOG_WRITTEN_BYTES, count(stats.written_bytes));
+    page.single(&LOG_PENDING_BYTES, count(stats.pending_bytes));
+    page.single(&LOG_PENDING_SECONDS, stats.pending_age.as_secs_f64());
+    page.single(&LOG_WRITABLE, flag(appliance.journal.health().is_ok()));
+    page.single(&DEDUPE_ENTRIES, count(stats.dedupe_entries));
+    page.single(&DEDUPE_BYTES, count(stats.dedupe_bytes));
+}
+
+fn by_shard(
+    page: &mut Page,
+    metric: &'static Metric,
+    shards: &[&ShardStats],
+    value: impl Fn(&ShardStats) -> f64,
+) {
+    let mut family = page.family(metric);
+    for (n, shard) in shards.iter().enumerate() {
+        family.sample(&[&n.to_string()], value(shard));
+    }
+}
+
+fn total(shards: &[&ShardStats], of: impl Fn(&ShardStats) -> &Counter) -> f64 {
+    shards.iter().map(|shard| of(shard).get()).sum::<u64>() as f64
+}
+
+fn sum(shards: &[&ShardStats], of: impl Fn(&ShardStats) -> i64) -> f64 {
+    shards.iter().map(|shard| of(shard)).sum::<i64>() as f64
+}
+
+fn count(number: u64) -> f64 {
+    number as f64
+}
+
+fn flag(on: bool) -> f64 {
+    f64::from(u8::from(on))
+}
+
+fn buckets(snapshot: &Snapshot) -> Buckets {
+    Buckets {
+        bounds: snapshot.doublings().collect(),
+        count: snapshot.count(),
+        sum: snapshot.sum_seconds(),
+    }
+}
+
+fn journal_buckets(stats: &HistogramStats) -> Buckets {
+    let mut seen = 0;
+    let bounded = &stats.buckets[..stats.buckets.len() - 1];
+    let bounds = bounded.iter().enumerate().map(|(n, count)| {
+        seen += count;
+        (bucket_bound(n).as_secs_f64(), seen)
+    });
+    Buckets { bounds: bounds.collect(), count: stats.count(), sum: stats.sum.as_secs_f64() }
+}

@@ -1,0 +1,372 @@
+//! Who is started with what, in which order.
+//!
+//! 1. The plan of shards and cores; then all ports, so that the likeliest mistakes end a start before it touches data.
+//! 2. The journal: opened, repaired, its dedupe window rebuilt.
+//! 3. The shards, which read the newest of the log; the feed from the journal into their mailboxes.
+//! 4. The live state, which reads the day back; its tap on the journal.
+//! 5. The API port, last of all: from its first request on everything behind it is there. The admin port.
+//!
+//! Everything here runs on a thread that is confined to the spare core, and so do the threads it starts; shards pin
+//! themselves.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, RwLock};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use touchline_core::log::EventLog;
+use touchline_fanout::options::FanoutOptions;
+use touchline_fanout::plan::{Plan, PlanError, PlanInput};
+use touchline_fanout::{Fanout, StartError as FanoutError};
+use touchline_ingest::broadcast::{self, BroadcastState};
+use touchline_store::journal::{Journal, OpenError, OpenReport};
+
+use crate::config::layers::variable_of;
+use crate::config::{Loaded, Options};
+use crate::figures::figures;
+use crate::http::serve::{StopSignal, bind, serve};
+use crate::http::{self, StreamPlace};
+use crate::limits::{ADMIN_CONNECTIONS_MAX, API_CONNECTIONS_MAX, API_THREADS};
+use crate::live::{self, Live, LiveTap, StreamAddress};
+use crate::ports::{Holder, holder};
+use crate::reload::{Reloads, rules_with_board};
+use crate::running::{Addresses, Appliance, Keeper, Ports, Running};
+use crate::{admin, host};
+
+/// Why it doesn't start. Each is one sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Somebody has the port.
+    #[error(
+        "the {port} port {address} is taken{}: stop that one, or move ours with `listen.{port}` ({})",
+        held_by(holder),
+        variable_of(&format!("listen.{port}"))
+    )]
+    PortTaken {
+        /// `stream`, `api` or `admin`.
+        port: &'static str,
+        /// As configured.
+        address: SocketAddr,
+        /// Who, if the system tells us.
+        holder: Option<Holder>,
+    },
+    /// The system doesn't let us have it.
+    #[error(
+        "the {port} port {address} can't be opened ({error}): choose another with `listen.{port}` ({})",
+        variable_of(&format!("listen.{port}"))
+    )]
+    Port {
+        /// `stream`, `api` or `admin`.
+        port: &'static str,
+        /// As configured.
+        address: SocketAddr,
+        /// The system's word.
+        error: std::io::Error,
+    },
+    /// The data folder.
+    #[error(
+        "the data folder {} can't be written ({error}): give it to the user that runs touchline, or choose another with `node.data_dir` ({})",
+        folder.display(),
+        variable_of("node.data_dir")
+    )]
+    DataFolder {
+        /// Which.
+        folder: PathBuf,
+        /// The system's word.
+        error: std::io::Error,
+    },
+    /// The journal.
+    #[error("{0}")]
+    Journal(OpenError),
+    /// The configured number of shards can't hold the configured number of connections.
+    #[error("`node.shards`: {0}")]
+    Plan(PlanError),
+    /// The host can't run it at all.
+    #[error("{0}")]
+    Host(PlanError),
+    /// The shards.
+    #[error("{0}")]
+    Fanout(FanoutError),
+    /// Threads.
+    #[error("the system gives us no thread ({0}): raise its limit on processes (`ulimit -u`)")]
+    Thread(std::io::Error),
+}
+
+fn held_by(holder: &Option<Holder>) -> String {
+    match holder {
+        Some(Holder { pid, command }) => format!(" by process {pid} ({command})"),
+        None => " by another user's process".into(),
+    }
+}
+
+/// Starts everything. Returns once it serves; whether it is ready yet, `/readyz` tells.
+///
+/// # Errors
+/// See [`StartError`]; nothing is left running then.
+pub fn start(loaded: Loaded) -> Result<Running, StartError> {
+    let starter = Builder::new().name("start".into()).spawn(move || start_here(loaded));
+    let started = starter.map_err(StartError::Thread)?.join();
+    started.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// The plan of shards for this host, or why there is none.
+///
+/// # Errors
+/// [`StartError::Plan`] where the configuration is at fault, [`StartError::Host`] where the host is.
+pub fn plan(options: &Options) -> Result<Plan, StartError> {
+    let facts = host::facts();
+    let input = PlanInput {
+        connections_max: options.connections_max,
+        shards: options.shards,
+        cores: facts.cores,
+        last_core_is_left: options.spare_core,
+        nofile_hard: facts.nofile_hard,
+    };
+    Plan::make(&input).map_err(|error| match error {
+        PlanError::NoDescriptors(_) => StartError::Host(error),
+        error => StartError::Plan(error),
+    })
+}
+
+/// Ports that are bound and not served yet.
+struct Bound {
+    api: TcpListener,
+    admin: TcpListener,
+    addresses: Addresses,
+}
+
+fn start_here(loaded: Loaded) -> Result<Running, StartError> {
+    let started = Instant::now();
+    let options = loaded.options.clone();
+    let plan = plan(&options)?;
+    if options.spare_core {
+        host::confine_to_spare_core();
+    }
+    let mut bound = bind_ports(&options)?;
+    let (journal, report) = open_journal(&options)?;
+    let log: Arc<dyn EventLog> = journal.clone();
+    let fanout = match start_fanout(&options, plan, &bound, &journal) {
+        Ok(fanout) => fanout,
+        Err(error) => {
+            journal.close();
+            return Err(error);
+        }
+    };
+    bound.addresses.stream = fanout.local_addr();
+    let (live, tap) = start_live(&options, &log, &fanout, bound.addresses.stream)?;
+    journal.attach(Box::new(tap));
+    let webhooks =
+        BroadcastState::new(log, options.sources.clone(), options.ingest.clone());
+    let (orders, inbox) = channel();
+    let appliance = Arc::new(Appliance {
+        loaded: ArcSwap::from_pointee(loaded),
+        addresses: bound.addresses,
+        journal,
+        disk: report.backend.clone(),
+        shards: fanout.stats().to_vec(),
+        fanout: RwLock::new(Some(fanout)),
+        webhooks,
+        live,
+        place: Arc::new(StreamPlace {
+            address: bound.addresses.stream,
+            url: options.listen.stream_url.clone(),
+        }),
+        reloads: Reloads::default(),
+        started,
+        stage: Default::default(),
+        orders: Mutex::new(orders),
+        api_open: AtomicBool::new(false),
+    });
+    let ports = open_ports(&appliance, bound)?;
+    let keeper = Keeper { appliance: Arc::clone(&appliance), orders: inbox, ports };
+    let keeper = Builder::new().name("keeper".into()).spawn(move || keeper.run());
+    let keeper = Some(keeper.map_err(StartError::Thread)?);
+    announce(&appliance);
+    Ok(Running { appliance, keeper })
+}
+
+fn bind_ports(options: &Options) -> Result<Bound, StartError> {
+    let listen = &options.listen;
+    let api = open("api", listen.api)?;
+    let admin = open("admin", listen.admin)?;
+    if listen.stream.port() != 0 {
+        // The shards bind it later; that it is free is better known before the journal is opened.
+        drop(open("stream", listen.stream)?);
+    }
+    let address = |port, listener: &TcpListener, wanted| {
+        listener.local_addr().map_err(|error| StartError::Port { port, address: wanted, error })
+    };
+    let addresses = Addresses {
+        stream: listen.stream,
+        api: address("api", &api, listen.api)?,
+        admin: address("admin", &admin, listen.admin)?,
+    };
+    Ok(Bound { api, admin, addresses })
+}
+
+fn open(port: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    bind(address).map_err(|error| refused(port, address, error))
+}
+
+fn refused(port: &'static str, address: SocketAddr, error: std::io::Error) -> StartError {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            StartError::PortTaken { port, address, holder: holder(address) }
+        }
+        _ => StartError::Port { port, address, error },
+    }
+}
+
+fn open_journal(options: &Options) -> Result<(Arc<Journal>, OpenReport), StartError> {
+    let folder = &options.data_dir;
+    try_folder(folder)
+        .map_err(|error| StartError::DataFolder { folder: folder.clone(), error })?;
+    let opened = Journal::open(options.journal.clone());
+    let (journal, report) = opened.map_err(|error| match error {
+        OpenError::Folder { dir, error } => StartError::DataFolder { folder: dir, error },
+        error => StartError::Journal(error),
+    })?;
+    tell(&report);
+    Ok((journal, report))
+}
+
+/// Makes the folder, and a file in it for a moment: a mode alone doesn't tell what a mount or a quota allows.
+fn try_folder(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let probe = folder.join(format!(".probe-{}", std::process::id()));
+    std::fs::write(&probe, b"touchline")?;
+    std::fs::remove_file(&probe)
+}
+
+fn tell(report: &OpenReport) {
+    tracing::info!(
+        disk = %report.backend,
+        epoch = report.epoch.map(|epoch| format!("{:016x}", epoch.0)),
+        first = report.first,
+        next = report.next,
+        records_scanned = report.records_scanned,
+        records_rewritten = report.records_rewritten,
+        dedupe_entries = report.dedupe_entries,
+        took_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
+        "the journal is open"
+    );
+    if let Some(reason) = report.epoch_reason.filter(|_| report.next > 0) {
+        tracing::warn!(reason, "the journal began a new life: clients are told of a gap");
+    }
+    if report.torn_bytes > 0 {
+        tracing::warn!(bytes = report.torn_bytes, "a torn tail was cut off the journal");
+    }
+    for (file, offset) in &report.quarantined {
+        tracing::error!(%file, offset, "a damaged segment was set aside: see `touchline log verify`");
+    }
+}
+
+fn start_fanout(
+    options: &Options,
+    plan: Plan,
+    bound: &Bound,
+    journal: &Arc<Journal>,
+) -> Result<Fanout, StartError> {
+    let mut wanted = FanoutOptions::new(options.listen.stream, plan);
+    wanted.rules = rules_with_board(&options.rules, bound.addresses.api.port());
+    wanted.sockets = options.sockets.clone();
+    wanted.node = options.node.clone();
+    wanted.backend = options.io;
+    wanted.warm_events = options.warm_events;
+    let log: Arc<dyn EventLog> = journal.clone();
+    let (fanout, feed) = Fanout::start(wanted, log).map_err(|error| match error {
+        FanoutError::Listen { address, source } => refused("stream", address, source),
+        error => StartError::Fanout(error),
+    })?;
+    journal.attach(Box::new(feed));
+    Ok(fanout)
+}
+
+fn start_live(
+    options: &Options,
+    log: &Arc<dyn EventLog>,
+    fanout: &Fanout,
+    stream: SocketAddr,
+) -> Result<(Arc<Live>, LiveTap), StartError> {
+    let place = match &options.listen.stream_url {
+        Some(url) => StreamAddress::Url(url.clone()),
+        None => StreamAddress::Port(stream.port()),
+    };
+    Live::start(Arc::clone(log), place, figures(fanout)).map_err(StartError::Thread)
+}
+
+fn open_ports(appliance: &Arc<Appliance>, bound: Bound) -> Result<Ports, StartError> {
+    let webhooks = broadcast::router(appliance.webhooks.clone());
+    let live = live::router(Arc::clone(&appliance.live));
+    let router = http::api(webhooks, live, Arc::clone(&appliance.place));
+    let (api_stop, stop) = tokio::sync::watch::channel(None);
+    let for_api = Arc::clone(appliance);
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(API_THREADS).thread_name("api");
+    let api = serve_on(runtime, "api", bound.api, router, API_CONNECTIONS_MAX, stop, move |open| {
+        for_api.api_open.store(open, std::sync::atomic::Ordering::Relaxed);
+    })?;
+    let (admin_stop, stop) = tokio::sync::watch::channel(None);
+    let router = admin::router(Arc::clone(appliance));
+    let runtime = tokio::runtime::Builder::new_current_thread();
+    let admin = serve_on(
+        runtime,
+        "admin",
+        bound.admin,
+        router,
+        ADMIN_CONNECTIONS_MAX,
+        stop,
+        |_| {},
+    )?;
+    Ok(Ports { api_stop, api, admin_stop, admin })
+}
+
+/// A runtime of its own for one port, on a thread of its own; `open` is told when it begins and when it has ended.
+fn serve_on(
+    mut runtime: tokio::runtime::Builder,
+    name: &str,
+    listener: TcpListener,
+    router: Router,
+    connections_max: usize,
+    stop: StopSignal,
+    open: impl Fn(bool) + Send + 'static,
+) -> Result<JoinHandle<()>, StartError> {
+    let runtime = runtime.enable_all().build().map_err(StartError::Thread)?;
+    // Before the thread begins: whoever is told that we serve may connect at once.
+    open(true);
+    let port = name.to_owned();
+    let run = move || {
+        if let Err(error) = runtime.block_on(serve(listener, router, connections_max, stop)) {
+            tracing::error!(port, %error, "a port could not be served");
+        }
+        open(false);
+        runtime.shutdown_timeout(Duration::from_millis(100));
+    };
+    Builder::new().name(name.into()).spawn(run).map_err(StartError::Thread)
+}
+
+fn announce(appliance: &Appliance) {
+    let Addresses { stream, api, admin } = appliance.addresses;
+    let shards = &appliance.shards;
+    let io = shards.first().map_or("none", |shard| shard.backend());
+    let loaded = appliance.loaded.load();
+    if io == "epoll" && loaded.options.io == touchline_fanout::Backend::Auto {
+        tracing::warn!("this host forbids io_uring: running on epoll, send and plain files; a delivery costs about a fifth more");
+    }
+    tracing::info!(
+        node = loaded.options.node,
+        stream = %stream,
+        api = %api,
+        admin = %admin,
+        shards = shards.len(),
+        io,
+        disk = %appliance.disk,
+        version = crate::VERSION,
+        "serving"
+    );
+}
