@@ -9,10 +9,10 @@
 # reproduces it.
 set -euo pipefail
 
-cargo_fuzz_version=0.13.2
+cargo_fuzz_version=0.13.1
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${TOUCHLINE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/touchline}
-tools=$cache/tools/cargo-fuzz-$cargo_fuzz_version
+tools=$cache/tools
 seconds=${1:-20}
 shift || true
 targets=("$@")
@@ -26,11 +26,12 @@ if ! command -v c++ >/dev/null; then
     echo "fuzz: libFuzzer's runtime needs a C++ compiler; install g++" >&2
     exit 1
 fi
-if [ ! -x "$tools/bin/cargo-fuzz" ]; then
+export PATH=$tools/bin:$PATH
+if ! command -v cargo-fuzz >/dev/null; then
     cargo install --quiet --locked --version "$cargo_fuzz_version" --root "$tools" cargo-fuzz
 fi
 
-export PATH=$tools/bin:$PATH RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$cache/fuzz-target
+export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$cache/fuzz-target
 cargo fuzz build --fuzz-dir "$here"
 for target in "${targets[@]}"; do
     found=$cache/fuzz-corpus/$target

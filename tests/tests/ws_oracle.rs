@@ -1,8 +1,9 @@
-//! The frame parser against fastwebsockets: whatever we accept, it reads the same way; whatever we refuse and it
-//! accepts is on a list here, with the reason.
+//! The frame parser against fastwebsockets: whatever we accept, it reads the same way; whatever we
+//! refuse and it accepts is on a list here, with the reason.
 //!
-//! Streams are made by proptest: of well-formed frames, of frames with one fault, of raw bytes. Both parsers get the
-//! same bytes, ours in random pieces. fastwebsockets is the laxer one, known and wanted ([`is_stricter_here`]).
+//! Streams are made by proptest: of well-formed frames, of frames with one fault, of raw bytes.
+//! Both parsers get the same bytes, ours in random pieces. fastwebsockets is the laxer one, known
+//! and wanted ([`is_stricter_here`]).
 
 use fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket};
 use proptest::prelude::*;
@@ -101,14 +102,15 @@ const fn is_stricter_here(violation: Violation) -> bool {
         | Violation::BadLength
         // An unfinished message is forgotten when another begins in fragments.
         | Violation::InterleavedMessage
-        // It waits for the rest of a frame or message; a cut character at a message's end is dropped.
+        // It waits for the rest of a frame or message; a cut character at a message's end is
+        // dropped.
         | Violation::NotUtf8
         // Its limits are others: 64 MiB a frame, none for fragments.
         | Violation::TooBig
         | Violation::TooManyFragments
         | Violation::TooManyEmptyFragments => true,
-        // Judged when the head's first byte, or the whole Close, is there: nothing to be laxer about, except that we
-        // don't wait for the rest of that head.
+        // Judged when the head's first byte, or the whole Close, is there: nothing to be laxer
+        // about, except that we don't wait for the rest of that head.
         Violation::ReservedBit
         | Violation::ReservedOpcode
         | Violation::FragmentedControl

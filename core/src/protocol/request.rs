@@ -1,17 +1,19 @@
 //! A client's JSON and URL, read strictly.
 //!
-//! [`parse_message`] reads one text message, [`parse_query`] what stands behind the `?` of the URL. Both let through
-//! exactly the grammar of DESIGN section 5: a field that isn't known, a field that is named twice and a value of the
-//! wrong type are errors, so that a typo never looks like a subscription that nothing comes from.
+//! [`parse_message`] reads one text message, [`parse_query`] what stands behind the `?` of the URL.
+//! Both let through exactly the grammar of DESIGN section 5: a field that isn't known, a field that
+//! is named twice and a value of the wrong type are errors, so that a typo never looks like a
+//! subscription that nothing comes from.
 //!
 //! # How a message is read
-//! 1. The object is split into its fields; values stay raw text. Nothing is interpreted, so depth costs no stack.
+//! 1. The object is split into its fields; values stay raw text. Nothing is interpreted, so depth
+//!    costs no stack.
 //! 2. `id` is read first: whatever is wrong with the rest, the error carries it.
 //! 3. `op` decides which fields there may be; then each value is read as its own type.
 //!
 //! # What it leaves out
-//! Whether the session may: how many teams, which language, whether a mark comes too late, whether a position exists.
-//! The hub knows.
+//! Whether the session may: how many teams, which language, whether a mark comes too late, whether
+//! a position exists. The hub knows.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -58,7 +60,7 @@ fn bad_field(name: &str, what: impl fmt::Display) -> Fault {
     (ErrorCode::BadField, format!("`{name}` {what}"))
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------
 // JSON
 
 /// An object's fields as they came: order, repetitions and all, with raw values.
@@ -208,7 +210,7 @@ fn shown(name: &str) -> String {
     shown
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------
 // URL
 
 const QUERY_FIELDS: [&str; 6] = ["teams", "streams", "lang", "mark", "after", "token"];
@@ -270,7 +272,8 @@ fn list(text: &str) -> Vec<&str> {
     text.split(',').collect()
 }
 
-/// RFC 3986, 2.1; `+` stays `+`, for topics have it in their names. `None` for a broken escape or what isn't UTF-8.
+/// RFC 3986, 2.1; `+` stays `+`, for topics have it in their names. `None` for a broken escape or
+/// what isn't UTF-8.
 fn percent_decode(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -288,7 +291,7 @@ fn percent_decode(text: &str) -> Option<String> {
     String::from_utf8(decoded).ok()
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// ------------------------------------------------------------------
 // Values, the same in both
 
 /// At least one; one named twice counts once.

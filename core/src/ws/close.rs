@@ -1,8 +1,9 @@
 //! The one table of close codes, and the control frames a server sends.
 //!
-//! Server, client, documentation and metrics all take their codes from [`CloseCode::ALL`]. 1000 to 1015 mean what
-//! RFC 6455 (7.4.1) and its registry say. Ours follow a rule a client can apply without knowing them: 4000 to 4499,
-//! reconnect and resume; 4500 to 4999, don't come back unchanged.
+//! Server, client, documentation and metrics all take their codes from [`CloseCode::ALL`]. 1000 to
+//! 1015 mean what RFC 6455 (7.4.1) and its registry say. Ours follow a rule a client can apply
+//! without knowing them: 4000 to 4499, reconnect and resume; 4500 to 4999, don't come back
+//! unchanged.
 
 use std::fmt;
 
@@ -190,8 +191,8 @@ impl fmt::Display for CloseCode {
     }
 }
 
-/// Whether a peer may send `number` in a Close (RFC 6455, 7.4.2, and the registry): 1004 to 1006 and 1015 never
-/// stand in a frame, 1016 to 2999 belong to nobody.
+/// Whether a peer may send `number` in a Close (RFC 6455, 7.4.2, and the registry): 1004 to 1006
+/// and 1015 never stand in a frame, 1016 to 2999 belong to nobody.
 pub(super) const fn may_be_received(number: u16) -> bool {
     matches!(number, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }

@@ -1,17 +1,20 @@
 //! A request's head, from its first byte to the 101 (RFC 6455, 4.2).
 //!
-//! [`Handshake::feed`] takes bytes as they come. It looks at each once, refuses at the first that has no place in a
-//! head, and, once the empty line is there, judges the whole. The one success is a [`Request`], from which
-//! [`Request::response`] writes the 101; what was left of the fed bytes are frames already.
+//! [`Handshake::feed`] takes bytes as they come. It looks at each once, refuses at the first that
+//! has no place in a head, and, once the empty line is there, judges the whole. The one success is
+//! a [`Request`], from which [`Request::response`] writes the 101; what was left of the fed bytes
+//! are frames already.
 //!
 //! # Strict on purpose
-//! A proxy and a server that read one head in two ways are how requests get smuggled. So a head has one reading here:
-//! lines end in CRLF, no line is folded, names have no space before the colon, there is exactly one `Host`, a request
-//! has no body, and whatever isn't accepted closes the connection. `httparse` splits a head into its parts; what it
-//! tolerates beyond that ([`scan`]) has been refused before it looks.
+//! A proxy and a server that read one head in two ways are how requests get smuggled. So a head has
+//! one reading here: lines end in CRLF, no line is folded, names have no space before the colon,
+//! there is exactly one `Host`, a request has no body, and whatever isn't accepted closes the
+//! connection. `httparse` splits a head into its parts; what it tolerates beyond that ([`scan`])
+//! has been refused before it looks.
 //!
 //! # What it leaves out
-//! - Compression and other extensions: whatever is offered is declined by silence, well formed or not.
+//! - Compression and other extensions: whatever is offered is declined by silence, well formed or
+//!   not.
 //! - The query's meaning: [`parse_query`](crate::protocol::request::parse_query).
 //! - The deadline: a head that isn't complete in time is the shard's to refuse ([`Refusal::Late`]).
 
@@ -31,8 +34,8 @@ pub const STREAM_PATH: &str = "/v1/stream";
 /// Where load balancers look.
 pub const HEALTH_PATH: &str = "/healthz";
 
-/// A head that isn't complete yet. Owns memory only from the first incomplete read on, and never more than
-/// [`REQUEST_HEAD_BYTES_MAX`].
+/// A head that isn't complete yet. Owns memory only from the first incomplete read on, and never
+/// more than [`REQUEST_HEAD_BYTES_MAX`].
 #[derive(Debug, Default)]
 pub struct Handshake {
     head: Vec<u8>,
@@ -60,7 +63,8 @@ pub enum Progress {
 /// A request to upgrade that has been judged and found good.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Request {
-    /// What follows the `?`, as it came; empty when there is none. May hold a token: keep it out of logs.
+    /// What follows the `?`, as it came; empty when there is none. May hold a token: keep it out of
+    /// logs.
     pub query: String,
     /// The page's origin, if a browser sent one. Allowed.
     pub origin: Option<String>,
@@ -96,7 +100,8 @@ impl Request {
 }
 
 impl Handshake {
-    /// Takes what has arrived. Call it until it returns something else than [`Progress::NeedMore`], then drop it.
+    /// Takes what has arrived. Call it until it returns something else than [`Progress::NeedMore`],
+    /// then drop it.
     pub fn feed(&mut self, bytes: &[u8], origins: &OriginPolicy) -> Progress {
         let had = self.head.len();
         let end = if had == 0 {
@@ -144,8 +149,9 @@ enum Scan {
     Incomplete(usize),
 }
 
-/// Looks for the end of the head, and for bytes that have no place in one: controls, a CR or LF alone, a folded line,
-/// an empty line in front. Sizes are judged as well, so that nothing is kept that would be refused anyway.
+/// Looks for the end of the head, and for bytes that have no place in one: controls, a CR or LF
+/// alone, a folded line, an empty line in front. Sizes are judged as well, so that nothing is kept
+/// that would be refused anyway.
 fn scan(head: &[u8], from: usize) -> Result<Scan, Refusal> {
     let mut at = from;
     while let Some(byte) = head.get(at) {
@@ -315,7 +321,8 @@ impl Parts<'_> {
     }
 }
 
-/// A head's headers. Names are compared without regard to case, values without the space around them.
+/// A head's headers. Names are compared without regard to case, values without the space around
+/// them.
 struct Headers<'h>(&'h [httparse::Header<'h>]);
 
 impl<'h> Headers<'h> {
@@ -349,7 +356,7 @@ impl<'h> Headers<'h> {
 
 /// Whether it can be a host with a port: nothing that would end it and begin something else.
 fn is_authority(host: &str) -> bool {
-    let is_byte = |b: u8| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    let is_byte = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     !host.is_empty() && host.bytes().all(is_byte)
 }
 

@@ -1,8 +1,9 @@
 //! A frame's head, and everything that can be wrong with it.
 //!
-//! [`decode`] looks at as many bytes of a head as have arrived and refuses at the first that can't stand there, in the
-//! order in which they come: RFC 6455 (5.2) puts the opcode first, then mask bit and length, then the key. So a frame
-//! that declares 2^63-1 bytes is refused when its length has come in, with nothing kept for it.
+//! [`decode`] looks at as many bytes of a head as have arrived and refuses at the first that can't
+//! stand there, in the order in which they come: RFC 6455 (5.2) puts the opcode first, then mask
+//! bit and length, then the key. So a frame that declares 2^63-1 bytes is refused when its length
+//! has come in, with nothing kept for it.
 
 use super::close::CloseCode;
 use super::parser::FrameLimits;
@@ -111,8 +112,8 @@ impl Violation {
     }
 }
 
-/// Reads a head from the start of `bytes`. `None` while it is incomplete and nothing is wrong so far; otherwise the
-/// head and its own length. `open` is the message that is under way, if one is.
+/// Reads a head from the start of `bytes`. `None` while it is incomplete and nothing is wrong so
+/// far; otherwise the head and its own length. `open` is the message that is under way, if one is.
 pub(super) fn decode(
     bytes: &[u8],
     open: Option<Fragments>,
@@ -129,7 +130,8 @@ pub(super) fn decode(
     Ok(Some((Head { opcode, is_final, payload_bytes, mask: *mask }, mask_at + 4)))
 }
 
-/// RFC 6455, 5.2: FIN, RSV1 to RSV3, opcode; 5.4: what may follow what; 5.5: control frames are whole.
+/// RFC 6455, 5.2: FIN, RSV1 to RSV3, opcode; 5.4: what may follow what; 5.5: control frames are
+/// whole.
 fn first_byte(first: u8, is_open: bool) -> Result<(Opcode, bool), Violation> {
     let is_final = first & 0x80 != 0;
     if first & 0x70 != 0 {
@@ -144,8 +146,8 @@ fn first_byte(first: u8, is_open: bool) -> Result<(Opcode, bool), Violation> {
     }
 }
 
-/// RFC 6455, 5.1: clients mask; 5.2: the shortest form only, highest bit clear; 5.5: control frames up to 125 bytes.
-/// Returns the length and where the key begins.
+/// RFC 6455, 5.1: clients mask; 5.2: the shortest form only, highest bit clear; 5.5: control frames
+/// up to 125 bytes. Returns the length and where the key begins.
 fn length(second: u8, opcode: Opcode, bytes: &[u8]) -> Result<Option<(u64, usize)>, Violation> {
     if second & 0x80 == 0 {
         return Err(Violation::Unmasked);

@@ -1,21 +1,23 @@
 //! Which web pages may connect.
 //!
-//! A browser sends the page's origin, and no script can change it. Programs send none, and are let in: what Touchline
-//! tells is public until there are tokens. An origin is compared as a whole, byte by byte; nothing is matched by
-//! prefix, suffix or pattern, and `null` (sandboxed frames, local files) is nobody's.
+//! A browser sends the page's origin, and no script can change it. Programs send none, and are let
+//! in: what Touchline tells is public until there are tokens. An origin is compared as a whole,
+//! byte by byte; nothing is matched by prefix, suffix or pattern, and `null` (sandboxed frames,
+//! local files) is nobody's.
 
 /// Which origins may connect, besides the absent one.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct OriginPolicy {
-    /// The port the live board is served on. `http://<host>:<this>` is let in, where `<host>` is the one this very
-    /// request was sent to. `None`: no board.
+    /// The port the live board is served on. `http://<host>:<this>` is let in, where `<host>` is
+    /// the one this very request was sent to. `None`: no board.
     pub board_port: Option<u16>,
     /// Origins let in as they are, such as `https://live.example.com`.
     pub exact: Vec<String>,
 }
 
 impl OriginPolicy {
-    /// Whether a page of `origin` may connect to this server, reached as `host` (the request's `Host`).
+    /// Whether a page of `origin` may connect to this server, reached as `host` (the request's
+    /// `Host`).
     pub fn allows(&self, origin: Option<&str>, host: &str) -> bool {
         let Some(origin) = origin else { return true };
         self.exact.iter().any(|exact| exact == origin)

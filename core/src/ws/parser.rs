@@ -1,13 +1,15 @@
-//! Bytes of a client to messages: strict, incremental, and without memory of its own while nothing is half done.
+//! Bytes of a client to messages: strict, incremental, and without memory of its own while nothing
+//! is half done.
 //!
-//! The caller reads into a scratch buffer and calls [`Parser::next`] until it returns `None`; then all of the buffer
-//! has been taken in. Payloads are unmasked in place. A message that lies whole in the buffer is handed out as a
-//! borrow of it; only what is cut off by the buffer's end, or comes in fragments, is copied into a [`Pending`], which
-//! is dropped as soon as nothing is left open.
+//! The caller reads into a scratch buffer and calls [`Parser::next`] until it returns `None`; then
+//! all of the buffer has been taken in. Payloads are unmasked in place. A message that lies whole
+//! in the buffer is handed out as a borrow of it; only what is cut off by the buffer's end, or
+//! comes in fragments, is copied into a [`Pending`], which is dropped as soon as nothing is left
+//! open.
 //!
-//! Text is checked as it arrives (RFC 6455, 8.1): the first byte that can't belong to any UTF-8 text ends the
-//! connection, although the message may be far from complete. A character that is cut by a fragment's or a read's end
-//! is looked at again when the rest of it has come.
+//! Text is checked as it arrives (RFC 6455, 8.1): the first byte that can't belong to any UTF-8
+//! text ends the connection, although the message may be far from complete. A character that is cut
+//! by a fragment's or a read's end is looked at again when the rest of it has come.
 //!
 //! # Invariants
 //! - `Parser` holds a box only while a head, a control frame or a message is incomplete.
@@ -55,7 +57,8 @@ pub enum Event<'s> {
     Ping(Cow<'s, [u8]>),
     /// A Pong, asked for or not, at most 125 bytes.
     Pong(Cow<'s, [u8]>),
-    /// The client closes; answer with [`echo_close_frame`](super::echo_close_frame), then end. Nothing follows.
+    /// The client closes; answer with [`echo_close_frame`](super::echo_close_frame), then end.
+    /// Nothing follows.
     Close {
         /// Its code; `None` when it named none. One that a client may send.
         code: Option<u16>,
@@ -64,7 +67,8 @@ pub enum Event<'s> {
     },
 }
 
-/// Where one client's bytes have got to. 16 bytes, and nothing on the heap while nothing is half done.
+/// Where one client's bytes have got to. 16 bytes, and nothing on the heap while nothing is half
+/// done.
 #[derive(Debug, Default)]
 pub struct Parser(State);
 
@@ -118,11 +122,12 @@ struct Message {
 }
 
 impl Parser {
-    /// Takes from the front of `input` up to the end of the next event, and returns it; `None` once `input` is used
-    /// up. Payloads are unmasked in place, so `input` is garbage afterwards.
+    /// Takes from the front of `input` up to the end of the next event, and returns it; `None` once
+    /// `input` is used up. Payloads are unmasked in place, so `input` is garbage afterwards.
     ///
     /// # Errors
-    /// The first [`Violation`]. The connection is to be closed with its code; what follows is ignored.
+    /// The first [`Violation`]. The connection is to be closed with its code; what follows is
+    /// ignored.
     pub fn next<'s>(
         &mut self,
         input: &mut &'s mut [u8],
@@ -368,7 +373,8 @@ fn take<'s>(input: &mut &'s mut [u8], len: usize) -> &'s mut [u8] {
     front
 }
 
-/// RFC 6455, 5.3. `taken` bytes of the payload went before. Words first: the compiler makes vectors of them.
+/// RFC 6455, 5.3. `taken` bytes of the payload went before. Words first: the compiler makes vectors
+/// of them.
 fn unmask(payload: &mut [u8], mut mask: [u8; 4], taken: usize) {
     mask.rotate_left(taken % 4);
     let [a, b, c, d] = mask;

@@ -1,7 +1,8 @@
 //! Every answer on the stream port that isn't a 101, as one table.
 //!
-//! A [`Refusal`] is what a request got instead of a connection. Each ends the connection: what follows a refused head
-//! is of unknown length and could be taken for a second request by one side only.
+//! A [`Refusal`] is what a request got instead of a connection. Each ends the connection: what
+//! follows a refused head is of unknown length and could be taken for a second request by one side
+//! only.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,5 @@
-//! A head gets the same verdict however it is cut, costs no more memory than it may, and never panics.
+//! A head gets the same verdict however it is cut, costs no more memory than it may, and never
+//! panics.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

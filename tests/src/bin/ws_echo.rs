@@ -1,8 +1,8 @@
 //! An echo server around the production handshake and frame parser, for the Autobahn cases.
 //!
-//! `ws_echo [ADDRESS] [MESSAGE_BYTES_MAX]` listens (by default on a free loopback port, messages up to 16 MiB), prints
-//! `listening on ADDRESS`, and sends every message back until it is killed. One thread per connection: what is under
-//! test is the parser, not the shard.
+//! Usage: `ws_echo [ADDRESS] [MESSAGE_BYTES_MAX]`. It listens (by default on a free loopback port,
+//! messages up to 16 MiB), prints `listening on ADDRESS`, and sends every message back until it is
+//! killed. One thread per connection: what is under test is the parser, not the shard.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

@@ -1,4 +1,5 @@
-//! What a client may send becomes the same events however the network cuts it; what it may not is named.
+//! What a client may send becomes the same events however the network cuts it; what it may not is
+//! named.
 
 use proptest::prelude::*;
 
