@@ -52,7 +52,10 @@ export interface TouchlineEvent {
 export interface StateDetail {
   state: State;
   previous: State;
-  /** `live`: whether this connection resumed, and whether the server could make it whole (`null`: nothing to resume). */
+  /**
+   * `live`: whether this connection resumed, and whether the server could make it whole (`null`:
+   * nothing to resume).
+   */
   resumed?: boolean;
   recovered?: boolean | null;
   /** `waiting`, `offline`: until the next attempt. */
@@ -96,8 +99,19 @@ export class Touchline extends EventTarget {
   readonly state: State;
   readonly teams: string[];
   readonly position: Position;
-  readonly hello: { session: string; node: string; heartbeat_s: number; limits: Record<string, number> } | null;
-  readonly stats: { events: number; repeated: number; stale: number; gaps: number; connections: number };
+  readonly hello: {
+    session: string;
+    node: string;
+    heartbeat_s: number;
+    limits: Record<string, number>;
+  } | null;
+  readonly stats: {
+    events: number;
+    repeated: number;
+    stale: number;
+    gaps: number;
+    connections: number;
+  };
   connect(): void;
   close(): void;
   retryNow(): void;
@@ -105,7 +119,10 @@ export class Touchline extends EventTarget {
   unfollow(teams: string[]): void;
   persist(): void;
   addEventListener<K extends keyof TouchlineEvents>(
-    type: K, listener: (event: TouchlineEvents[K]) => void, options?: boolean | AddEventListenerOptions): void;
+    type: K,
+    listener: (event: TouchlineEvents[K]) => void,
+    options?: boolean | AddEventListenerOptions,
+  ): void;
 }
 
 export class Ledger {
@@ -122,4 +139,9 @@ export class Ledger {
 
 export const LIMITS: Readonly<Record<string, number>>;
 export function closeMeaning(code: number): 'resume' | 'end';
-export function backoffMs(attempt: number, code: number, hintMs: number | null, random: number): number;
+export function backoffMs(
+  attempt: number,
+  code: number,
+  hintMs: number | null,
+  random: number,
+): number;

@@ -1,22 +1,30 @@
 /**
- * A client for Touchline's stream: follow teams, get each of their events once, also across reconnects.
+ * A client for Touchline's stream: follow teams, get each of their events once, also across
+ * reconnects.
  *
- * No dependencies and no build step: `import { Touchline } from './touchline.js'` works in a browser and in Node
- * (hand it a WebSocket class there). The protocol is told in docs/protocol.md; rules are cited by number (R4).
+ * No dependencies and no build step: `import { Touchline } from './touchline.js'` works in a
+ * browser and in Node (hand it a WebSocket class there). The protocol is told in docs/protocol.md;
+ * rules are cited by number (R4).
  *
- *     const stream = new Touchline({ url: 'ws://127.0.0.1:8080/v1/stream', teams: ['ars', 'che'] });
+ *     const stream = new Touchline({ url: 'ws://127.0.0.1:8080/v1/stream', teams: ['ars', 'che']
+ * });
  *     stream.addEventListener('event', ({ detail }) => console.log(detail.type, detail.data));
  *     stream.connect();
  *
  * What it sees to:
- * - **Position.** It keeps the last mark, and the last position of each topic (R2, R10). Only these say what has
- *   arrived; the server doesn't know. They outlive a connection and, with `storage`, a reload of the page.
- * - **Coming back.** Full jitter under a ceiling that doubles from 1 to 30 s; after a close 1012 the server's own hint,
- *   else 5 to 30 s. Codes 4500 to 4999 end it. A line that died without a close (1006) counts as 4008.
- * - **A dead line.** A browser can't see pings. `mark` comes with each heartbeat, so silence of two heartbeats is death.
- * - **Once.** The server repeats nothing. That is asserted: a position that comes twice is reported and dropped.
+ * - **Position.** It keeps the last mark, and the last position of each topic (R2, R10). Only these
+ *   say what has arrived; the server doesn't know. They outlive a connection and, with `storage`, a
+ *   reload of the page.
+ * - **Coming back.** Full jitter under a ceiling that doubles from 1 to 30 s; after a close 1012
+ *   the server's own hint, else 5 to 30 s. Codes 4500 to 4999 end it. A line that died without a
+ *   close (1006) counts as 4008.
+ * - **A dead line.** A browser can't see pings. `mark` comes with each heartbeat, so silence of two
+ *   heartbeats is death.
+ * - **Once.** The server repeats nothing. That is asserted: a position that comes twice is reported
+ *   and dropped.
  *
- * Events it emits, each with a `detail` (types in touchline.d.ts): `state`, `event`, `gap`, `mark`, `status`, `error`.
+ * Events it emits, each with a `detail` (types in touchline.d.ts): `state`, `event`, `gap`, `mark`,
+ * `status`, `error`.
  * @module
  */
 
@@ -48,7 +56,9 @@ export const LIMITS = Object.freeze({
 /** RFC 6455 codes after which the same client would only be closed again. */
 const FINAL_CODES = new Set([1000, 1002, 1003, 1005, 1007, 1008, 1009, 1010]);
 
-/** What a close code asks for: `resume` (come back as you are) or `end` (don't come back unchanged). */
+/**
+ * What a close code asks for: `resume` (come back as you are) or `end` (don't come back unchanged).
+ */
 export function closeMeaning(code) {
   if (code >= 4500 && code <= 4999) return 'end';
   return FINAL_CODES.has(code) ? 'end' : 'resume';
@@ -72,10 +82,12 @@ function remember(map, key, value, max) {
 }
 
 /**
- * What has arrived: the last mark, the last position of each topic, and what was seen lately. Pure bookkeeping.
+ * What has arrived: the last mark, the last position of each topic, and what was seen lately. Pure
+ * bookkeeping.
  *
- * Positions outlive the mark that follows them. A session that lags is given a mark below its lowest unsent event (R3),
- * which may lie below what another topic has already brought; forgetting that topic's position would bring it twice.
+ * Positions outlive the mark that follows them. A session that lags is given a mark below its
+ * lowest unsent event (R3), which may lie below what another topic has already brought; forgetting
+ * that topic's position would bring it twice.
  */
 export class Ledger {
   #seen = new Map();
@@ -87,9 +99,14 @@ export class Ledger {
   }
 
   /** What a resume needs, as plain JSON. */
-  get position() { return { mark: this.mark, after: Object.fromEntries(this.after) }; }
+  get position() {
+    return { mark: this.mark, after: Object.fromEntries(this.after) };
+  }
 
-  /** Takes note of an event: `fresh`, `repeated` (never, by the rules) or `stale` (a lower revision, R21). */
+  /**
+   * Takes note of an event: `fresh`, `repeated` (never, by the rules) or `stale` (a lower revision,
+   * R21).
+   */
   take(event) {
     const key = `${event.topic} ${event.pos}`;
     if (this.#seen.has(key)) return 'repeated';
@@ -105,7 +122,10 @@ export class Ledger {
     return rev < highest ? 'stale' : 'fresh';
   }
 
-  /** `to` becomes the position where something is missing (R9). A gap without a topic moves the mark if it is ours whole. */
+  /**
+   * `to` becomes the position where something is missing (R9). A gap without a topic moves the mark
+   * if it is ours whole.
+   */
   skip(gap, whole) {
     if (gap.reason === 'epoch') this.after.clear();
     if (gap.topic) remember(this.after, gap.topic, gap.to, LIMITS.afterTopicsMax);
@@ -130,7 +150,10 @@ export class Ledger {
     }
   }
 
-  /** The latest positions, as many as fit a message. The others may be sent again, and are then dropped by `take`. */
+  /**
+   * The latest positions, as many as fit a message. The others may be sent again, and are then
+   * dropped by `take`.
+   */
   afterThatFits() {
     const fits = [];
     let bytes = 0;
@@ -152,18 +175,32 @@ class Told extends Event {
 
 /** One session with the server, over as many connections as it takes. */
 export class Touchline extends EventTarget {
-  #options; #teams; #ledger;
-  #state = 'idle'; #socket = null; #sending = false; #requests = new Map(); #nextId = 1;
-  #attempt = 0; #hintMs = null; #heartbeatMs = 25_000;
-  #retryTimer = null; #deadTimer = null; #stableTimer = null; #saveTimer = null;
+  #options;
+  #teams;
+  #ledger;
+  #state = 'idle';
+  #socket = null;
+  #sending = false;
+  #requests = new Map();
+  #nextId = 1;
+  #attempt = 0;
+  #hintMs = null;
+  #heartbeatMs = 25_000;
+  #retryTimer = null;
+  #deadTimer = null;
+  #stableTimer = null;
+  #saveTimer = null;
   #unhook = () => {};
 
   /** @param {import('./touchline.d.ts').TouchlineOptions} options */
   constructor(options) {
     super();
     this.#options = {
-      storage: null, storageKey: 'touchline', WebSocket: globalThis.WebSocket,
-      random: Math.random, now: () => Date.now(),
+      storage: null,
+      storageKey: 'touchline',
+      WebSocket: globalThis.WebSocket,
+      random: Math.random,
+      now: () => Date.now(),
       setTimeout: (task, ms) => globalThis.setTimeout(task, ms),
       clearTimeout: (timer) => globalThis.clearTimeout(timer),
       page: typeof window === 'undefined' ? null : window,
@@ -178,15 +215,23 @@ export class Touchline extends EventTarget {
   }
 
   /** `idle`, `connecting`, `live`, `waiting`, `offline` or `closed`. */
-  get state() { return this.#state; }
+  get state() {
+    return this.#state;
+  }
 
   /** The teams followed, or to be followed once connected. */
-  get teams() { return [...this.#teams]; }
+  get teams() {
+    return [...this.#teams];
+  }
 
   /** What has arrived: enough to go on from, here or in another session. */
-  get position() { return this.#ledger.position; }
+  get position() {
+    return this.#ledger.position;
+  }
 
-  get #streams() { return this.#options.streams ?? ['broadcast', 'update']; }
+  get #streams() {
+    return this.#options.streams ?? ['broadcast', 'update'];
+  }
 
   /** Connects, and stays connected until `close()` or a code that ends it. */
   connect() {
@@ -219,7 +264,10 @@ export class Touchline extends EventTarget {
     if (removed.length > 0 && this.#sending) this.#request({ op: 'unsubscribe', teams: removed });
   }
 
-  /** Writes the position to `storage` now; otherwise that happens once a second, and when the page is left. */
+  /**
+   * Writes the position to `storage` now; otherwise that happens once a second, and when the page
+   * is left.
+   */
   persist() {
     const { storage, storageKey, now, clearTimeout } = this.#options;
     clearTimeout(this.#saveTimer);
@@ -259,9 +307,18 @@ export class Touchline extends EventTarget {
     const ours = (handle) => (event) => {
       if (this.#socket === socket) handle(event);
     };
-    socket.addEventListener('open', ours(() => this.#opened()));
-    socket.addEventListener('message', ours(({ data }) => this.#receive(data)));
-    socket.addEventListener('close', ours(({ code, reason }) => this.#lost(code, reason)));
+    socket.addEventListener(
+      'open',
+      ours(() => this.#opened()),
+    );
+    socket.addEventListener(
+      'message',
+      ours(({ data }) => this.#receive(data)),
+    );
+    socket.addEventListener(
+      'close',
+      ours(({ code, reason }) => this.#lost(code, reason)),
+    );
     this.#watch(LIMITS.connectMaxMs);
     this.#become('connecting', { attempt: this.#attempt });
   }
@@ -285,7 +342,10 @@ export class Touchline extends EventTarget {
     this.#socket.send(JSON.stringify({ ...message, id }));
   }
 
-  /** The line is gone: come back, or not. 1006 is what browsers say when no close frame came; it counts as 4008 (R10). */
+  /**
+   * The line is gone: come back, or not. 1006 is what browsers say when no close frame came; it
+   * counts as 4008 (R10).
+   */
   #lost(code, reason) {
     if (closeMeaning(code) === 'end') return this.#end(code, reason);
     const { random, setTimeout, page } = this.#options;
@@ -316,7 +376,10 @@ export class Touchline extends EventTarget {
     socket?.close(1000);
   }
 
-  /** Whatever arrives proves that the line lives. A timer that fires late was suspended with its process: wait anew. */
+  /**
+   * Whatever arrives proves that the line lives. A timer that fires late was suspended with its
+   * process: wait anew.
+   */
   #watch(ms) {
     const { setTimeout, clearTimeout, now } = this.#options;
     clearTimeout(this.#deadTimer);
@@ -331,7 +394,9 @@ export class Touchline extends EventTarget {
     const { page } = this.#options;
     const hooks = {
       online: () => this.retryNow(),
-      offline: () => { if (this.#socket) this.#lost(1006, 'offline'); },
+      offline: () => {
+        if (this.#socket) this.#lost(1006, 'offline');
+      },
       pagehide: () => this.persist(),
     };
     for (const [name, hook] of Object.entries(hooks)) page?.addEventListener(name, hook);
@@ -348,19 +413,34 @@ export class Touchline extends EventTarget {
     try {
       message = JSON.parse(text);
     } catch {
-      return this.#tell('error', { code: 'bad_frame', message: 'the server sent a frame that is not JSON' });
+      return this.#tell('error', {
+        code: 'bad_frame',
+        message: 'the server sent a frame that is not JSON',
+      });
     }
     switch (message.op) {
-      case 'hello': return this.#onHello(message);
-      case 'subscribed': return this.#onSubscribed(message);
-      case 'unsubscribed': this.#requests.delete(message.id); return undefined;
-      case 'event': return this.#onEvent(message);
-      case 'mark': return this.#onMark(message.mark);
-      case 'gap': return this.#onGap(message);
-      case 'status': return this.#onStatus(message);
-      case 'error': return this.#onError(message);
-      case 'reconnect': this.#hintMs = message.after_ms; return undefined;
-      default: return undefined; // `pong`, or an op of a later version.
+      case 'hello':
+        return this.#onHello(message);
+      case 'subscribed':
+        return this.#onSubscribed(message);
+      case 'unsubscribed':
+        this.#requests.delete(message.id);
+        return undefined;
+      case 'event':
+        return this.#onEvent(message);
+      case 'mark':
+        return this.#onMark(message.mark);
+      case 'gap':
+        return this.#onGap(message);
+      case 'status':
+        return this.#onStatus(message);
+      case 'error':
+        return this.#onError(message);
+      case 'reconnect':
+        this.#hintMs = message.after_ms;
+        return undefined;
+      default:
+        return undefined; // `pong`, or an op of a later version.
     }
   }
 
@@ -384,7 +464,9 @@ export class Touchline extends EventTarget {
   }
 
   #live(detail) {
-    this.#stableTimer = this.#options.setTimeout(() => { this.#attempt = 0; }, LIMITS.stableMs);
+    this.#stableTimer = this.#options.setTimeout(() => {
+      this.#attempt = 0;
+    }, LIMITS.stableMs);
     this.#become('live', { resumed: false, recovered: null, ...detail });
   }
 
@@ -403,7 +485,10 @@ export class Touchline extends EventTarget {
     }
     this.stats[verdict] += 1;
     if (verdict === 'stale') return undefined;
-    return this.#tell('error', { code: 'repeated_position', message: `${event.topic} ${event.pos} came twice` });
+    return this.#tell('error', {
+      code: 'repeated_position',
+      message: `${event.topic} ${event.pos} came twice`,
+    });
   }
 
   #onGap(gap) {
@@ -418,14 +503,19 @@ export class Touchline extends EventTarget {
     this.#tell('status', { state, streams: streams ?? [] });
   }
 
-  /** A refused request. A subscribe that is refused for its tokens is made again without them: that is a hole, and told. */
+  /**
+   * A refused request. A subscribe that is refused for its tokens is made again without them: that
+   * is a hole, and told.
+   */
   #onError(error) {
     const request = this.#requests.get(error.id);
     this.#requests.delete(error.id);
     this.#tell('error', { ...error, request: request ?? null });
     if (request?.op !== 'subscribe') return;
     if (error.code === 'too_many_messages') {
-      this.#options.setTimeout(() => { if (this.#sending) this.#request(request); }, error.retry_after_ms);
+      this.#options.setTimeout(() => {
+        if (this.#sending) this.#request(request);
+      }, error.retry_after_ms);
     } else if (request.mark !== undefined && error.code === 'bad_token') {
       this.#ledger = new Ledger();
       this.#subscribe(this.teams, {});

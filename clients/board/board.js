@@ -1,12 +1,13 @@
 /**
  * The live board: joins model, sessions and views. Read this file for what happens when.
  *
- * The page begins with `/v1/live` and follows the stream from its mark (R27): a *rebase*. It begins anew in the same way
- * when other teams are wanted, when a match appears, after a gap, and when it disagrees with the server for seconds on
- * end. A cut line is no reason: the sessions resume by themselves, and bring what was missed.
+ * The page begins with `/v1/live` and follows the stream from its mark (R27): a *rebase*. It begins
+ * anew in the same way when other teams are wanted, when a match appears, after a gap, and when it
+ * disagrees with the server for seconds on end. A cut line is no reason: the sessions resume by
+ * themselves, and bring what was missed.
  *
- * State and positions are kept together in sessionStorage, so that a page which is reloaded while the server is away
- * shows what it knew and goes on from there.
+ * State and positions are kept together in sessionStorage, so that a page which is reloaded while
+ * the server is away shows what it knew and goes on from there.
  * @module
  */
 
@@ -39,16 +40,35 @@ const sessions = new Sessions();
 const scoreboard = new Scoreboard(at('cards'), at('cards-empty'));
 const feed = new Feed(at('feed'), at('feed-empty'), (team) => day.teamName(team));
 const panel = new Panel(at('panel'));
-const chips = new Chips({ bar: at('chips'), search: at('search'), all: at('all'), note: at('follow-note') });
-const calls = new Calls(new Wall(at('wall')), {
-  call: at('call'), what: at('call-what'), who: at('call-who'), kit: at('call-kit'),
-  close: at('call-close'), shout: at('shout'), stand: at('stand'),
+const chips = new Chips({
+  bar: at('chips'),
+  search: at('search'),
+  all: at('all'),
+  note: at('follow-note'),
 });
-const status = new Status({
-  pill: at('pill'), pillText: at('pill-text'), notice: at('notice'), noticeText: at('notice-text'),
-  noticeAct: at('notice-act'), hole: at('hole'), holeText: at('hole-text'), holeAct: at('hole-act'),
-  degraded: at('degraded'),
-}, { retry: () => sessions.retryNow() });
+const calls = new Calls(new Wall(at('wall')), {
+  call: at('call'),
+  what: at('call-what'),
+  who: at('call-who'),
+  kit: at('call-kit'),
+  close: at('call-close'),
+  shout: at('shout'),
+  stand: at('stand'),
+});
+const status = new Status(
+  {
+    pill: at('pill'),
+    pillText: at('pill-text'),
+    notice: at('notice'),
+    noticeText: at('notice-text'),
+    noticeAct: at('notice-act'),
+    hole: at('hole'),
+    holeText: at('hole-text'),
+    holeAct: at('hole-act'),
+    degraded: at('degraded'),
+  },
+  { retry: () => sessions.retryNow() },
+);
 const poll = new Poll({ onLive, onFailure });
 
 let url = null;
@@ -60,7 +80,8 @@ let renderTimer = null;
 let received = 0;
 let dirty = false;
 
-// ---- beginning, and beginning anew ---------------------------------------------------------------
+// ---- beginning, and beginning anew
+// ---------------------------------------------------------------
 
 function teamsOfTheDay() {
   return [...day.matches.values()].flatMap(({ home, away }) => [home, away]);
@@ -81,7 +102,10 @@ function rebase(live) {
   const teams = wantedTeams();
   followed = teams.join();
   const position = { mark: live.mark, after: {} };
-  sessions.follow(url, deal(teams, [...day.matches.values()]).map((part) => ({ teams: part, position })));
+  sessions.follow(
+    url,
+    deal(teams, [...day.matches.values()]).map((part) => ({ teams: part, position })),
+  );
   if (teams.length === 0) status.line('idle');
   changed();
 }
@@ -111,14 +135,21 @@ function keep() {
   if (!dirty || url === null) return;
   dirty = false;
   try {
-    const saved = { saved_at: Date.now(), url, followed, parts: sessions.parts, snapshot: day.snapshot() };
+    const saved = {
+      saved_at: Date.now(),
+      url,
+      followed,
+      parts: sessions.parts,
+      snapshot: day.snapshot(),
+    };
     sessionStorage.setItem(KEPT, JSON.stringify(saved));
   } catch {
     // A reload without a server then shows nothing; with one, nothing is lost.
   }
 }
 
-// ---- what comes in -------------------------------------------------------------------------------
+// ---- what comes in
+// -------------------------------------------------------------------------------
 
 function onLive(live) {
   panel.read(live.panel, performance.now());
@@ -164,7 +195,8 @@ function onGap(gap) {
   rebaseSoon();
 }
 
-// ---- what is shown -------------------------------------------------------------------------------
+// ---- what is shown
+// -------------------------------------------------------------------------------
 
 function changed() {
   chips.offer([...day.teams].filter(([id]) => teamsOfTheDay().includes(id)));
@@ -181,8 +213,10 @@ function render() {
   renderTimer = null;
   dirty = true;
   const matches = [...day.matches.values()].filter(({ home, away }) => chips.wants([home, away]));
-  scoreboard.render(matches, day.matches.size === 0
-    ? 'No match has been announced yet.' : 'None of your teams plays today.');
+  scoreboard.render(
+    matches,
+    day.matches.size === 0 ? 'No match has been announced yet.' : 'None of your teams plays today.',
+  );
   const items = day.feed.filter(({ event }) => chips.wants(event.teams ?? []));
   feed.render(items);
   const [first] = day.matches.values();
@@ -200,10 +234,14 @@ function rest(matches, [latest]) {
   const lines = matches.length === 0 ? ['TOUCHLINE'] : [`${games}  ${goals}`, goals];
   if (!latest) return calls.rest(lines, '');
   const said = describe(latest.event, (team) => day.teamName(team));
-  return calls.rest(lines, [said.minute, said.what, said.who, said.where].filter(Boolean).join('  ·  '));
+  return calls.rest(
+    lines,
+    [said.minute, said.what, said.who, said.where].filter(Boolean).join('  ·  '),
+  );
 }
 
-// ---- joining -------------------------------------------------------------------------------------
+// ---- joining
+// -------------------------------------------------------------------------------------
 
 themeToggle(at('theme'));
 sessions.addEventListener('event', ({ detail }) => onEvent(detail));

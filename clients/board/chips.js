@@ -1,8 +1,9 @@
 /**
- * Choosing teams: a row of toggles, one stop of the tab key, walked with the arrow keys; a search narrows it.
+ * Choosing teams: a row of toggles, one stop of the tab key, walked with the arrow keys; a search
+ * narrows it.
  *
- * Nothing chosen means all teams of the day. The choice is kept in localStorage, so it outlives the tab; a storage that
- * is forbidden costs that and nothing else.
+ * Nothing chosen means all teams of the day. The choice is kept in localStorage, so it outlives the
+ * tab; a storage that is forbidden costs that and nothing else.
  * @module
  */
 
@@ -13,7 +14,13 @@ const KEY = 'touchline.teams';
 const CHOSEN_MAX = 100;
 
 export class Chips extends EventTarget {
-  #bar; #search; #all; #note; #chosen; #buttons = new Map(); #current = null;
+  #bar;
+  #search;
+  #all;
+  #note;
+  #chosen;
+  #buttons = new Map();
+  #current = null;
 
   constructor({ bar, search, all, note }) {
     super();
@@ -30,35 +37,43 @@ export class Chips extends EventTarget {
   }
 
   /** Chosen teams; empty for all. */
-  get chosen() { return this.#chosen; }
+  get chosen() {
+    return this.#chosen;
+  }
 
   /** Whether an event or match of these teams is to be shown. */
   wants(teams) {
     return this.#chosen.size === 0 || teams.some((team) => this.#chosen.has(team));
   }
 
-  /** Offers these teams: `[[id, name]]`. Chosen teams that don't play today stay chosen, and can be dropped. */
+  /**
+   * Offers these teams: `[[id, name]]`. Chosen teams that don't play today stay chosen, and can be
+   * dropped.
+   */
   offer(teams) {
     const offered = new Map(teams);
     for (const team of this.#chosen) if (!offered.has(team)) offered.set(team, team);
     const sorted = [...offered].sort(([, one], [, other]) => one.localeCompare(other));
-    const same = sorted.length === this.#buttons.size
-      && sorted.every(([id, name]) => this.#buttons.get(id)?.dataset.name === name);
+    const same =
+      sorted.length === this.#buttons.size &&
+      sorted.every(([id, name]) => this.#buttons.get(id)?.dataset.name === name);
     if (!same) this.#build(sorted);
     this.#say();
   }
 
   #build(teams) {
-    this.#buttons = new Map(teams.map(([id, name]) => {
-      const button = document.createElement('button');
-      const swatch = document.createElement('span');
-      swatch.className = 'kit';
-      dress(swatch, id);
-      Object.assign(button, { type: 'button', className: 'chip', tabIndex: -1 });
-      Object.assign(button.dataset, { team: id, name });
-      button.append(swatch, name);
-      return [id, button];
-    }));
+    this.#buttons = new Map(
+      teams.map(([id, name]) => {
+        const button = document.createElement('button');
+        const swatch = document.createElement('span');
+        swatch.className = 'kit';
+        dress(swatch, id);
+        Object.assign(button, { type: 'button', className: 'chip', tabIndex: -1 });
+        Object.assign(button.dataset, { team: id, name });
+        button.append(swatch, name);
+        return [id, button];
+      }),
+    );
     this.#bar.replaceChildren(...this.#buttons.values());
     this.#narrow();
   }
@@ -91,9 +106,11 @@ export class Chips extends EventTarget {
     }
     this.#all.disabled = this.#chosen.size === 0;
     const { size } = this.#chosen;
-    this.#note.textContent = size === 0
-      ? 'You follow every team of the day. Choose some to see only theirs.'
-      : `You follow ${size === 1 ? '1 team' : `${size} teams`}; matches and events of others are hidden.`;
+    const said = size === 1 ? '1 team' : `${size} teams`;
+    this.#note.textContent =
+      size === 0
+        ? 'You follow every team of the day. Choose some to see only theirs.'
+        : `You follow ${said}; matches and events of others are hidden.`;
   }
 
   #visible() {
@@ -120,7 +137,12 @@ export class Chips extends EventTarget {
     const visible = this.#visible();
     const at = visible.indexOf(event.target.closest('button'));
     const to = {
-      ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: visible.length - 1,
+      ArrowRight: at + 1,
+      ArrowDown: at + 1,
+      ArrowLeft: at - 1,
+      ArrowUp: at - 1,
+      Home: 0,
+      End: visible.length - 1,
     }[event.key];
     if (to === undefined || visible.length === 0) return;
     event.preventDefault();

@@ -1,8 +1,9 @@
 /**
  * The feed: what happened, newest first, each event in one line of words.
  *
- * Entries are made once and kept by their event, so a screen reader that listens to the log hears an event once. Words
- * come from `describe`, which is pure; everything a source wrote ends up as text content.
+ * Entries are made once and kept by their event, so a screen reader that listens to the log hears
+ * an event once. Words come from `describe`, which is pure; everything a source wrote ends up as
+ * text content.
  * @module
  */
 
@@ -10,10 +11,15 @@ import { dress } from './kit.js';
 import { minuteText } from './model.js';
 
 const KINDS = {
-  'match.scheduled': ['clock', 'Coming up'], 'match.kickoff': ['whistle', 'Kick-off'],
-  goal: ['goal', 'Goal'], 'card.yellow': ['yellow', 'Yellow card'], 'card.red': ['red', 'Red card'],
-  substitution: ['swap', 'Substitution'], 'var.overturned': ['var', 'Goal overturned'],
-  'match.half_time': ['clock', 'Half time'], 'match.second_half': ['whistle', 'Second half'],
+  'match.scheduled': ['clock', 'Coming up'],
+  'match.kickoff': ['whistle', 'Kick-off'],
+  goal: ['goal', 'Goal'],
+  'card.yellow': ['yellow', 'Yellow card'],
+  'card.red': ['red', 'Red card'],
+  substitution: ['swap', 'Substitution'],
+  'var.overturned': ['var', 'Goal overturned'],
+  'match.half_time': ['clock', 'Half time'],
+  'match.second_half': ['whistle', 'Second half'],
   'match.full_time': ['whistle', 'Full time'],
 };
 const NOTES = { penalty: 'penalty', own_goal: 'own goal' };
@@ -23,14 +29,19 @@ const text = (value) => (typeof value === 'string' ? value.slice(0, 80) : '');
 /** What an event says, in parts: `{mark, what, who, where, minute, team}`. */
 export function describe(event, nameOf) {
   const data = event.data ?? {};
-  const [mark, what] = Object.hasOwn(KINDS, event.type) ? KINDS[event.type] : ['clock', text(event.type)];
+  const [mark, what] = Object.hasOwn(KINDS, event.type)
+    ? KINDS[event.type]
+    : ['clock', text(event.type)];
   const home = text(data.home_name) || nameOf(text(data.home));
   const away = text(data.away_name) || nameOf(text(data.away));
   const goals = data.score ? `${Number(data.score.home)}–${Number(data.score.away)}` : 'v';
   const note = Object.hasOwn(NOTES, data.note) ? `, ${NOTES[data.note]}` : '';
-  const swap = data.player_in ? `${text(data.player_in)} for ${text(data.player)}` : text(data.player);
+  const swap = data.player_in
+    ? `${text(data.player_in)} for ${text(data.player)}`
+    : text(data.player);
   return {
-    mark, what,
+    mark,
+    what,
     who: swap ? `${swap}${note}` : '',
     where: home && away ? `${home} ${goals} ${away}` : (event.teams ?? []).map(nameOf).join(', '),
     minute: minuteText({ minute: data.minute, stoppage: data.stoppage }),
@@ -39,7 +50,10 @@ export function describe(event, nameOf) {
 }
 
 export class Feed {
-  #list; #empty; #nameOf; #entries = new Map();
+  #list;
+  #empty;
+  #nameOf;
+  #entries = new Map();
 
   constructor(list, empty, nameOf) {
     this.#list = list;

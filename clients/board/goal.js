@@ -1,8 +1,9 @@
 /**
  * The call: how a goal takes over the top of the page, and how a goal that was taken back does.
  *
- * Calls are shown one after another, each for a few seconds; when many wait each is shorter, and what is too much is
- * left to the feed. In between, wall and line tell of the day. Screen readers get each goal at once, in one sentence.
+ * Calls are shown one after another, each for a few seconds; when many wait each is shorter, and
+ * what is too much is left to the feed. In between, wall and line tell of the day. Screen readers
+ * get each goal at once, in one sentence.
  * @module
  */
 
@@ -16,7 +17,13 @@ const WAITING_MAX = 4;
 const NOTES = { penalty: 'penalty', own_goal: 'own goal' };
 
 export class Calls {
-  #wall; #at; #waiting = []; #current = null; #timers = []; #idle = ['TOUCHLINE']; #idleText = '';
+  #wall;
+  #at;
+  #waiting = [];
+  #current = null;
+  #timers = [];
+  #idle = ['TOUCHLINE'];
+  #idleText = '';
 
   /** `elements`: call, what, who, kit, close, shout, stand. */
   constructor(wall, elements) {
@@ -32,13 +39,21 @@ export class Calls {
   goal(match, side, event) {
     const { player, note } = event.data;
     const suffix = Object.hasOwn(NOTES, note) ? ` (${NOTES[note]})` : '';
-    const scorer = player ? `${String(player).slice(0, 80)}${suffix}, ${minuteText(match)}` : minuteText(match);
+    const scorer = player
+      ? `${String(player).slice(0, 80)}${suffix}, ${minuteText(match)}`
+      : minuteText(match);
     this.#call({ kind: 'goal', what: 'Goal', match, side, who: scorer });
   }
 
   /** A goal that was taken back. */
   takenBack(match, side) {
-    this.#call({ kind: 'var', what: 'No goal', match, side, who: `Taken back after review, ${minuteText(match)}` });
+    this.#call({
+      kind: 'var',
+      what: 'No goal',
+      match,
+      side,
+      who: `Taken back after review, ${minuteText(match)}`,
+    });
   }
 
   /** What wall and line show when nothing is called. */

@@ -1,8 +1,9 @@
 /**
- * Colours of a team, derived from its id: the same on every screen, without a list that anybody must keep.
+ * Colours of a team, derived from its id: the same on every screen, without a list that anybody
+ * must keep.
  *
- * A hash picks one of a few dozen hues, a second colour, and a pattern, as on a shirt. Values go through the CSSOM, which
- * the page's content security policy allows; markup never carries them.
+ * A hash picks one of a few dozen hues, a second colour, and a pattern, as on a shirt. Values go
+ * through the CSSOM, which the page's content security policy allows; markup never carries them.
  * @module
  */
 
@@ -16,8 +17,8 @@ function hash(text) {
     value = Math.imul(value ^ character.codePointAt(0), 0x01000193) >>> 0;
   }
   // A last stir: ids that differ in their last letter only should not look alike.
-  value = Math.imul(value ^ value >>> 15, 0x2c1b3c6d) >>> 0;
-  return (value ^ value >>> 13) >>> 0;
+  value = Math.imul(value ^ (value >>> 15), 0x2c1b3c6d) >>> 0;
+  return (value ^ (value >>> 13)) >>> 0;
 }
 
 /** Hue in degrees, second colour and pattern of a team. */

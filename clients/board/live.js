@@ -1,8 +1,9 @@
 /**
  * `GET /v1/live`: the state of the day in one answer, asked for once a second while somebody looks.
  *
- * It serves twice: the first answer is what the page begins with, and carries the mark to follow from (R27); the others
- * bring figures and running minutes. A server that doesn't answer is asked less and less often.
+ * It serves twice: the first answer is what the page begins with, and carries the mark to follow
+ * from (R27); the others bring figures and running minutes. A server that doesn't answer is asked
+ * less and less often.
  * @module
  */
 
@@ -13,7 +14,10 @@ const TIMEOUT_MS = 4_000;
 
 /** One answer, or an error. */
 export async function fetchLive() {
-  const answer = await fetch('/v1/live', { cache: 'no-cache', signal: AbortSignal.timeout(TIMEOUT_MS) });
+  const answer = await fetch('/v1/live', {
+    cache: 'no-cache',
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  });
   if (!answer.ok) throw new Error(`/v1/live answered ${answer.status}`);
   return answer.json();
 }
@@ -27,7 +31,11 @@ export function streamUrl({ stream }, place = location) {
 
 /** Asks again and again. `onLive(live)`, `onFailure(seconds)` until the next try. */
 export class Poll {
-  #onLive; #onFailure; #failures = 0; #timer = null; #busy = false;
+  #onLive;
+  #onFailure;
+  #failures = 0;
+  #timer = null;
+  #busy = false;
 
   constructor({ onLive, onFailure }) {
     this.#onLive = onLive;

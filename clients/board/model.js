@@ -1,11 +1,14 @@
 /**
- * The match day as this page knows it: a snapshot of `/v1/live`, and every event since. Pure: no DOM, no clock.
+ * The match day as this page knows it: a snapshot of `/v1/live`, and every event since. Pure: no
+ * DOM, no clock.
  *
- * A match is what its events say; the score in an event is authoritative. Nothing from outside is trusted here: texts are
- * cut to a length, numbers to a range, and the views show them as text only.
+ * A match is what its events say; the score in an event is authoritative. Nothing from outside is
+ * trusted here: texts are cut to a length, numbers to a range, and the views show them as text
+ * only.
  *
  * # Invariants
- * - An event is applied once, however often it is handed in (a snapshot and the stream may overlap).
+ * - An event is applied once, however often it is handed in (a snapshot and the stream may
+ *   overlap).
  * - `feed` is newest first and bounded; so is what is remembered of events.
  * @module
  */
@@ -51,8 +54,8 @@ export class MatchDay {
   }
 
   /**
-   * Takes an event of the stream. Returns `{kind, match, side, before, item}`, or `null` if it was known already; `match`
-   * is `null` for an event that is no part of a match.
+   * Takes an event of the stream. Returns `{kind, match, side, before, item}`, or `null` if it was
+   * known already; `match` is `null` for an event that is no part of a match.
    */
   apply(event) {
     if (!this.#remember(event)) return null;
@@ -63,16 +66,25 @@ export class MatchDay {
     return { kind: text(event.type), match, side, before, item: this.#tell(event) };
   }
 
-  /** Applies what a poll says of minutes. Returns whether both tell the same of the matches that `wants` names. */
+  /**
+   * Applies what a poll says of minutes. Returns whether both tell the same of the matches that
+   * `wants` names.
+   */
   tick(live, wants) {
     let same = true;
     for (const theirs of live.matches ?? []) {
       if (!wants([theirs.home, theirs.away])) continue;
       const ours = this.matches.get(text(theirs.id));
       const { home, away } = score(theirs.score);
-      if (ours && ours.status === theirs.status && ours.score.home === home && ours.score.away === away) {
+      if (
+        ours &&
+        ours.status === theirs.status &&
+        ours.score.home === home &&
+        ours.score.away === away
+      ) {
         const minute = count(theirs.minute, 200);
-        if (minute > ours.minute) Object.assign(ours, { minute, stoppage: count(theirs.stoppage, 60) });
+        if (minute > ours.minute)
+          Object.assign(ours, { minute, stoppage: count(theirs.stoppage, 60) });
       } else {
         same = false;
       }
@@ -81,15 +93,23 @@ export class MatchDay {
   }
 
   /** Everything that plays today, and whatever was named otherwise. */
-  teamName(id) { return this.teams.get(id) ?? id; }
+  teamName(id) {
+    return this.teams.get(id) ?? id;
+  }
 
   /** For a reload without a server: what `rebase` takes, without the mark. */
   snapshot() {
     return {
       teams: [...this.teams].map(([id, name]) => ({ id, name })),
-      matches: [...this.matches.values()].map(({ homeName, awayName, ...match }) => (
-        { ...match, home_name: homeName, away_name: awayName })),
-      events: this.feed.slice(0, 50).map(({ event }) => event).reverse(),
+      matches: [...this.matches.values()].map(({ homeName, awayName, ...match }) => ({
+        ...match,
+        home_name: homeName,
+        away_name: awayName,
+      })),
+      events: this.feed
+        .slice(0, 50)
+        .map(({ event }) => event)
+        .reverse(),
     };
   }
 
@@ -103,16 +123,27 @@ export class MatchDay {
 
   #put(raw) {
     const match = {
-      id: text(raw.id), home: text(raw.home), away: text(raw.away),
-      homeName: text(raw.home_name, text(raw.home)), awayName: text(raw.away_name, text(raw.away)),
-      competition: text(raw.competition), round: text(raw.round), ground: text(raw.ground),
-      date: text(raw.date), status: STATUSES.includes(raw.status) ? raw.status : 'scheduled',
-      minute: count(raw.minute, 200), stoppage: count(raw.stoppage, 60), score: score(raw.score),
-      scorers: [], cards: [],
+      id: text(raw.id),
+      home: text(raw.home),
+      away: text(raw.away),
+      homeName: text(raw.home_name, text(raw.home)),
+      awayName: text(raw.away_name, text(raw.away)),
+      competition: text(raw.competition),
+      round: text(raw.round),
+      ground: text(raw.ground),
+      date: text(raw.date),
+      status: STATUSES.includes(raw.status) ? raw.status : 'scheduled',
+      minute: count(raw.minute, 200),
+      stoppage: count(raw.stoppage, 60),
+      score: score(raw.score),
+      scorers: [],
+      cards: [],
     };
-    for (const goal of (raw.scorers ?? []).slice(0, SCORERS_MAX)) match.scorers.push(this.#mention(goal));
+    for (const goal of (raw.scorers ?? []).slice(0, SCORERS_MAX))
+      match.scorers.push(this.#mention(goal));
     for (const card of (raw.cards ?? []).slice(0, SCORERS_MAX)) {
-      const red = card.red === true || /red/.test(text(card.type) + text(card.card) + text(card.kind));
+      const red =
+        card.red === true || /red/.test(text(card.type) + text(card.card) + text(card.kind));
       match.cards.push({ ...this.#mention(card), red });
     }
     this.teams.set(match.home, match.homeName);
@@ -123,8 +154,12 @@ export class MatchDay {
 
   #mention(raw) {
     return {
-      id: text(raw.id), team: text(raw.team), player: text(raw.player), note: text(raw.note),
-      minute: count(raw.minute, 200), stoppage: count(raw.stoppage, 60),
+      id: text(raw.id),
+      team: text(raw.team),
+      player: text(raw.player),
+      note: text(raw.note),
+      minute: count(raw.minute, 200),
+      stoppage: count(raw.stoppage, 60),
     };
   }
 
@@ -133,14 +168,17 @@ export class MatchDay {
     if (id === '') return null;
     const known = this.matches.get(id);
     if (known) return known;
-    return this.matches.size < MATCHES_MAX && data.home && data.away ? this.#put({ ...data, id }) : null;
+    return this.matches.size < MATCHES_MAX && data.home && data.away
+      ? this.#put({ ...data, id })
+      : null;
   }
 
   /** Applies one event to its match; returns the side whose score it changed. */
   #advance(match, event, data) {
     const after = data.score ? score(data.score) : match.score;
-    const side = ['home', 'away'].find((name) => after[name] !== match.score[name])
-      ?? (data.team === match.away ? 'away' : 'home');
+    const side =
+      ['home', 'away'].find((name) => after[name] !== match.score[name]) ??
+      (data.team === match.away ? 'away' : 'home');
     const mention = { ...this.#mention(data), id: event.id, team: match[side] };
     if (event.type === 'goal') match.scorers = [...match.scorers, mention].slice(-SCORERS_MAX);
     if (event.type === 'var.overturned') this.#takeBack(match, side, data);

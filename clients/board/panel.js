@@ -1,7 +1,8 @@
 /**
  * The instruments: what the appliance does right now, each with the last minute as a line.
  *
- * Figures come with `/v1/live`. The age of the last event is the one figure that runs by itself between two polls.
+ * Figures come with `/v1/live`. The age of the last event is the one figure that runs by itself
+ * between two polls.
  * @module
  */
 
@@ -65,7 +66,9 @@ class Instrument {
 }
 
 export class Panel {
-  #instruments; #ageMs = NaN; #readAt = 0;
+  #instruments;
+  #ageMs = NaN;
+  #readAt = 0;
 
   constructor(list) {
     this.#instruments = INSTRUMENTS.map((row) => new Instrument(...row));

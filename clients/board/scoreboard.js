@@ -1,8 +1,9 @@
 /**
  * The matches as cards: minute, teams, the score in flip-dots, a line of ninety minutes, scorers.
  *
- * A card is built once for each match and then only told what changed, so that nothing flickers, focus stays, and discs
- * turn over instead of being replaced. What a card says, it says as text for whoever can't see it.
+ * A card is built once for each match and then only told what changed, so that nothing flickers,
+ * focus stays, and discs turn over instead of being replaced. What a card says, it says as text for
+ * whoever can't see it.
  * @module
  */
 
@@ -20,7 +21,12 @@ const make = (tag, name, content = '') => {
   return element;
 };
 
-const STATUS_TEXT = { scheduled: 'To come', live: 'Live', half_time: 'Half time', full_time: 'Full time' };
+const STATUS_TEXT = {
+  scheduled: 'To come',
+  live: 'Live',
+  half_time: 'Half time',
+  full_time: 'Full time',
+};
 
 class TeamRow {
   constructor(match, side) {
@@ -55,7 +61,10 @@ class TeamRow {
     });
     const count = (red) => cards.filter((card) => card.red === red).length;
     const words = `${count(false)} yellow, ${count(true)} red cards`;
-    this.cards.replaceChildren(...shown, ...(cards.length > 0 ? [make('span', 'hidden', words)] : []));
+    this.cards.replaceChildren(
+      ...shown,
+      ...(cards.length > 0 ? [make('span', 'hidden', words)] : []),
+    );
   }
 }
 
@@ -81,7 +90,14 @@ class Card {
     this.played = make('i', 'played');
     this.scorers = make('ul', 'scorers');
     this.scorers.setAttribute('aria-label', 'Scorers');
-    article.append(this.title, head, this.rows.home.element, this.rows.away.element, this.line, this.scorers);
+    article.append(
+      this.title,
+      head,
+      this.rows.home.element,
+      this.rows.away.element,
+      this.line,
+      this.scorers,
+    );
     this.element.append(article);
   }
 
@@ -142,7 +158,9 @@ class Card {
 }
 
 export class Scoreboard {
-  #list; #empty; #cards = new Map();
+  #list;
+  #empty;
+  #cards = new Map();
 
   constructor(list, empty) {
     this.#list = list;
@@ -158,8 +176,9 @@ export class Scoreboard {
       return card;
     });
     const wanted = cards.map(({ element }) => element);
-    const same = wanted.length === this.#list.children.length
-      && wanted.every((element, index) => this.#list.children[index] === element);
+    const same =
+      wanted.length === this.#list.children.length &&
+      wanted.every((element, index) => this.#list.children[index] === element);
     if (!same) this.#list.replaceChildren(...wanted);
     this.#empty.hidden = matches.length > 0;
     this.#empty.textContent = why;

@@ -1,9 +1,9 @@
 /**
  * One or more Touchline sessions that together follow a set of teams, seen as one.
  *
- * A session may follow 20 teams. A day of ten matches fits one; for more, teams are dealt to several sessions so that
- * both teams of a match share one, and no event comes by two ways. Each session resumes by itself; what the page shows
- * is the worst of their states.
+ * A session may follow 20 teams. A day of ten matches fits one; for more, teams are dealt to
+ * several sessions so that both teams of a match share one, and no event comes by two ways. Each
+ * session resumes by itself; what the page shows is the worst of their states.
  * @module
  */
 
@@ -14,7 +14,10 @@ export const SESSIONS_MAX = 5;
 
 const WORST_FIRST = ['closed', 'offline', 'waiting', 'connecting', 'idle', 'live'];
 
-/** Deals teams to sessions: teams that meet in a match stay together; whoever doesn't fit `SESSIONS_MAX` is left out. */
+/**
+ * Deals teams to sessions: teams that meet in a match stay together; whoever doesn't fit
+ * `SESSIONS_MAX` is left out.
+ */
 export function deal(teams, matches, size = TEAMS_PER_SESSION) {
   const wanted = new Set(teams);
   const groups = new Map([...wanted].map((team) => [team, new Set([team])]));
@@ -61,7 +64,9 @@ export class Sessions extends EventTarget {
 
   /** The worst state of all sessions. */
   get state() {
-    return WORST_FIRST.find((state) => this.#clients.some((client) => client.state === state)) ?? 'idle';
+    return (
+      WORST_FIRST.find((state) => this.#clients.some((client) => client.state === state)) ?? 'idle'
+    );
   }
 
   /** What to hand to `follow` to go on from here. */

@@ -1,14 +1,22 @@
 /**
- * What the page says about its line: a pill that is always there, and notices for what a reader should know.
+ * What the page says about its line: a pill that is always there, and notices for what a reader
+ * should know.
  *
- * Three notices, since they have different ends: the connection's (ends when it is back), a hole in what was received
- * (ends when the reader has seen it), and ailing streams (ends when the server says so).
+ * Three notices, since they have different ends: the connection's (ends when it is back), a hole in
+ * what was received (ends when the reader has seen it), and ailing streams (ends when the server
+ * says so).
  * @module
  */
 
 const PILL = {
-  idle: 'No matches yet', connecting: 'Connecting', live: 'Live', waiting: 'Reconnecting', offline: 'Offline',
-  closed: 'Ended', resumed: 'Live', degraded: 'Degraded',
+  idle: 'No matches yet',
+  connecting: 'Connecting',
+  live: 'Live',
+  waiting: 'Reconnecting',
+  offline: 'Offline',
+  closed: 'Ended',
+  resumed: 'Live',
+  degraded: 'Degraded',
 };
 const HOLES = {
   slow: 'this page read more slowly than events came',
@@ -21,13 +29,23 @@ const RESUMED_MS = 8_000;
 const QUIET_MS = 400;
 
 export class Status {
-  #at; #line = 'idle'; #ailing = new Set(); #quiet = null; #clock = null; #calm = null; #wasCut = false;
+  #at;
+  #line = 'idle';
+  #ailing = new Set();
+  #quiet = null;
+  #clock = null;
+  #calm = null;
+  #wasCut = false;
 
-  /** `elements`: pill, pillText, notice, noticeText, noticeAct, hole, holeText, holeAct, degraded. */
+  /**
+   * `elements`: pill, pillText, notice, noticeText, noticeAct, hole, holeText, holeAct, degraded.
+   */
   constructor(elements, { retry }) {
     this.#at = elements;
     elements.noticeAct.addEventListener('click', retry);
-    elements.holeAct.addEventListener('click', () => { elements.hole.hidden = true; });
+    elements.holeAct.addEventListener('click', () => {
+      elements.hole.hidden = true;
+    });
   }
 
   /** A new state of the sessions, with the `detail` of their event. */
@@ -45,8 +63,9 @@ export class Status {
   gap({ reason, teams, topic }) {
     const whose = topic ? topic.split(':')[1].split('+').join(' and ') : (teams ?? []).join(', ');
     const why = Object.hasOwn(HOLES, reason) ? HOLES[reason] : 'the server can’t say why';
-    this.#at.holeText.textContent = `Some events${whose ? ` of ${whose}` : ''} are missing: ${why}. `
-      + 'Scores and minutes have been brought up to date.';
+    this.#at.holeText.textContent =
+      `Some events${whose ? ` of ${whose}` : ''} are missing: ${why}. ` +
+      'Scores and minutes have been brought up to date.';
     this.#at.hole.hidden = false;
   }
 
@@ -65,9 +84,12 @@ export class Status {
 
   /** The server can't be asked either; `seconds` until the next try. */
   unreachable(seconds, cached) {
-    this.#notice('waiting', cached
-      ? `The server can’t be reached; this is what was known last. Next try in ${seconds} s.`
-      : `The server can’t be reached. Next try in ${seconds} s.`);
+    this.#notice(
+      'waiting',
+      cached
+        ? `The server can’t be reached; this is what was known last. Next try in ${seconds} s.`
+        : `The server can’t be reached. Next try in ${seconds} s.`,
+    );
     this.#pill('waiting');
   }
 
@@ -76,10 +98,15 @@ export class Status {
     this.#at.notice.hidden = true;
     if (!resumed || previous !== 'connecting' || !this.#wasCut) return;
     this.#wasCut = false;
-    this.#notice('resumed', recovered === false
-      ? 'Back. Not everything could be recovered.'
-      : 'Back. Everything that happened meanwhile is here.');
-    this.#calm = setTimeout(() => { this.#at.notice.hidden = true; }, RESUMED_MS);
+    this.#notice(
+      'resumed',
+      recovered === false
+        ? 'Back. Not everything could be recovered.'
+        : 'Back. Everything that happened meanwhile is here.',
+    );
+    this.#calm = setTimeout(() => {
+      this.#at.notice.hidden = true;
+    }, RESUMED_MS);
   }
 
   #cut(state, { delay_ms }) {
@@ -98,8 +125,11 @@ export class Status {
 
   #ended({ code, reason }) {
     this.#pill();
-    this.#notice('closed', `The server ended the connection (${code}${reason ? `: ${reason}` : ''}). `
-      + 'Reload the page to begin anew.');
+    this.#notice(
+      'closed',
+      `The server ended the connection (${code}${reason ? `: ${reason}` : ''}). ` +
+        'Reload the page to begin anew.',
+    );
   }
 
   #notice(state, text, act = '') {

@@ -6,7 +6,6 @@
 const KEY = 'touchline.theme';
 
 export function themeToggle(button) {
-  const label = button.querySelector('.label');
   const system = matchMedia('(prefers-color-scheme: light)');
   let chosen = null;
   try {
@@ -16,9 +15,8 @@ export function themeToggle(button) {
   }
   const isLight = () => (chosen ? chosen === 'light' : system.matches);
   const show = () => {
-    document.documentElement.dataset.theme = isLight() ? 'light' : 'dark';
+    if (chosen) document.documentElement.dataset.theme = chosen;
     button.setAttribute('aria-pressed', String(isLight()));
-    label.textContent = 'Light theme';
   };
   button.addEventListener('click', () => {
     chosen = isLight() ? 'dark' : 'light';

@@ -1,9 +1,10 @@
 /**
  * The wall: a flip-dot board across the page that shows one message at a time and bursts at a goal.
  *
- * The canvas is a grid of discs. A message becomes a bitmap (dots.js); discs that change turn over in a wave from the
- * left, and nothing is drawn once all have turned: an idle wall costs nothing. Whoever prefers reduced motion sees the
- * new message at once. The wall repeats what the page says in text, so it is hidden from assistive technology.
+ * The canvas is a grid of discs. A message becomes a bitmap (dots.js); discs that change turn over
+ * in a wave from the left, and nothing is drawn once all have turned: an idle wall costs nothing.
+ * Whoever prefers reduced motion sees the new message at once. The wall repeats what the page says
+ * in text, so it is hidden from assistive technology.
  * @module
  */
 
@@ -16,8 +17,16 @@ const UNLIT = '#1c2320';
 const LIT = '#ffe14a';
 
 export class Wall {
-  #canvas; #context; #message = { lines: ['TOUCHLINE'], inverse: false };
-  #columns = 0; #pitch = 0; #shown = []; #target = []; #since = 0; #frame = null; #still;
+  #canvas;
+  #context;
+  #message = { lines: ['TOUCHLINE'], inverse: false };
+  #columns = 0;
+  #pitch = 0;
+  #shown = [];
+  #target = [];
+  #since = 0;
+  #frame = null;
+  #still;
 
   constructor(canvas) {
     this.#canvas = canvas;
@@ -27,7 +36,10 @@ export class Wall {
     this.#fit();
   }
 
-  /** Shows the first of `lines` that fits, as large as it fits; `inverse` swaps discs, `repeat` fills the width. */
+  /**
+   * Shows the first of `lines` that fits, as large as it fits; `inverse` swaps discs, `repeat`
+   * fills the width.
+   */
   show(lines, { inverse = false, repeat = false } = {}) {
     this.#message = { lines, inverse, repeat };
     this.#target = this.#compose();
@@ -80,7 +92,14 @@ export class Wall {
         context.beginPath();
         const squash = Math.max(Math.abs(1 - 2 * turned), 0.08);
         context.ellipse(
-          margin + (x + 0.5) * this.#pitch, (y + 0.5) * this.#pitch, radius * squash, radius, 0, 0, 7);
+          margin + (x + 0.5) * this.#pitch,
+          (y + 0.5) * this.#pitch,
+          radius * squash,
+          radius,
+          0,
+          0,
+          7,
+        );
         context.fill();
       }
     }
@@ -88,7 +107,10 @@ export class Wall {
     else this.#shown = this.#target.map((row) => [...row]);
   }
 
-  /** How far a disc has turned: 0 shows the old side, 1 the new one; a disc that needn't turn stays at 1. */
+  /**
+   * How far a disc has turned: 0 shows the old side, 1 the new one; a disc that needn't turn stays
+   * at 1.
+   */
   #turn(x, y, passed) {
     if (this.#shown[y]?.[x] === this.#target[y][x]) return 1;
     const delay = ((x / Math.max(this.#columns, 1)) * 0.8 + ((x * 7 + y * 13) % 10) / 50) * WAVE_MS;

@@ -1,4 +1,7 @@
-/** The board shows the match day: also to a page opened in its middle, also of some teams only, and a goal to everybody. */
+/**
+ * The board shows the match day: also to a page opened in its middle, also of some teams only, and
+ * a goal to everybody.
+ */
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -9,7 +12,9 @@ import { card, entries, feedIds, idOf, isLive, eventually } from './page.mjs';
 import { REAL, serve } from './server.mjs';
 
 let browser;
-before(async () => { browser = await launch(); });
+before(async () => {
+  browser = await launch();
+});
 after(() => browser.close());
 
 async function opened(t, server, options) {
@@ -39,8 +44,14 @@ test('a page opened in the middle shows the whole day', async (t) => {
   assert.deepEqual(scorers, ['R. Silva 4′', 'J. Lindqvist (pen.) 21′', 'P. Novák 38′']);
   assert.equal(bookings, '1 yellow, 0 red cards');
   assert.deepEqual(await feedIds(page), events.slice(-50).reverse().map(idOf));
-  await eventually(async () => assert.match(await page.locator('[data-figure="sockets"] b').textContent(), /^\d/));
-  assert.equal(await page.locator('#call').getAttribute('data-kind'), 'idle', 'goals of before are no news');
+  await eventually(async () =>
+    assert.match(await page.locator('[data-figure="sockets"] b').textContent(), /^\d/),
+  );
+  assert.equal(
+    await page.locator('#call').getAttribute('data-kind'),
+    'idle',
+    'goals of before are no news',
+  );
 });
 
 test('what happens is on the page at once', async (t) => {
@@ -54,7 +65,10 @@ test('what happens is on the page at once', async (t) => {
   await server.publish(goal, booked, half);
   await eventually(async () => {
     const { score, state, scorers, bookings } = await card(page, fixture);
-    assert.deepEqual([score, state, scorers, bookings], [[0, 1], 'Half time', ['É. Tremblay (own goal) 45+2′'], '0 yellow, 1 red cards']);
+    assert.deepEqual(
+      [score, state, scorers, bookings],
+      [[0, 1], 'Half time', ['É. Tremblay (own goal) 45+2′'], '0 yellow, 1 red cards'],
+    );
   });
   const [first, second, third] = await entries(page);
   assert.match(first.text, /45′ ?Half time/);
@@ -71,8 +85,14 @@ test('a goal is called over the whole page, and into the ear', async (t) => {
   const calm = await page.locator('#wall').screenshot();
   await server.publish(fixture.goal('home', 23, 'A. Okafor'));
   await page.waitForSelector('#call[data-kind="goal"]', { timeout: 2_000 });
-  assert.match(await page.locator('#call').innerText(), /GOAL\s+Harbour City 1–0 Northgate United\s+·\s+A\. Okafor, 23′/i);
-  assert.equal(await page.locator('#shout').textContent(), 'Goal! Harbour City. Harbour City 1–0 Northgate United. A. Okafor, 23′.');
+  assert.match(
+    await page.locator('#call').innerText(),
+    /GOAL\s+Harbour City 1–0 Northgate United\s+·\s+A\. Okafor, 23′/i,
+  );
+  assert.equal(
+    await page.locator('#shout').textContent(),
+    'Goal! Harbour City. Harbour City 1–0 Northgate United. A. Okafor, 23′.',
+  );
   assert.equal(await page.locator('#shout').getAttribute('aria-live'), 'assertive');
   assert.equal(await page.locator('.card[data-flash="goal"] .tag').innerText(), 'GOAL');
   await page.waitForTimeout(1_000);
@@ -117,7 +137,10 @@ test('a goal that is taken back is taken back everywhere', async (t) => {
   assert.deepEqual((await card(page, fixture)).score, [1, 0]);
   await server.publish(fixture.overturned(goal, 'home', 25));
   await page.waitForSelector('#call[data-kind="var"]');
-  assert.match(await page.locator('#shout').textContent(), /^No goal! Harbour City\. .* 0–0 .*Taken back after review, 25′\.$/);
+  assert.match(
+    await page.locator('#shout').textContent(),
+    /^No goal! Harbour City\. .* 0–0 .*Taken back after review, 25′\.$/,
+  );
   const { score, scorers, tag } = await card(page, fixture);
   assert.deepEqual([score, scorers, tag], [[0, 0], [], 'NO GOAL']);
   const [first, second] = await entries(page);
@@ -165,7 +188,10 @@ test('chosen teams are the only ones seen and followed, until all are wanted aga
   await eventually(async () => assert.deepEqual((await card(page, fixtures[1])).score, [0, 1]));
   const said = (await entries(page)).map(({ text }) => text);
   assert.equal(said.length, 2);
-  assert.ok(said.every((text) => text.includes('Old Quay')), said.join());
+  assert.ok(
+    said.every((text) => text.includes('Old Quay')),
+    said.join(),
+  );
   assert.doesNotMatch(await page.locator('#shout').textContent(), /Harbour/);
 
   await page.reload();
@@ -174,7 +200,11 @@ test('chosen teams are the only ones seen and followed, until all are wanted aga
   await page.click('#all');
   await eventually(async () => {
     assert.equal(await page.locator('.card').count(), 3);
-    assert.deepEqual((await card(page, fixtures[0])).score, [1, 0], 'what happened unseen is there');
+    assert.deepEqual(
+      (await card(page, fixtures[0])).score,
+      [1, 0],
+      'what happened unseen is there',
+    );
   });
   await isLive(page);
   await server.publish(fixtures[0].goal('home', 9));
@@ -191,10 +221,12 @@ test('a day of more teams than a session may follow is followed whole', async (t
   });
   await server.publish(...fixtures.map((fixture) => fixture.kickoff()));
   const page = await opened(t, server);
-  if (!REAL) assert.deepEqual(server.mock.requests.map(({ teams }) => teams.length).sort(), [10, 20]);
+  if (!REAL)
+    assert.deepEqual(server.mock.requests.map(({ teams }) => teams.length).sort(), [10, 20]);
   await server.publish(...fixtures.map((fixture) => fixture.goal('home', 2)));
   await eventually(async () => {
-    for (const fixture of fixtures) assert.deepEqual((await card(page, fixture)).score, [1, 0], fixture.base.match);
+    for (const fixture of fixtures)
+      assert.deepEqual((await card(page, fixture)).score, [1, 0], fixture.base.match);
   });
   assert.equal(new Set(await feedIds(page)).size, 30);
   assert.equal((await feedIds(page)).length, 30);
@@ -220,11 +252,14 @@ test('nobody looks: nothing is asked', async (t) => {
   await server.publish(new Fixture(0).kickoff());
   const page = await opened(t, server);
   let asked = 0;
-  page.on('request', (request) => { asked += request.url().endsWith('/v1/live') ? 1 : 0; });
-  const hide = (hidden) => page.evaluate((value) => {
-    Object.defineProperty(document, 'hidden', { value, configurable: true });
-    document.dispatchEvent(new Event('visibilitychange'));
-  }, hidden);
+  page.on('request', (request) => {
+    asked += request.url().endsWith('/v1/live') ? 1 : 0;
+  });
+  const hide = (hidden) =>
+    page.evaluate((value) => {
+      Object.defineProperty(document, 'hidden', { value, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, hidden);
   await hide(true);
   await page.waitForTimeout(300);
   asked = 0;

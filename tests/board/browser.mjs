@@ -4,8 +4,14 @@ import { chromium } from 'playwright-core';
 
 const PATH = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const FLAGS = [
-  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--disable-dev-shm-usage',
 ];
 
 export function launch() {
@@ -16,8 +22,9 @@ export const DESK = { width: 1440, height: 900 };
 export const PHONE = { width: 390, height: 844 };
 
 /**
- * A page that keeps `faults`: scripts that failed, violations of the content security policy, requests to other hosts.
- * Lines that were cut on purpose make the browser complain on its console; those complaints are no faults.
+ * A page that keeps `faults`: scripts that failed, violations of the content security policy,
+ * requests to other hosts. Lines that were cut on purpose make the browser complain on its console;
+ * those complaints are no faults.
  */
 export async function openPage(browser, url, options = {}) {
   const context = await browser.newContext({ viewport: DESK, colorScheme: 'dark', ...options });
@@ -28,7 +35,8 @@ export async function openPage(browser, url, options = {}) {
     if (/Content Security Policy|Refused to/.test(message.text())) page.faults.push(message.text());
   });
   page.on('request', (request) => {
-    if (!/^(http|ws):\/\/127\.0\.0\.1:/.test(request.url())) page.faults.push(`asked for ${request.url()}`);
+    if (!/^(http|ws):\/\/127\.0\.0\.1:/.test(request.url()))
+      page.faults.push(`asked for ${request.url()}`);
   });
   if (url) await page.goto(url);
   return page;

@@ -17,9 +17,14 @@ test('it subscribes once the line is open, and is live once that is answered', (
   assert.deepEqual(socket.protocols, ['touchline.v1']);
   assert.deepEqual(socket.sent, []);
   socket.welcome('m7');
-  assert.deepEqual(socket.sent, [{ op: 'subscribe', teams: ['ars', 'che'], streams: ['broadcast'], lang: 'es', id: 1 }]);
+  assert.deepEqual(socket.sent, [
+    { op: 'subscribe', teams: ['ars', 'che'], streams: ['broadcast'], lang: 'es', id: 1 },
+  ]);
   assert.equal(stream.state, 'live');
-  assert.deepEqual(of('state').map(({ state }) => state), ['connecting', 'live']);
+  assert.deepEqual(
+    of('state').map(({ state }) => state),
+    ['connecting', 'live'],
+  );
   assert.deepEqual(stream.position, { mark: 'm7', after: {} });
 });
 
@@ -42,7 +47,10 @@ test('it resumes with the last mark and the last position of each topic', () => 
   const { resumed, recovered } = of('state').at(-1);
   assert.deepEqual({ resumed, recovered }, { resumed: true, recovered: true });
   assert.equal(stream.position.after[TOPIC], 'p4', 'the answer to a resume forgets nothing');
-  assert.deepEqual(of('event').map(({ pos }) => pos), ['p1', 'p2', 'p3', 'p4']);
+  assert.deepEqual(
+    of('event').map(({ pos }) => pos),
+    ['p1', 'p2', 'p3', 'p4'],
+  );
 });
 
 test('a first subscribe carries neither mark nor positions', () => {
@@ -57,8 +65,14 @@ test('a position that comes twice is dropped and told', () => {
   stream.connect();
   FakeSocket.last.welcome();
   for (const pos of ['p1', 'p2', 'p1']) FakeSocket.last.say(event(TOPIC, pos));
-  assert.deepEqual(of('event').map(({ pos }) => pos), ['p1', 'p2']);
-  assert.deepEqual(of('error').map(({ code }) => code), ['repeated_position']);
+  assert.deepEqual(
+    of('event').map(({ pos }) => pos),
+    ['p1', 'p2'],
+  );
+  assert.deepEqual(
+    of('error').map(({ code }) => code),
+    ['repeated_position'],
+  );
   assert.deepEqual([stream.stats.events, stream.stats.repeated], [2, 1]);
 });
 
@@ -66,18 +80,35 @@ test('the highest revision of an update wins', () => {
   const { stream, of } = client();
   stream.connect();
   FakeSocket.last.welcome();
-  const update = (pos, rev) => event('update:ars+che:es', pos, { supersedes: { source: 's', id: 'g1', rev } });
-  for (const [pos, rev] of [['u1', 1], ['u2', 3], ['u3', 2], ['u4', 3]]) FakeSocket.last.say(update(pos, rev));
-  assert.deepEqual(of('event').map(({ pos }) => pos), ['u1', 'u2', 'u4']);
+  const update = (pos, rev) =>
+    event('update:ars+che:es', pos, { supersedes: { source: 's', id: 'g1', rev } });
+  for (const [pos, rev] of [
+    ['u1', 1],
+    ['u2', 3],
+    ['u3', 2],
+    ['u4', 3],
+  ])
+    FakeSocket.last.say(update(pos, rev));
+  assert.deepEqual(
+    of('event').map(({ pos }) => pos),
+    ['u1', 'u2', 'u4'],
+  );
   assert.equal(stream.stats.stale, 1);
-  assert.equal(stream.position.after['update:ars+che:es'], 'u4', 'a stale update has arrived all the same');
+  assert.equal(
+    stream.position.after['update:ars+che:es'],
+    'u4',
+    'a stale update has arrived all the same',
+  );
 });
 
 test('the snapshot of a subscribe is told as events', () => {
   const { stream, of } = client();
   stream.connect();
   FakeSocket.last.welcome('m1', { snapshot: [event('sensor:ars', 'p5', { key: 'wind' })] });
-  assert.deepEqual(of('event').map(({ key }) => key), ['wind']);
+  assert.deepEqual(
+    of('event').map(({ key }) => key),
+    ['wind'],
+  );
   assert.deepEqual(stream.position.after, { 'sensor:ars': 'p5' });
 });
 
@@ -120,8 +151,10 @@ test('a line that is cut again and again is tried less and less often, until it 
 });
 
 test('codes say whether to come back', () => {
-  for (const code of [1001, 1006, 1011, 1012, 1013, 4000, 4008, 4012, 4499]) assert.equal(closeMeaning(code), 'resume', code);
-  for (const code of [1000, 1002, 1007, 1008, 1009, 4500, 4501, 4503, 4999]) assert.equal(closeMeaning(code), 'end', code);
+  for (const code of [1001, 1006, 1011, 1012, 1013, 4000, 4008, 4012, 4499])
+    assert.equal(closeMeaning(code), 'resume', code);
+  for (const code of [1000, 1002, 1007, 1008, 1009, 4500, 4501, 4503, 4999])
+    assert.equal(closeMeaning(code), 'end', code);
 });
 
 test('codes say what the table of docs/protocol.md says', async (t) => {
@@ -242,7 +275,14 @@ test('a gap of everything that is followed moves the mark, one of a part does no
 });
 
 test('positions of another life of the log are forgotten, whatever comes first', () => {
-  const epoch = { op: 'gap', teams: ['ars', 'che'], streams: ['broadcast', 'update'], from: 'm1', to: 'n3', reason: 'epoch' };
+  const epoch = {
+    op: 'gap',
+    teams: ['ars', 'che'],
+    streams: ['broadcast', 'update'],
+    from: 'm1',
+    to: 'n3',
+    reason: 'epoch',
+  };
   for (const gapFirst of [true, false]) {
     const { stream, clock } = client();
     stream.connect();
@@ -254,7 +294,11 @@ test('positions of another life of the log are forgotten, whatever comes first',
     FakeSocket.last.welcome('n3', { recovered: false });
     if (!gapFirst) FakeSocket.last.say(epoch);
     FakeSocket.last.say(event('broadcast:bar+che', 'q1'));
-    assert.deepEqual(stream.position, { mark: 'n3', after: { 'broadcast:bar+che': 'q1' } }, `gap first: ${gapFirst}`);
+    assert.deepEqual(
+      stream.position,
+      { mark: 'n3', after: { 'broadcast:bar+che': 'q1' } },
+      `gap first: ${gapFirst}`,
+    );
   }
 });
 
@@ -262,26 +306,50 @@ test('a mark that the server does not know is given up, and that is a gap', () =
   const { stream, of } = client({ position: { mark: 'odd', after: { [TOPIC]: 'odd' } } });
   stream.connect();
   FakeSocket.last.open();
-  FakeSocket.last.say({ op: 'error', id: 1, code: 'bad_token', message: 'no token of this server', retry_after_ms: 0 });
+  FakeSocket.last.say({
+    op: 'error',
+    id: 1,
+    code: 'bad_token',
+    message: 'no token of this server',
+    retry_after_ms: 0,
+  });
   const again = FakeSocket.last.sent[1];
   assert.deepEqual([again.op, again.mark, again.after], ['subscribe', undefined, undefined]);
   FakeSocket.last.say({ op: 'subscribed', id: again.id, teams: again.teams, mark: 'm1' });
   assert.equal(stream.state, 'live');
-  assert.deepEqual(of('gap').map(({ reason }) => reason), ['epoch']);
+  assert.deepEqual(
+    of('gap').map(({ reason }) => reason),
+    ['epoch'],
+  );
 });
 
 test('a subscribe that is refused for good ends it, one that came too soon is made again', () => {
   const refused = client();
   refused.stream.connect();
   FakeSocket.last.open();
-  FakeSocket.last.say({ op: 'error', id: 1, code: 'too_many_teams', message: '20 at most', retry_after_ms: 0 });
+  FakeSocket.last.say({
+    op: 'error',
+    id: 1,
+    code: 'too_many_teams',
+    message: '20 at most',
+    retry_after_ms: 0,
+  });
   assert.equal(refused.stream.state, 'closed');
   const soon = client();
   soon.stream.connect();
   FakeSocket.last.open();
-  FakeSocket.last.say({ op: 'error', id: 1, code: 'too_many_messages', message: 'wait', retry_after_ms: 700 });
+  FakeSocket.last.say({
+    op: 'error',
+    id: 1,
+    code: 'too_many_messages',
+    message: 'wait',
+    retry_after_ms: 700,
+  });
   soon.clock.pass(700);
-  assert.deepEqual(FakeSocket.last.sent.map(({ op }) => op), ['subscribe', 'subscribe']);
+  assert.deepEqual(
+    FakeSocket.last.sent.map(({ op }) => op),
+    ['subscribe', 'subscribe'],
+  );
 });
 
 test('teams can be followed and unfollowed on a line that lives', () => {
@@ -293,7 +361,8 @@ test('teams can be followed and unfollowed on a line that lives', () => {
   stream.follow(['che', 'liv']);
   stream.unfollow(['ars']);
   assert.deepEqual(FakeSocket.last.sent.slice(1), [
-    { op: 'subscribe', teams: ['liv'], id: 2 }, { op: 'unsubscribe', teams: ['ars'], id: 3 },
+    { op: 'subscribe', teams: ['liv'], id: 2 },
+    { op: 'unsubscribe', teams: ['ars'], id: 3 },
   ]);
   assert.deepEqual(stream.teams, ['che', 'liv']);
   assert.deepEqual(stream.position.after, { 'broadcast:bar+che': 'p2' });
@@ -314,7 +383,14 @@ test('a position outlives a reload, but not for ever', () => {
 });
 
 test('a storage that fails costs nothing else', () => {
-  const storage = { getItem() { throw new Error('forbidden'); }, setItem() { throw new Error('full'); } };
+  const storage = {
+    getItem() {
+      throw new Error('forbidden');
+    },
+    setItem() {
+      throw new Error('full');
+    },
+  };
   const { stream, clock, of } = client({ storage });
   stream.connect();
   FakeSocket.last.welcome('m1');
@@ -329,7 +405,10 @@ test('ailing streams are told, also those of the hello', () => {
   FakeSocket.last.open();
   FakeSocket.last.say({ op: 'hello', heartbeat_s: 25, limits: {}, state: 'degraded' });
   FakeSocket.last.say({ op: 'status', state: 'live', streams: ['social'] });
-  assert.deepEqual(of('status'), [{ state: 'degraded', streams: [] }, { state: 'live', streams: ['social'] }]);
+  assert.deepEqual(of('status'), [
+    { state: 'degraded', streams: [] },
+    { state: 'live', streams: ['social'] },
+  ]);
 });
 
 test('what it does not understand does no harm', () => {
@@ -339,16 +418,23 @@ test('what it does not understand does no harm', () => {
   FakeSocket.last.dispatchEvent(Object.assign(new Event('message'), { data: '{' }));
   for (const op of ['constructor', '__proto__', 'news', undefined]) FakeSocket.last.say({ op });
   assert.equal(stream.state, 'live');
-  assert.deepEqual(of('error').map(({ code }) => code), ['bad_frame']);
+  assert.deepEqual(
+    of('error').map(({ code }) => code),
+    ['bad_frame'],
+  );
 });
 
 test('what is remembered is bounded, and the latest positions go into a resume', () => {
   const ledger = new Ledger();
-  for (let n = 0; n < 3 * LIMITS.afterTopicsMax; n += 1) ledger.take(event(`broadcast:team-${n}`, `p${n}`));
+  for (let n = 0; n < 3 * LIMITS.afterTopicsMax; n += 1)
+    ledger.take(event(`broadcast:team-${n}`, `p${n}`));
   assert.equal(ledger.after.size, LIMITS.afterTopicsMax);
   const fits = ledger.afterThatFits();
   assert.ok(JSON.stringify(fits).length <= LIMITS.afterBytesMax);
-  assert.equal(fits[`broadcast:team-${3 * LIMITS.afterTopicsMax - 1}`], `p${3 * LIMITS.afterTopicsMax - 1}`);
+  assert.equal(
+    fits[`broadcast:team-${3 * LIMITS.afterTopicsMax - 1}`],
+    `p${3 * LIMITS.afterTopicsMax - 1}`,
+  );
 });
 
 test('close ends it for good', () => {

@@ -1,13 +1,51 @@
 /** Match days for tests: events as a partner would send them, made by hand or played by a seed. */
 
 const CLUBS = [
-  ['har', 'Harbour City'], ['nor', 'Northgate United'], ['eas', 'Eastmere Rovers'], ['old', 'Old Quay'], ['vic', 'Victoria Park'],
-  ['mil', 'Millbrook Town'], ['sta', 'Stanmoor Athletic'], ['riv', 'Riverside'], ['hil', 'Hillcrest Wanderers'], ['cas', 'Castleford Vale'],
-  ['wes', 'Westhaven'], ['lak', 'Lakeside Albion'], ['gra', 'Granite Hill'], ['oak', 'Oakfield Rangers'], ['bay', 'Bayview'], ['tow', 'Tower Hamlet'],
-  ['mar', 'Marlow Bridge'], ['pin', 'Pinewood'], ['fer', 'Ferry Lane'], ['sol', 'Solent Star'],
+  ['har', 'Harbour City'],
+  ['nor', 'Northgate United'],
+  ['eas', 'Eastmere Rovers'],
+  ['old', 'Old Quay'],
+  ['vic', 'Victoria Park'],
+  ['mil', 'Millbrook Town'],
+  ['sta', 'Stanmoor Athletic'],
+  ['riv', 'Riverside'],
+  ['hil', 'Hillcrest Wanderers'],
+  ['cas', 'Castleford Vale'],
+  ['wes', 'Westhaven'],
+  ['lak', 'Lakeside Albion'],
+  ['gra', 'Granite Hill'],
+  ['oak', 'Oakfield Rangers'],
+  ['bay', 'Bayview'],
+  ['tow', 'Tower Hamlet'],
+  ['mar', 'Marlow Bridge'],
+  ['pin', 'Pinewood'],
+  ['fer', 'Ferry Lane'],
+  ['sol', 'Solent Star'],
 ];
-const PLAYERS = ['A. Okafor', 'J. Lindqvist', 'M. Duarte', 'T. Nakamura', 'R. Silva', 'K. Brandt', 'D. Moreau', 'S. Iyer', 'P. Novák', 'É. Tremblay'];
-const GROUNDS = ['Dockside Arena', 'The Terrace', 'Mill Lane', 'Northern Road', 'Quay Park', 'Garden Street', 'The Bowl', 'Station Field', 'Old Mint', 'Lakeshore'];
+const PLAYERS = [
+  'A. Okafor',
+  'J. Lindqvist',
+  'M. Duarte',
+  'T. Nakamura',
+  'R. Silva',
+  'K. Brandt',
+  'D. Moreau',
+  'S. Iyer',
+  'P. Novák',
+  'É. Tremblay',
+];
+const GROUNDS = [
+  'Dockside Arena',
+  'The Terrace',
+  'Mill Lane',
+  'Northern Road',
+  'Quay Park',
+  'Garden Street',
+  'The Bowl',
+  'Station Field',
+  'Old Mint',
+  'Lakeshore',
+];
 
 let counter = 0;
 
@@ -18,8 +56,16 @@ export class Fixture {
     this.home = home[0];
     this.away = away[0];
     this.base = {
-      match: `m${number}`, competition: 'Premier Test League', round: 'Matchday 14', date: '2026-11-22', ground: GROUNDS[number % 10],
-      home: this.home, away: this.away, home_name: home[1], away_name: away[1], generated: true,
+      match: `m${number}`,
+      competition: 'Premier Test League',
+      round: 'Matchday 14',
+      date: '2026-11-22',
+      ground: GROUNDS[number % 10],
+      home: this.home,
+      away: this.away,
+      home_name: home[1],
+      away_name: away[1],
+      generated: true,
     };
     this.score = { home: 0, away: 0 };
     this.status = 'scheduled';
@@ -29,12 +75,23 @@ export class Fixture {
   event(type, extra = {}) {
     counter += 1;
     return {
-      id: `e${process.pid}-${counter}`, teams: [this.home, this.away], type, occurred_at: new Date().toISOString(),
-      data: { ...this.base, status: this.status, minute: this.minute, score: { ...this.score }, ...extra },
+      id: `e${process.pid}-${counter}`,
+      teams: [this.home, this.away],
+      type,
+      occurred_at: new Date().toISOString(),
+      data: {
+        ...this.base,
+        status: this.status,
+        minute: this.minute,
+        score: { ...this.score },
+        ...extra,
+      },
     };
   }
 
-  scheduled() { return this.event('match.scheduled'); }
+  scheduled() {
+    return this.event('match.scheduled');
+  }
 
   kickoff() {
     Object.assign(this, { status: 'live', minute: 1 });
@@ -50,7 +107,11 @@ export class Fixture {
   overturned(goal, side, minute) {
     this.score[side] -= 1;
     this.minute = minute;
-    return this.event('var.overturned', { team: this[side], overturns: goal.id, player: goal.data.player });
+    return this.event('var.overturned', {
+      team: this[side],
+      overturns: goal.id,
+      player: goal.data.player,
+    });
   }
 
   card(side, minute, colour = 'yellow') {
@@ -60,7 +121,11 @@ export class Fixture {
 
   swap(side, minute) {
     this.minute = minute;
-    return this.event('substitution', { team: this[side], player: PLAYERS[minute % 10], player_in: PLAYERS[(minute + 5) % 10] });
+    return this.event('substitution', {
+      team: this[side],
+      player: PLAYERS[minute % 10],
+      player_in: PLAYERS[(minute + 5) % 10],
+    });
   }
 
   turn(status, type, minute) {
@@ -79,12 +144,15 @@ export function afternoon() {
     for (let goal = 0; goal < (index * 5 + 3) % 5; goal += 1) {
       const minute = 4 + ((index * 13 + goal * 17) % 40);
       const note = goal === 1 ? { note: 'penalty' } : {};
-      events.push(fixture.goal((index + goal) % 3 === 0 ? 'away' : 'home', minute, undefined, note));
+      events.push(
+        fixture.goal((index + goal) % 3 === 0 ? 'away' : 'home', minute, undefined, note),
+      );
     }
     if (index % 2 === 0) events.push(fixture.card('away', 30 + index));
     if (index === 5) events.push(fixture.card('home', 41, 'red'));
     if (index > 1) events.push(fixture.turn('half_time', 'match.half_time', 45));
-    if (index > 2) events.push(fixture.turn('live', 'match.second_half', 46), fixture.swap('home', 58 + index));
+    if (index > 2)
+      events.push(fixture.turn('live', 'match.second_half', 46), fixture.swap('home', 58 + index));
     if (index === 7) events.push(fixture.turn('full_time', 'match.full_time', 90));
   });
   return { fixtures, events };
@@ -95,7 +163,9 @@ export async function* play({ delayMs }) {
   const { fixtures, events } = afternoon();
   yield* events;
   for (let turn = 0; ; turn += 1) {
-    await new Promise((done) => { setTimeout(done, delayMs); });
+    await new Promise((done) => {
+      setTimeout(done, delayMs);
+    });
     const fixture = fixtures[turn % 7];
     const minute = Math.min(fixture.minute + 1, 90);
     const side = turn % 3 ? 'home' : 'away';

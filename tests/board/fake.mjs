@@ -1,4 +1,7 @@
-/** A world for the client without network or time: sockets that a test drives, and a clock that moves when told. */
+/**
+ * A world for the client without network or time: sockets that a test drives, and a clock that
+ * moves when told.
+ */
 
 import { Touchline } from '../../clients/touchline.js';
 
@@ -14,15 +17,27 @@ export class FakeSocket extends EventTarget {
   }
 
   static all = [];
-  static get last() { return FakeSocket.all.at(-1); }
+  static get last() {
+    return FakeSocket.all.at(-1);
+  }
 
-  send(text) { this.sent.push(JSON.parse(text)); }
-  close(code) { this.closedWith = code; }
+  send(text) {
+    this.sent.push(JSON.parse(text));
+  }
+  close(code) {
+    this.closedWith = code;
+  }
 
   // ---- the server's side
-  open() { this.dispatchEvent(new Event('open')); }
-  say(message) { this.dispatchEvent(Object.assign(new Event('message'), { data: JSON.stringify(message) })); }
-  die(code = 1006, reason = '') { this.dispatchEvent(Object.assign(new Event('close'), { code, reason })); }
+  open() {
+    this.dispatchEvent(new Event('open'));
+  }
+  say(message) {
+    this.dispatchEvent(Object.assign(new Event('message'), { data: JSON.stringify(message) }));
+  }
+  die(code = 1006, reason = '') {
+    this.dispatchEvent(Object.assign(new Event('close'), { code, reason }));
+  }
 
   /** Opens, says hello and answers the subscribe. */
   welcome(mark = 'm0', more = {}) {
@@ -45,7 +60,9 @@ export class FakeClock {
     return id;
   };
 
-  clearTimeout = (id) => { this.timers.delete(id); };
+  clearTimeout = (id) => {
+    this.timers.delete(id);
+  };
   now = () => this.time;
 
   /** Lets time pass; timers fire when they are due. */
@@ -71,13 +88,19 @@ export class FakeClock {
 
 export class FakePage extends EventTarget {
   navigator = { onLine: true };
-  fire(name) { this.dispatchEvent(new Event(name)); }
+  fire(name) {
+    this.dispatchEvent(new Event(name));
+  }
 }
 
 export class FakeStorage {
   items = new Map();
-  getItem(key) { return this.items.get(key) ?? null; }
-  setItem(key, value) { this.items.set(key, value); }
+  getItem(key) {
+    return this.items.get(key) ?? null;
+  }
+  setItem(key, value) {
+    this.items.set(key, value);
+  }
 }
 
 /** A client in such a world, with everything it told in `told`. */
@@ -86,8 +109,15 @@ export function client(options = {}) {
   const clock = new FakeClock();
   const page = new FakePage();
   const stream = new Touchline({
-    url: 'ws://test/v1/stream', teams: ['ars', 'che'], WebSocket: FakeSocket, random: () => 0.5,
-    now: clock.now, setTimeout: clock.setTimeout, clearTimeout: clock.clearTimeout, page, ...options,
+    url: 'ws://test/v1/stream',
+    teams: ['ars', 'che'],
+    WebSocket: FakeSocket,
+    random: () => 0.5,
+    now: clock.now,
+    setTimeout: clock.setTimeout,
+    clearTimeout: clock.clearTimeout,
+    page,
+    ...options,
   });
   const told = [];
   for (const type of ['state', 'event', 'gap', 'mark', 'status', 'error']) {
@@ -97,5 +127,15 @@ export function client(options = {}) {
   return { stream, clock, page, told, of };
 }
 
-export const event = (topic, pos, more = {}) => (
-  { op: 'event', topic, pos, source: 's', id: pos, teams: ['ars', 'che'], type: 'goal', occurred_at: '2026-11-22T15:00:00Z', data: {}, ...more });
+export const event = (topic, pos, more = {}) => ({
+  op: 'event',
+  topic,
+  pos,
+  source: 's',
+  id: pos,
+  teams: ['ars', 'che'],
+  type: 'goal',
+  occurred_at: '2026-11-22T15:00:00Z',
+  data: {},
+  ...more,
+});

@@ -11,7 +11,9 @@ import { REAL, serve } from './server.mjs';
 const MOCK_ONLY = REAL ? 'the real server can’t be told to misbehave so' : false;
 
 let browser;
-before(async () => { browser = await launch(); });
+before(async () => {
+  browser = await launch();
+});
 after(() => browser.close());
 
 async function opened(t, server, options) {
@@ -25,7 +27,8 @@ async function opened(t, server, options) {
   return page;
 }
 
-const pill = (page, state) => page.waitForSelector(`#pill[data-state="${state}"]`, { timeout: 10_000 });
+const pill = (page, state) =>
+  page.waitForSelector(`#pill[data-state="${state}"]`, { timeout: 10_000 });
 
 async function dayWithOneMatch(t, options) {
   const server = await serve(t, options);
@@ -46,13 +49,19 @@ test('a server that is killed and restarted costs no event and repeats none', as
     await publish(fixture.goal('home', round * 10), fixture.card('away', round * 10 + 1));
     await server.kill();
     await pill(page, 'waiting');
-    assert.match(await page.locator('#notice').innerText(), /The line was cut\. (Next try in \d+ s|Trying now)\./);
+    assert.match(
+      await page.locator('#notice').innerText(),
+      /The line was cut\. (Next try in \d+ s|Trying now)\./,
+    );
     await server.restart();
     await publish(fixture.goal('away', round * 10 + 2));
     await isLive(page, 30_000);
     await eventually(() => hasAll(page, told));
     assert.deepEqual((await card(page, fixture)).score, [round, round]);
-    assert.match(await page.locator('#notice').innerText(), /Back\. Everything that happened meanwhile is here\./);
+    assert.match(
+      await page.locator('#notice').innerText(),
+      /Back\. Everything that happened meanwhile is here\./,
+    );
   }
   assert.ok(await page.locator('#hole').isHidden());
 });
@@ -65,7 +74,8 @@ test('a reader who waits can try now', async (t) => {
   await page.waitForTimeout(4_000);
   await server.restart();
   await publish(fixture.goal('home', 5));
-  if (await page.locator('#notice-act').isVisible()) await page.click('#notice-act').catch(() => {});
+  if (await page.locator('#notice-act').isVisible())
+    await page.click('#notice-act').catch(() => {});
   await isLive(page, 8_000);
   await eventually(() => hasAll(page, told));
 });
@@ -122,7 +132,10 @@ test('a log that began anew is told as a gap, and the page shows what is true no
   const goal = fixture.goal('home', 50);
   await server.publish(goal);
   await page.waitForSelector('#hole:not([hidden])', { timeout: 40_000 });
-  assert.match(await page.locator('#hole').innerText(), /Some events .*are missing: the server began a new log\./);
+  assert.match(
+    await page.locator('#hole').innerText(),
+    /Some events .*are missing: the server began a new log\./,
+  );
   await isLive(page);
   await eventually(async () => assert.deepEqual((await card(page, fixture)).score, [2, 0]), 10_000);
   await page.click('#hole-act');
@@ -146,9 +159,18 @@ test('a hole in what was kept is told, with its reason', { skip: MOCK_ONLY }, as
 test('a page that is too slow is told so', { skip: MOCK_ONLY }, async (t) => {
   const { server } = await dayWithOneMatch(t);
   const page = await opened(t, server);
-  server.mock.broadcast({ op: 'gap', topic: 'social:har+nor', from: 'p.e1.0', to: 'p.e1.0', reason: 'slow' });
+  server.mock.broadcast({
+    op: 'gap',
+    topic: 'social:har+nor',
+    from: 'p.e1.0',
+    to: 'p.e1.0',
+    reason: 'slow',
+  });
   await page.waitForSelector('#hole:not([hidden])');
-  assert.match(await page.locator('#hole').innerText(), /Some events of har and nor are missing: this page read more slowly/);
+  assert.match(
+    await page.locator('#hole').innerText(),
+    /Some events of har and nor are missing: this page read more slowly/,
+  );
 });
 
 test('ailing sources are named until they are well', { skip: MOCK_ONLY }, async (t) => {
@@ -158,48 +180,61 @@ test('ailing sources are named until they are well', { skip: MOCK_ONLY }, async 
   await pill(page, 'degraded');
   assert.match(await page.locator('#degraded').innerText(), /social, sensor/);
   server.mock.broadcast({ op: 'status', state: 'live', streams: ['social'] });
-  await eventually(async () => assert.doesNotMatch(await page.locator('#degraded').innerText(), /social/));
+  await eventually(async () =>
+    assert.doesNotMatch(await page.locator('#degraded').innerText(), /social/),
+  );
   server.mock.broadcast({ op: 'status', state: 'live', streams: ['sensor'] });
   await pill(page, 'live');
   assert.ok(await page.locator('#degraded').isHidden());
 });
 
-test('a restart that is announced is waited for as long as the server says', { skip: MOCK_ONLY }, async (t) => {
-  const { server, fixture, told, publish } = await dayWithOneMatch(t);
-  const page = await opened(t, server);
-  server.mock.broadcast({ op: 'reconnect', after_ms: 2_500, reason: 'drain' });
-  const closed = Date.now();
-  server.mock.closeAll(1012);
-  await pill(page, 'waiting');
-  await publish(fixture.goal('home', 5));
-  await isLive(page);
-  const waited = Date.now() - closed;
-  assert.ok(waited >= 2_400 && waited < 4_500, `${waited} ms`);
-  await eventually(() => hasAll(page, told));
-});
+test(
+  'a restart that is announced is waited for as long as the server says',
+  { skip: MOCK_ONLY },
+  async (t) => {
+    const { server, fixture, told, publish } = await dayWithOneMatch(t);
+    const page = await opened(t, server);
+    server.mock.broadcast({ op: 'reconnect', after_ms: 2_500, reason: 'drain' });
+    const closed = Date.now();
+    server.mock.closeAll(1012);
+    await pill(page, 'waiting');
+    await publish(fixture.goal('home', 5));
+    await isLive(page);
+    const waited = Date.now() - closed;
+    assert.ok(waited >= 2_400 && waited < 4_500, `${waited} ms`);
+    await eventually(() => hasAll(page, told));
+  },
+);
 
 test('a server that sends us away is obeyed', { skip: MOCK_ONLY }, async (t) => {
   const { server } = await dayWithOneMatch(t);
   const page = await opened(t, server);
   server.mock.closeAll(4501, 'forbidden');
   await pill(page, 'closed');
-  assert.match(await page.locator('#notice').innerText(), /The server ended the connection \(4501: forbidden\)/);
+  assert.match(
+    await page.locator('#notice').innerText(),
+    /The server ended the connection \(4501: forbidden\)/,
+  );
   await page.waitForTimeout(3_000);
   assert.equal(server.mock.sessions.size, 0);
 });
 
-test('a line that falls silent is found dead by its missing heartbeats', { skip: MOCK_ONLY }, async (t) => {
-  const { server, fixture, told, publish } = await dayWithOneMatch(t, { heartbeatS: 1 });
-  const page = await opened(t, server);
-  await page.waitForTimeout(2_500);
-  await pill(page, 'live');
-  server.mock.deaf = true;
-  await pill(page, 'waiting');
-  server.mock.deaf = false;
-  await isLive(page);
-  await publish(fixture.goal('home', 5));
-  await eventually(() => hasAll(page, told));
-});
+test(
+  'a line that falls silent is found dead by its missing heartbeats',
+  { skip: MOCK_ONLY },
+  async (t) => {
+    const { server, fixture, told, publish } = await dayWithOneMatch(t, { heartbeatS: 1 });
+    const page = await opened(t, server);
+    await page.waitForTimeout(2_500);
+    await pill(page, 'live');
+    server.mock.deaf = true;
+    await pill(page, 'waiting');
+    server.mock.deaf = false;
+    await isLive(page);
+    await publish(fixture.goal('home', 5));
+    await eventually(() => hasAll(page, told));
+  },
+);
 
 test('an event that comes twice is shown once, and counted', { skip: MOCK_ONLY }, async (t) => {
   const { server, fixture } = await dayWithOneMatch(t);
@@ -208,6 +243,8 @@ test('an event that comes twice is shown once, and counted', { skip: MOCK_ONLY }
   server.mock.broadcast(server.mock.log.at(-1));
   await eventually(async () => assert.equal((await entries(page)).length, 2));
   await server.publish(fixture.card('home', 6));
-  await eventually(async () => assert.match(await page.locator('#tally').textContent(), /; 1 came twice/));
+  await eventually(async () =>
+    assert.match(await page.locator('#tally').textContent(), /; 1 came twice/),
+  );
   assert.equal((await entries(page)).length, 3);
 });

@@ -15,8 +15,13 @@ mock.publish(events);
 
 for (const [size, viewport] of Object.entries({ desk: DESK, phone: PHONE })) {
   for (const colorScheme of ['dark', 'light']) {
-    const page = await openPage(browser, mock.boardUrl, { viewport, colorScheme, deviceScaleFactor: size === 'phone' ? 2 : 1 });
-    const shot = async (name) => page.screenshot({ path: `${folder}/${size}-${colorScheme}-${name}.png` });
+    const page = await openPage(browser, mock.boardUrl, {
+      viewport,
+      colorScheme,
+      deviceScaleFactor: size === 'phone' ? 2 : 1,
+    });
+    const shot = async (name) =>
+      page.screenshot({ path: `${folder}/${size}-${colorScheme}-${name}.png` });
     await page.waitForSelector('#pill[data-state="live"]');
     await page.waitForTimeout(2500);
     await shot('calm');
@@ -34,7 +39,8 @@ for (const [size, viewport] of Object.entries({ desk: DESK, phone: PHONE })) {
     await page.context().setOffline(true);
     await page.waitForTimeout(700);
     await shot('offline');
-    if (size === 'phone') await page.screenshot({ path: `${folder}/${size}-${colorScheme}-full.png`, fullPage: true });
+    if (size === 'phone')
+      await page.screenshot({ path: `${folder}/${size}-${colorScheme}-full.png`, fullPage: true });
     console.log(size, colorScheme, page.faults);
     await page.context().close();
   }

@@ -19,15 +19,24 @@ test('a match is what its events say', () => {
   const fixture = new Fixture(0);
   day.apply(frame(fixture.kickoff()));
   const first = fixture.goal('away', 12, 'Ada');
-  assert.deepEqual({ ...day.apply(frame(first)), match: null, item: null }, { kind: 'goal', side: 'away', before: { home: 0, away: 0 }, match: null, item: null });
+  assert.deepEqual(
+    { ...day.apply(frame(first)), match: null, item: null },
+    { kind: 'goal', side: 'away', before: { home: 0, away: 0 }, match: null, item: null },
+  );
   const second = fixture.goal('home', 20, 'Bo');
   day.apply(frame(second));
   const back = day.apply(frame(fixture.overturned(second, 'home', 22)));
   assert.equal(back.side, 'home');
   const match = day.matches.get('m0');
   assert.deepEqual(match.score, { home: 0, away: 1 });
-  assert.deepEqual(match.scorers.map(({ player, team }) => [player, team]), [['Ada', fixture.away]]);
-  assert.deepEqual(day.feed.map(({ overturned }) => overturned), [false, true, false, false]);
+  assert.deepEqual(
+    match.scorers.map(({ player, team }) => [player, team]),
+    [['Ada', fixture.away]],
+  );
+  assert.deepEqual(
+    day.feed.map(({ overturned }) => overturned),
+    [false, true, false, false],
+  );
 });
 
 test('an event counts once, however often it comes', () => {
@@ -44,8 +53,12 @@ test('a snapshot and the events after it make what all events make', () => {
   const fixture = new Fixture(0);
   const goal = fixture.goal('home', 30, 'Bo');
   const events = [
-    fixture.kickoff(), goal, fixture.card('away', 33, 'red'), fixture.goal('away', 40, 'Cy', { note: 'penalty' }),
-    fixture.overturned(goal, 'home', 44), fixture.turn('half_time', 'match.half_time', 45),
+    fixture.kickoff(),
+    goal,
+    fixture.card('away', 33, 'red'),
+    fixture.goal('away', 40, 'Cy', { note: 'penalty' }),
+    fixture.overturned(goal, 'home', 44),
+    fixture.turn('half_time', 'match.half_time', 45),
   ];
   const whole = new MatchDay();
   for (const event of events) whole.apply(frame(event));
@@ -57,14 +70,18 @@ test('a snapshot and the events after it make what all events make', () => {
     // An overlap must do no harm, so the last event of the snapshot comes again.
     for (const event of events.slice(cut - 1)) day.apply(frame(event));
     assert.deepEqual(day.matches.get('m0'), whole.matches.get('m0'), `cut after ${cut}`);
-    assert.deepEqual(day.feed.map(({ event: { id }, overturned }) => [id, overturned]), whole.feed.map(({ event: { id }, overturned }) => [id, overturned]));
+    assert.deepEqual(
+      day.feed.map(({ event: { id }, overturned }) => [id, overturned]),
+      whole.feed.map(({ event: { id }, overturned }) => [id, overturned]),
+    );
   }
 });
 
 test('a page that is kept and read back is the same', () => {
   const day = new MatchDay();
   const fixture = new Fixture(0);
-  for (const event of [fixture.kickoff(), fixture.goal('home', 3), fixture.card('home', 8, 'red')]) day.apply(frame(event));
+  for (const event of [fixture.kickoff(), fixture.goal('home', 3), fixture.card('home', 8, 'red')])
+    day.apply(frame(event));
   const again = new MatchDay();
   again.rebase(JSON.parse(JSON.stringify(day.snapshot())));
   assert.deepEqual(again.matches, day.matches);
@@ -75,29 +92,65 @@ test('a poll moves minutes, and says when it tells another story', () => {
   const day = new MatchDay();
   const fixture = new Fixture(0);
   day.apply(frame(fixture.kickoff()));
-  const live = (more) => ({ matches: [{ ...fixture.base, id: 'm0', status: 'live', score: { home: 0, away: 0 }, minute: 7, ...more }] });
+  const live = (more) => ({
+    matches: [
+      {
+        ...fixture.base,
+        id: 'm0',
+        status: 'live',
+        score: { home: 0, away: 0 },
+        minute: 7,
+        ...more,
+      },
+    ],
+  });
   const all = () => true;
   assert.equal(day.tick(live({}), all), true);
   assert.equal(day.matches.get('m0').minute, 7);
   assert.equal(day.tick(live({ minute: 5 }), all), true);
   assert.equal(day.matches.get('m0').minute, 7, 'a minute never goes back');
   assert.equal(day.tick(live({ score: { home: 1, away: 0 } }), all), false);
-  assert.equal(day.tick(live({ score: { home: 1, away: 0 } }), () => false), true, 'what nobody wants to see may differ');
+  assert.equal(
+    day.tick(live({ score: { home: 1, away: 0 } }), () => false),
+    true,
+    'what nobody wants to see may differ',
+  );
 });
 
 test('what is out of range is brought into range, and names cannot do harm', () => {
   const day = new MatchDay();
-  const odd = { score: { home: -3, away: 1e9 }, minute: 'x', stoppage: NaN, player: { a: 1 }, home_name: 'n'.repeat(500), status: 'won' };
+  const odd = {
+    score: { home: -3, away: 1e9 },
+    minute: 'x',
+    stoppage: NaN,
+    player: { a: 1 },
+    home_name: 'n'.repeat(500),
+    status: 'won',
+  };
   const fixture = new Fixture(0);
   day.apply(frame(fixture.goal('home', 3, 'Ada', odd)));
   const match = day.matches.get('m0');
-  assert.deepEqual([match.score, match.minute, match.status], [{ home: 0, away: 99 }, 0, 'scheduled']);
+  assert.deepEqual(
+    [match.score, match.minute, match.status],
+    [{ home: 0, away: 99 }, 0, 'scheduled'],
+  );
   assert.equal(match.homeName.length, 80);
   for (const data of [null, 3, [], {}, { match: 7 }, { match: '__proto__' }]) {
-    assert.ok(day.apply({ source: 's', id: `odd-${JSON.stringify(data)}`, teams: ['ars'], type: 'toString', data }));
+    assert.ok(
+      day.apply({
+        source: 's',
+        id: `odd-${JSON.stringify(data)}`,
+        teams: ['ars'],
+        type: 'toString',
+        data,
+      }),
+    );
   }
   assert.equal(day.matches.size, 1);
-  assert.equal(describe({ type: 'toString', teams: ['ars'], data: { note: 'constructor' } }, (id) => id).what, 'toString');
+  assert.equal(
+    describe({ type: 'toString', teams: ['ars'], data: { note: 'constructor' } }, (id) => id).what,
+    'toString',
+  );
 });
 
 test('feed and matches are bounded', () => {
@@ -115,7 +168,10 @@ test('an event is told in words', () => {
   fixture.score.home = 1;
   const goal = fixture.goal('home', 45, 'Ada', { stoppage: 2, note: 'penalty' });
   const { what, who, where, minute } = describe(goal, (id) => id);
-  assert.deepEqual([what, who, where, minute], ['Goal', 'Ada, penalty', 'Harbour City 2–0 Northgate United', '45+2′']);
+  assert.deepEqual(
+    [what, who, where, minute],
+    ['Goal', 'Ada, penalty', 'Harbour City 2–0 Northgate United', '45+2′'],
+  );
   assert.equal(describe(fixture.swap('home', 60), (id) => id).who, 'K. Brandt for A. Okafor');
   assert.equal(minuteText({}), '');
 });
@@ -124,12 +180,24 @@ test('teams that meet share a session, and no session has too many', () => {
   const matches = Array.from({ length: 25 }, (_, n) => ({ home: `h${n}`, away: `a${n}` }));
   const teams = matches.flatMap(({ home, away }) => [home, away]);
   const hands = deal(teams, matches);
-  assert.deepEqual(hands.map((hand) => hand.length), [20, 20, 10]);
+  assert.deepEqual(
+    hands.map((hand) => hand.length),
+    [20, 20, 10],
+  );
   for (const { home, away } of matches) {
-    assert.equal(hands.findIndex((hand) => hand.includes(home)), hands.findIndex((hand) => hand.includes(away)));
+    assert.equal(
+      hands.findIndex((hand) => hand.includes(home)),
+      hands.findIndex((hand) => hand.includes(away)),
+    );
   }
   assert.deepEqual(deal(['h0', 'h1'], matches), [['h0', 'h1']]);
-  assert.equal(deal(Array.from({ length: 300 }, (_, n) => `t${n}`), []).flat().length, 100);
+  assert.equal(
+    deal(
+      Array.from({ length: 300 }, (_, n) => `t${n}`),
+      [],
+    ).flat().length,
+    100,
+  );
 });
 
 test('colours are the same everywhere and differ among teams', () => {

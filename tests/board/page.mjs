@@ -26,7 +26,8 @@ export function card(page, { base: { match } }) {
   return page.evaluate((id) => {
     const root = document.querySelector(`.card[data-match="${id}"]`);
     const text = (selector) => root.querySelector(selector)?.textContent ?? '';
-    const texts = (selector) => [...root.querySelectorAll(selector)].map((element) => element.textContent);
+    const texts = (selector) =>
+      [...root.querySelectorAll(selector)].map((element) => element.textContent);
     return {
       names: texts('.name'),
       score: texts('.figure .hidden').map(Number),
@@ -41,15 +42,20 @@ export function card(page, { base: { match } }) {
 
 /** The feed, newest first: `{text, overturned}`. */
 export function entries(page) {
-  return page.evaluate(() => [...document.querySelectorAll('.entry')].map((entry) => ({
-    text: entry.innerText.replace(/\s+/g, ' '), overturned: entry.dataset.overturned === 'yes',
-  })));
+  return page.evaluate(() =>
+    [...document.querySelectorAll('.entry')].map((entry) => ({
+      text: entry.innerText.replace(/\s+/g, ' '),
+      overturned: entry.dataset.overturned === 'yes',
+    })),
+  );
 }
 
 export const idOf = ({ id }) => `skyline ${id}`;
 
 export function feedIds(page) {
-  return page.evaluate(() => [...document.querySelectorAll('.entry')].map(({ dataset }) => dataset.event));
+  return page.evaluate(() =>
+    [...document.querySelectorAll('.entry')].map(({ dataset }) => dataset.event),
+  );
 }
 
 /** Every one of `events` is in the feed, once, in order, and the client dropped no repeat. */

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# The client and the live board: in plain Node, and in Chromium against a mock of the server and
+# against the server itself.
+#
+#   tests/board/run.sh
+#
+# Needs Node 18.20 or later, Chromium (CHROMIUM, else /usr/bin/chromium) and `npm ci` in this folder.
+#   TOUCHLINE_BIN   the server's binary; unset: built by cargo; empty: the mock alone
+set -euo pipefail
+cd "$(dirname "$0")"
+
+[ -d node_modules/playwright-core ] || npm ci --no-audit --no-fund --silent
+
+if [ -z "${TOUCHLINE_BIN+set}" ]; then
+    cargo build --quiet --locked --package touchline --manifest-path ../../Cargo.toml
+    TOUCHLINE_BIN="${CARGO_TARGET_DIR:-$(cd ../.. && pwd)/target}/debug/touchline"
+fi
+
+echo "== the client and the model, in Node"
+node --test client.test.mjs model.test.mjs
+echo "== the board against the mock server"
+TOUCHLINE_BIN= node --test --test-concurrency=1 board.test.mjs line.test.mjs access.test.mjs
+[ -n "$TOUCHLINE_BIN" ] || exit 0
+echo "== the board against $TOUCHLINE_BIN"
+TOUCHLINE_BIN="$TOUCHLINE_BIN" node --test --test-concurrency=1 board.test.mjs line.test.mjs
