@@ -190,7 +190,8 @@ impl Fanout {
         drop(reply);
         let deadline = Instant::now() + timeout;
         let mut all = Vec::new();
-        while let Ok(some) = answers.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        while let Ok(some) =
+            answers.recv_timeout(deadline.saturating_duration_since(Instant::now()))
         {
             all.extend(some);
         }

@@ -372,8 +372,13 @@ impl Hub {
         let mut mark = self.progress();
         session.fit_mark(&mut mark, |cursor| {
             let topic = self.topics.get(cursor.topic);
-            let seq = topic.window.live_from(cursor.seq).next()?.seq;
-            Some(Position { lane: topic.lane, seq: seq.max(cursor.seq) })
+            // What was evicted is not declared before the session is visited: until then the mark stays below it.
+            let evicted = cursor.seq < topic.window.floor();
+            let seq = match evicted {
+                true => cursor.seq,
+                false => topic.window.live_from(cursor.seq).next()?.seq,
+            };
+            Some(Position { lane: topic.lane, seq })
         });
         mark
     }

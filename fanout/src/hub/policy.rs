@@ -47,7 +47,10 @@ impl Hub {
         }
     }
 
+    /// A session on its way back may have any queue that the windows hold: what it missed is not its fault, and to end
+    /// it for that would bring it back with the same mark for ever.
     fn is_out_of_bounds(&self, index: u32, stream: Stream) -> bool {
+        let returning = self.sessions[index as usize].flags.has(Flags::RETURNING);
         let mut queue_bytes = 0;
         for cursor in &self.sessions[index as usize].cursors {
             let topic = self.topics.get(cursor.topic);
@@ -60,7 +63,7 @@ impl Hub {
         }
         let bytes_max = self.config.stream(stream).queue_bytes_max as u64;
         // The cheap figure counts what has been replaced meanwhile; only past the bound is the exact one worth a walk.
-        queue_bytes > bytes_max && self.queue_bytes(index, stream) > bytes_max
+        !returning && queue_bytes > bytes_max && self.queue_bytes(index, stream) > bytes_max
     }
 
     fn queue_bytes(&self, index: u32, stream: Stream) -> u64 {
@@ -78,7 +81,8 @@ impl Hub {
         let of_stream = |cursor: &&Cursor| self.topics.get(cursor.topic).key.stream == stream;
         let topics = cursors.iter().filter(of_stream).count().max(1) as u64;
         let bytes_max = self.config.stream(stream).queue_bytes_max as u64;
-        let over = self.queue_bytes(index, stream) > bytes_max;
+        let returning = self.sessions[index as usize].flags.has(Flags::RETURNING);
+        let over = !returning && self.queue_bytes(index, stream) > bytes_max;
         for cursor in cursors {
             let topic = self.topics.get(cursor.topic);
             if topic.key.stream != stream {

@@ -6,7 +6,7 @@ use touchline_core::log::{HoleReason, Lane, LogBounds, Mark, Position};
 use touchline_core::protocol::Resume;
 
 use super::Hub;
-use super::session::{Catchup, LaneCatchup};
+use super::session::{Catchup, Flags, LaneCatchup};
 
 /// What is to be told to the client about its resume.
 pub(super) struct Verdict {
@@ -74,7 +74,9 @@ impl Hub {
         let lanes: SmallVec<[LaneCatchup; 1]> = kept.next.iter().enumerate().map(of_lane).collect();
         let catchup =
             Catchup { lanes: lanes.clone(), after, late: Vec::new(), waiting_since: None };
-        self.sessions[index as usize].catchup = Some(Box::new(catchup));
+        let session = &mut self.sessions[index as usize];
+        session.flags.set(Flags::RETURNING);
+        session.catchup = Some(Box::new(catchup));
         for of in lanes {
             if self.can_join(index, &of) {
                 self.join(index, of);

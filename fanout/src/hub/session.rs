@@ -101,7 +101,7 @@ impl Catchup {
 
 /// Set of facts about a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Flags(u8);
+pub(super) struct Flags(u16);
 
 impl Flags {
     /// The slot is in use.
@@ -120,6 +120,8 @@ impl Flags {
     pub(super) const SUBSCRIBED: Self = Self(64);
     /// It waits for a chunk of the log or for this node's progress.
     pub(super) const WAITING: Self = Self(128);
+    /// It came back and has not been caught up since: its queue's bound doesn't hold yet (R7).
+    pub(super) const RETURNING: Self = Self(256);
 
     pub(super) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0

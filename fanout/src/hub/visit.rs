@@ -61,7 +61,8 @@ impl Hub {
         let only_events = session.partial.is_none()
             && session.control.is_none()
             && session.catchup.is_none()
-            && !session.flags.has(Flags::HEARTBEAT);
+            && !session.flags.has(Flags::HEARTBEAT)
+            && !session.flags.has(Flags::RETURNING);
         if only_events
             && let [cursor] = session.cursors[..]
             && self.visit_shared(index, cursor, volley)

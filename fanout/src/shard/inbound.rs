@@ -16,7 +16,9 @@ use touchline_core::protocol::request::{parse_message, parse_query};
 use touchline_core::protocol::{ClientMessage, ErrorCode, RequestError};
 use touchline_core::ws::handshake::Progress;
 use touchline_core::ws::refusal::healthz_response;
-use touchline_core::ws::{CloseCode, Event, Parser, Refusal, Request, echo_close_frame, pong_frame};
+use touchline_core::ws::{
+    CloseCode, Event, Parser, Refusal, Request, echo_close_frame, pong_frame,
+};
 
 use super::Shard;
 use super::conn::{Input, Stage};

@@ -132,6 +132,8 @@ pub(crate) struct Shard {
     /// Time that sessions are not charged for.
     lapse: Duration,
     turned_at: Monotonic,
+    /// How long the last nap was to be.
+    planned: Duration,
     housekept_at: Monotonic,
     slept: Duration,
     /// Sessions whose last frame is queued and not sent.
@@ -154,6 +156,8 @@ impl Shard {
     /// Does each step's share; answers whether something is left to do at once.
     fn turn(&mut self) -> std::io::Result<bool> {
         self.look_at_the_clock();
+        #[cfg(any(test, feature = "testing"))]
+        self.options.faults.in_turn();
         let mut is_busy = self.take_mail();
         is_busy |= self.send();
         is_busy |= self.serve_sockets()?;
@@ -166,8 +170,9 @@ impl Shard {
     fn look_at_the_clock(&mut self) {
         self.now = clock::monotonic();
         let late = self.now.since(self.turned_at);
-        if late > LAPSE_MIN + NAP_MAX {
-            self.lapse += late - NAP_MAX;
+        let planned = std::mem::take(&mut self.planned);
+        if late > planned + LAPSE_MIN {
+            self.lapse += late - planned;
         }
         self.turned_at = self.now;
         self.stats.set_beat(self.now);
@@ -258,6 +263,7 @@ impl Shard {
             || !self.mail.commands.is_empty()
             || self.mail.batches.has_overflowed();
         if !is_called && !at_most.is_zero() {
+            self.planned = at_most;
             napper.nap(at_most).await;
             self.slept += clock::monotonic().since(before);
         }

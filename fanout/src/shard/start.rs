@@ -78,10 +78,7 @@ pub(crate) struct ShardExit {
 }
 
 /// The shard's thread. `report` is called once, with where it listens.
-pub(crate) fn run(
-    boot: Boot,
-    report: impl FnOnce(Result<SocketAddr, ShardError>),
-) -> ShardExit {
+pub(crate) fn run(boot: Boot, report: impl FnOnce(Result<SocketAddr, ShardError>)) -> ShardExit {
     let stats = Arc::clone(&boot.stats);
     let backend = boot.options.backend;
     let (mut shard, address) = match prepare(boot) {
@@ -220,6 +217,7 @@ fn assemble(boot: Boot, listener: TcpListener, poller: Poller, launcher: Launche
         now,
         lapse: Duration::ZERO,
         turned_at: now,
+        planned: Duration::ZERO,
         housekept_at: now,
         slept: Duration::ZERO,
         closes_unsent: 0,

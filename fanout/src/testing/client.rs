@@ -51,6 +51,16 @@ impl Client {
         client
     }
 
+    /// A request to upgrade whose answer isn't read.
+    ///
+    /// # Panics
+    /// When nobody listens.
+    pub fn connect_unanswered(address: SocketAddr, query: &str) -> Self {
+        let mut client = Self::dial(address);
+        client.send_raw(request(query).as_bytes());
+        client
+    }
+
     /// How long reads wait.
     pub fn set_patience(&self, patience: Duration) {
         self.stream.set_read_timeout(Some(patience)).expect("a timeout can be set");

@@ -87,8 +87,7 @@ impl Inner {
             bytes += record.event.size_bytes();
             fits
         };
-        let records: Vec<_> =
-            self.records.iter().skip(index).take_while(take).cloned().collect();
+        let records: Vec<_> = self.records.iter().skip(index).take_while(take).cloned().collect();
         let hole = Hole { from: asked, to: from.max(1) - 1, reason: HoleReason::Retention };
         ReadChunk {
             lane: LANE,

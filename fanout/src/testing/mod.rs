@@ -18,6 +18,10 @@ pub struct Faults {
     pub panic_on: Option<Arc<str>>,
     /// The next settlement of a send panics.
     pub panic_at_settle: Arc<AtomicBool>,
+    /// The next turn panics, outside of any session.
+    pub panic_in_turn: Arc<AtomicBool>,
+    /// A message that contains `pause!` stops the shard for this many milliseconds.
+    pub pause_ms: u64,
 }
 
 impl Faults {
@@ -26,11 +30,18 @@ impl Faults {
     }
 
     pub(crate) fn at_message(&self, text: &[u8]) {
+        if self.pause_ms > 0 && text.windows(6).any(|window| window == b"pause!") {
+            std::thread::sleep(std::time::Duration::from_millis(self.pause_ms));
+        }
         self.strike(text);
     }
 
     pub(crate) fn at_settle(&self) {
         assert!(!self.panic_at_settle.swap(false, Ordering::Relaxed), "asked for by a test");
+    }
+
+    pub(crate) fn in_turn(&self) {
+        assert!(!self.panic_in_turn.swap(false, Ordering::Relaxed), "asked for by a test");
     }
 
     fn strike(&self, bytes: &[u8]) {

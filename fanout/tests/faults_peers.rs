@@ -1,0 +1,392 @@
+//! Peers that are slow, dead, too many, or unlucky, and what it costs the others (FAULTS 6, 13, 22, 23, 38, 40).
+
+mod common;
+
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use common::{Stage, event, eventually, member, on_both_backends, options};
+use socket2::SockRef;
+use touchline_core::ws::{CloseCode, Refusal};
+use touchline_fanout::testing::{Client, Heard, MemoryLog};
+use touchline_fanout::{Backend, Life, ShardCommand};
+
+const MS: Duration = Duration::from_millis(1);
+
+#[test]
+fn fault_06_a_head_that_dawdles_is_408_and_costs_the_others_nothing() {
+    on_both_backends(|mut options| {
+        options.rules.sessions.handshake_max = 300 * MS;
+        let stage = Stage::start(options);
+        let address = stage.fanout().local_addr();
+        let mut follower = stage.follow("teams=ars");
+        let mut slow: Vec<_> = (0..200).map(|_| Client::dial(address)).collect();
+        let begin = Instant::now();
+        for (n, byte) in b"GET /v1/st".iter().enumerate() {
+            slow.iter_mut().for_each(|client| client.send_raw(&[*byte]));
+            stage.publish("ars", &format!("e{n}"));
+            assert_eq!(member(&follower.text(), "id"), format!("e{n}"));
+        }
+        let head = slow[0].head();
+        assert!(head.starts_with("HTTP/1.1 408"), "{head}");
+        assert!(begin.elapsed() >= 250 * MS, "not before its time");
+        drop(slow);
+        eventually("gone", || stage.open() == 1);
+        assert_eq!(stage.sum(|stats| stats.refused[Refusal::Late.index()].get()), 200);
+        stage.stop();
+    });
+}
+
+#[test]
+fn fault_13_beyond_connections_max_there_is_503_with_retry_after() {
+    on_both_backends(|mut options| {
+        options.plan.connections_max = 3;
+        let stage = Stage::start(options);
+        let mut inside: Vec<_> = (0..3).map(|_| stage.follow("teams=ars")).collect();
+        for _ in 0..20 {
+            let mut outside = Client::dial(stage.fanout().local_addr());
+            outside.send_raw(b"GET /v1/stream HTTP/1.1\r\nHost: x\r\n\r\n");
+            let head = outside.head();
+            assert!(head.starts_with("HTTP/1.1 503") && head.contains("Retry-After: 5"), "{head}");
+        }
+        stage.publish("ars", "e1");
+        inside.iter_mut().for_each(|client| assert_eq!(member(&client.text(), "id"), "e1"));
+        inside.pop();
+        eventually("room again", || {
+            let mut client = Client::dial(stage.fanout().local_addr());
+            client.send_raw(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+            client.head().starts_with("HTTP/1.1 200")
+        });
+        stage.stop();
+    });
+}
+
+#[test]
+fn fault_13_one_address_has_its_limit() {
+    on_both_backends(|mut options| {
+        options.rules.addresses.loopback_is_exempt = false;
+        options.rules.addresses.connections_max = 2;
+        let stage = Stage::start(options);
+        let inside = [(); 2].map(|()| stage.follow("teams=ars"));
+        let mut outside = Client::dial(stage.fanout().local_addr());
+        assert!(outside.head().starts_with("HTTP/1.1 429"));
+        drop(inside);
+        eventually("gone", || stage.open() == 0);
+        stage.follow("teams=ars");
+        stage.stop();
+    });
+}
+
+#[test]
+fn fault_22_no_pong_is_4012_and_any_answer_is_life() {
+    on_both_backends(|mut options| {
+        options.rules.sessions.heartbeat = 400 * MS;
+        options.rules.sessions.pong_max = 200 * MS;
+        let stage = Stage::start(options);
+        let mut dead = stage.follow("teams=ars");
+        let mut alive = stage.follow("teams=ars");
+        let begin = Instant::now();
+        let mut marks = 0;
+        while begin.elapsed() < 1_500 * MS {
+            match alive.hear() {
+                Heard::Ping(payload) => alive.send_frame(0x8a, &payload),
+                Heard::Text(text) => marks += usize::from(text.starts_with(r#"{"op":"mark""#)),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!((2..=5).contains(&marks), "{marks} marks in 1.5 s");
+        let close = loop {
+            match dead.hear() {
+                Heard::Ping(_) | Heard::Text(_) => {}
+                other => break other,
+            }
+        };
+        assert_eq!(close, Heard::Close(Some(4012), "no pong".into()));
+        assert_eq!(stage.sum(|stats| stats.closed[CloseCode::NoPong.index()].get()), 1);
+        stage.stop();
+    });
+}
+
+#[test]
+fn fault_22_a_client_that_ignores_the_close_is_dropped_in_time() {
+    on_both_backends(|mut options| {
+        options.rules.sessions.close_max = 300 * MS;
+        let stage = Stage::start(options);
+        let mut client = stage.connect("");
+        client.text();
+        client.send_frame(0x82, b"binary");
+        assert_eq!(client.hear(), Heard::Close(Some(1003), "messages are text".into()));
+        let begin = Instant::now();
+        assert_eq!(client.hear(), Heard::End);
+        assert!(begin.elapsed() >= 200 * MS, "it had its time");
+        eventually("gone", || stage.open() == 0);
+        stage.stop();
+    });
+}
+
+#[test]
+fn fault_22_resets_and_ends_without_a_close_are_noticed() {
+    on_both_backends(|options| {
+        let stage = Stage::start(options);
+        let reset = stage.follow("teams=ars");
+        SockRef::from(reset.stream()).set_linger(Some(Duration::ZERO)).unwrap();
+        let ended = stage.follow("teams=ars");
+        let half = stage.follow("teams=ars");
+        half.stream().shutdown(std::net::Shutdown::Write).unwrap();
+        drop((reset, ended));
+        eventually("gone", || stage.open() == 0);
+        assert_eq!(stage.sum(|stats| stats.closed[CloseCode::Abnormal.index()].get()), 3);
+        stage.publish("ars", "to nobody");
+        let mut client = stage.follow("teams=ars");
+        stage.publish("ars", "e1");
+        assert_eq!(member(&client.text(), "id"), "e1");
+        stage.stop();
+    });
+}
+
+#[test]
+fn fault_22_a_reset_in_the_middle_of_sending_ends_one_session() {
+    on_both_backends(|options| {
+        let stage = Stage::start(options);
+        let mut other = stage.follow("teams=ars");
+        for round in 0..20 {
+            let client = stage.follow("teams=ars");
+            for n in 0..50 {
+                stage.publish("ars", &format!("{round}-{n}"));
+            }
+            SockRef::from(client.stream()).set_linger(Some(Duration::ZERO)).unwrap();
+            drop(client);
+            (0..50).for_each(|n| assert_eq!(member(&other.text(), "id"), format!("{round}-{n}")));
+        }
+        eventually("gone", || stage.open() == 1);
+        stage.stop();
+    });
+}
+
+#[test]
+fn fault_23_a_reader_that_stops_is_4008_and_costs_the_others_nothing() {
+    on_both_backends(|mut options| {
+        options.rules.hub.streams[0].queue_bytes_max = 256 * 1024;
+        let stage = Stage::start(options);
+        let mut stuck = stage.follow("teams=ars");
+        let mut other = stage.follow("teams=ars");
+        for n in 0..8_000 {
+            let mut event = event("ars", &format!("e{n}"));
+            event.data = format!(r#"{{"pad":"{}"}}"#, "x".repeat(900)).into();
+            stage.log.push(vec![event]);
+            assert_eq!(member(&other.text(), "id"), format!("e{n}"));
+        }
+        eventually("judged", || stage.sum(|stats| stats.slow_closed.get()) == 1);
+        // Who reads again finds whole frames, then the reason.
+        let mut next = 0;
+        let close = loop {
+            match stuck.hear() {
+                Heard::Text(text) => {
+                    assert_eq!(member(&text, "id"), format!("e{next}"));
+                    next += 1;
+                }
+                other => break other,
+            }
+        };
+        assert!(matches!(close, Heard::Close(Some(4008), _)), "{close:?} after {next}");
+        stage.stop();
+    });
+}
+
+#[test]
+fn fault_38_a_drain_tells_everybody_and_keeps_its_pace() {
+    on_both_backends(|options| {
+        let stage = Stage::start(options);
+        let mut clients: Vec<_> = (0..60).map(|_| stage.follow("teams=ars")).collect();
+        let begin = Instant::now();
+        let drain = ShardCommand::Drain {
+            sessions_per_s: 100,
+            reason: "drain".into(),
+            reconnect_after: (5_000 * MS, 30_000 * MS),
+        };
+        stage.fanout().command(drain).unwrap();
+        let mut late = Client::dial(stage.fanout().local_addr());
+        assert!(late.head().starts_with("HTTP/1.1 503"), "nobody new");
+        let mut hints = Vec::new();
+        for client in &mut clients {
+            let text = client.text();
+            assert_eq!(member(&text, "reason"), "drain");
+            let hint = text.split(r#""after_ms":"#).nth(1).unwrap().split(',').next().unwrap();
+            hints.push(hint.parse::<u64>().unwrap());
+            assert_eq!(client.hear(), Heard::Close(Some(1012), "drain".into()));
+            client.send_frame(0x88, &1012u16.to_be_bytes());
+        }
+        let took = begin.elapsed();
+        assert!((500 * MS..1_500 * MS).contains(&took), "60 at 100 a second: {took:?}");
+        hints.sort_unstable();
+        assert!(hints[0] >= 5_000 && hints[59] <= 30_000);
+        assert!(hints[59] - hints[0] > 15_000, "spread");
+        drop(clients);
+        let is_drained = |stats: &touchline_fanout::ShardStats| {
+            u64::from(stats.is_drained.load(std::sync::atomic::Ordering::Relaxed))
+        };
+        eventually("drained", || { println!("{} {}", stage.open(), stage.sum(is_drained)); stage.sum(is_drained) == 1 });
+        stage.stop();
+    });
+}
+
+#[test]
+fn fault_40_a_shard_that_was_stopped_does_not_blame_its_sessions() {
+    on_both_backends(|mut options| {
+        options.rules.sessions.handshake_max = 1_000 * MS;
+        options.faults.pause_ms = 3_500;
+        let stage = Stage::start(options);
+        let mut client = stage.connect("");
+        client.text();
+        let mut slow = Client::dial(stage.fanout().local_addr());
+        slow.send_raw(b"GET /healthz");
+        std::thread::sleep(100 * MS);
+        client.send_text(r#"{"op":"pause!"}"#);
+        std::thread::sleep(3_700 * MS);
+        // Its second had passed long ago, but not by its own doing.
+        slow.send_raw(b" HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert!(slow.head().starts_with("HTTP/1.1 200"));
+        stage.stop();
+    });
+}
+
+#[test]
+fn a_panic_in_one_session_ends_that_session_and_nothing_else() {
+    on_both_backends(|mut options| {
+        options.faults.panic_on = Some("boom".into());
+        let panic_at_settle = options.faults.panic_at_settle.clone();
+        let stage = Stage::start(options);
+        let mut other = stage.follow("teams=ars");
+        let mut client = Client::connect_unanswered(stage.fanout().local_addr(), "teams=boom");
+        assert_eq!(client.hear(), Heard::End, "in its handshake");
+        let mut client = stage.follow("teams=ars");
+        client.send_text(r#"{"op":"boom"}"#);
+        assert_eq!(client.hear(), Heard::Close(Some(1011), "internal error".into()));
+        let stuck = stage.follow("teams=ars");
+        for n in 0..8_000 {
+            panic_at_settle.store(n < 6_000, std::sync::atomic::Ordering::Relaxed);
+            let mut event = event("ars", &format!("e{n}"));
+            event.data = format!(r#"{{"pad":"{}"}}"#, "x".repeat(900)).into();
+            stage.log.push(vec![event]);
+            assert_eq!(member(&other.text(), "id"), format!("e{n}"));
+        }
+        assert!(stage.sum(|stats| stats.session_panics.get()) >= 3, "one in settling");
+        assert_eq!(stage.fanout().stats()[0].life(), Life::Running);
+        drop(stuck);
+        stage.stop();
+    });
+}
+
+#[test]
+fn a_panic_elsewhere_ends_the_shard_which_says_so() {
+    let options = options(Backend::Auto);
+    let panic_in_turn = options.faults.panic_in_turn.clone();
+    let mut stage = Stage::start(options);
+    let mut client = stage.follow("teams=ars");
+    panic_in_turn.store(true, std::sync::atomic::Ordering::Relaxed);
+    eventually("dead", || stage.fanout().stats()[0].life() == Life::Dead);
+    assert_eq!(client.hear(), Heard::End);
+    stage.publish("ars", "to nobody");
+    assert!(stage.fanout().command(ShardCommand::Stop).is_ok(), "room in its mailbox");
+    assert_eq!(stage.fanout.take().unwrap().join(), Err(vec![0]));
+}
+
+#[test]
+fn a_full_mailbox_loses_nothing() {
+    on_both_backends(|mut options| {
+        options.faults.pause_ms = 400;
+        let stage = Stage::start(options);
+        let mut client = stage.follow("teams=ars");
+        let mut pauser = stage.connect("");
+        pauser.text();
+        pauser.send_text(r#"{"op":"pause!"}"#);
+        std::thread::sleep(100 * MS);
+        let count = 1_500;
+        (0..count).for_each(|n| stage.publish("ars", &format!("e{n}")));
+        (0..count).for_each(|n| assert_eq!(member(&client.text(), "id"), format!("e{n}")));
+        assert!(stage.sum(|stats| stats.mailbox_overflows.get()) > 0, "it was full");
+        assert!(stage.log.reads() > 0, "the rest was read from the log (R26)");
+        stage.publish("ars", "live");
+        assert_eq!(member(&client.text(), "id"), "live");
+        stage.stop();
+    });
+}
+
+#[test]
+fn shards_with_private_tables_share_the_port_and_the_log() {
+    on_both_backends(|mut options| {
+        options.plan.private_tables = true;
+        options.plan.cores = vec![None; 3];
+        let stage = Stage::start_on(options, MemoryLog::new(7));
+        let mut clients: Vec<_> = (0..60).map(|_| stage.follow("teams=ars")).collect();
+        let shares: Vec<_> =
+            stage.fanout().stats().iter().map(|stats| stats.opened.get()).collect();
+        assert!(shares.iter().all(|share| *share > 0), "{shares:?}");
+        stage.publish("ars", "e1");
+        clients.iter_mut().for_each(|client| assert_eq!(member(&client.text(), "id"), "e1"));
+        stage.stop();
+        clients.iter_mut().for_each(|client| assert_eq!(client.hear(), Heard::End));
+    });
+}
+
+#[test]
+fn status_rules_and_slow_sessions_reach_every_shard() {
+    on_both_backends(|options| {
+        let mut rules = options.rules.clone();
+        let stage = Stage::start(options);
+        let mut client = stage.follow("teams=ars");
+        let streams = touchline_core::event::StreamSet::DEFAULT;
+        let status = |state: &str| ShardCommand::Status { state: state.into(), streams };
+        stage.fanout().command(status("degraded")).unwrap();
+        let told = r#"{"op":"status","state":"degraded","streams":["broadcast","update"]}"#;
+        assert_eq!(client.text(), told);
+        let mut late = stage.connect("");
+        assert!(late.text().contains(r#""state":"degraded""#));
+        stage.fanout().command(status("live")).unwrap();
+        assert!(client.text().contains("live"));
+        assert!(!stage.connect("").text().contains("state"));
+        rules.hub.teams_max = 1;
+        stage.fanout().command(ShardCommand::Reload(rules.into())).unwrap();
+        std::thread::sleep(50 * MS);
+        client.send_text(r#"{"op":"subscribe","teams":["che"]}"#);
+        assert_eq!(member(&client.text(), "code"), "too_many_teams");
+        for n in 0..8_000 {
+            let mut event = event("ars", &format!("e{n}"));
+            event.data = format!(r#"{{"pad":"{}"}}"#, "x".repeat(900)).into();
+            stage.log.push(vec![event]);
+        }
+        eventually("blocked", || stage.sum(|stats| stats.sends_blocked.get()) > 0);
+        let slow = stage.fanout().slow_sessions(500 * MS);
+        assert_eq!(slow.len(), 1);
+        assert_eq!(slow[0].peer, Some(client.stream().local_addr().unwrap()));
+        assert!(slow[0].is_blocked && slow[0].unsent_bytes > 0 && slow[0].session.starts_with("0-"));
+        stage.stop();
+    });
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_to_be() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut options = options(Backend::Auto);
+    options.listen = taken.local_addr().unwrap();
+    let started =
+        touchline_fanout::Fanout::start(options, std::sync::Arc::new(MemoryLog::new(7)));
+    let Err(touchline_fanout::StartError::Listen { source, .. }) = started else { panic!() };
+    assert_eq!(source.kind(), std::io::ErrorKind::AddrInUse);
+}
+
+#[test]
+fn a_connection_that_says_nothing_more_than_it_must_is_read_to_its_end() {
+    on_both_backends(|options| {
+        let stage = Stage::start(options);
+        let client = Client::dial(stage.fanout().local_addr());
+        let mut stream = client.stream();
+        stream.write_all(b"GET /v1/stream HTTP/1.1\r\n").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        eventually("gone", || stage.open() == 0);
+        assert_eq!(stage.sum(|stats| stats.handshakes_lost.get()), 1);
+        stage.stop();
+    });
+}
