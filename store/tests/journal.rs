@@ -5,3 +5,9 @@ mod support;
 
 #[path = "journal/suite.rs"]
 mod suite;
+
+#[path = "journal/simulation.rs"]
+mod simulation;
+
+#[path = "journal/faults.rs"]
+mod faults;

@@ -63,6 +63,7 @@ use touchline_core::time::Timestamp;
 use crate::limits::APPEND_EVENTS_MAX;
 use disk::dma::DmaDisk;
 use disk::plain::PlainDisk;
+use disk::{Disk, ReadDisk};
 use engine::Append;
 use queue::{AppendQueue, ReadQueue, ReadRefused, Refused};
 use view::{Mode, Shared};
@@ -75,7 +76,6 @@ pub struct Journal {
     reads: Arc<ReadQueue>,
     threads: Mutex<Option<Threads>>,
     options: JournalOptions,
-    _lock: Arc<lock::FolderLock>,
 }
 
 struct Threads {
@@ -89,19 +89,55 @@ impl Journal {
     /// Opens the journal in `options.dir`, repairs what has to be, and starts its threads. Blocks meanwhile: reading
     /// 64 MiB at most, and 29 bytes for each event of the dedupe window.
     pub fn open(options: JournalOptions) -> Result<(Arc<Self>, OpenReport), OpenError> {
-        let started = Instant::now();
         options.check()?;
-        let lock = Arc::new(lock::take(&options.dir)?);
+        let lock = lock::take(&options.dir)?;
+        let reads = PlainDisk::new(&options.dir);
+        Self::start(options, reads, write_on, Some(lock))
+    }
+
+    /// The same on any disk: `make` is called on the writer's thread. Locks nothing.
+    pub fn open_on<D: Disk>(
+        options: JournalOptions,
+        make: impl FnOnce() -> D + Send + 'static,
+        reads: impl ReadDisk + Clone,
+    ) -> Result<(Arc<Self>, OpenReport), OpenError> {
+        options.check()?;
+        let writer_reads = reads.clone();
+        let work = move |options, queue: &AppendQueue, opened: &SyncSender<Opened>| {
+            writer::run(make(), &writer_reads, options, "a disk of the caller's", queue, opened);
+        };
+        Self::start(options, reads, work, None)
+    }
+
+    fn start(
+        options: JournalOptions,
+        reads_disk: impl ReadDisk,
+        work: impl FnOnce(JournalOptions, &AppendQueue, &SyncSender<Opened>) + Send + 'static,
+        lock: Option<lock::FolderLock>,
+    ) -> Result<(Arc<Self>, OpenReport), OpenError> {
+        let started = Instant::now();
         let queue = Arc::new(AppendQueue::default());
-        let (writer, opened, writer_ended) = start_writer(&options, &queue, &lock)?;
+        let (opened_in, opened) = sync_channel(1);
+        let (ended_in, writer_ended) = sync_channel::<()>(1);
+        let writer = {
+            let (options, queue) = (options.clone(), queue.clone());
+            spawn("journal-write", &options.dir.clone(), move || {
+                work(options, &queue, &opened_in);
+                drop((lock, ended_in));
+            })?
+        };
         let gone = || OpenError::Backend("the journal's thread ended at its start".into());
         let (shared, mut report) = opened.recv().map_err(|_| gone())??;
         let reads = Arc::new(ReadQueue::default());
-        let reader = start_reader(&options.dir, &shared, &reads, &queue)?;
+        let reader = {
+            let (shared, reads, queue) = (shared.clone(), reads.clone(), queue.clone());
+            spawn("journal-read", &options.dir, move || {
+                writer::run_reader(&shared, &reads_disk, &reads, &queue);
+            })?
+        };
         report.took = started.elapsed();
         let threads = Mutex::new(Some(Threads { writer, reader, writer_ended }));
-        let journal = Self { shared, queue, reads, threads, options, _lock: lock };
-        Ok((Arc::new(journal), report))
+        Ok((Arc::new(Self { shared, queue, reads, threads, options }), report))
     }
 
     /// From now on every record that becomes durable goes to `sink`, in order, before its append is answered. What is
@@ -189,23 +225,6 @@ impl EventLog for Journal {
     }
 }
 
-type Started = (JoinHandle<()>, Receiver<Opened>, Receiver<()>);
-
-fn start_writer(
-    options: &JournalOptions,
-    queue: &Arc<AppendQueue>,
-    lock: &Arc<lock::FolderLock>,
-) -> Result<Started, OpenError> {
-    let (opened_in, opened) = sync_channel(1);
-    let (ended_in, ended) = sync_channel::<()>(1);
-    let (options, queue, lock) = (options.clone(), queue.clone(), lock.clone());
-    let writer = spawn("journal-write", &options.dir.clone(), move || {
-        write_on(options, &queue, &opened_in);
-        drop((lock, ended_in));
-    })?;
-    Ok((writer, opened, ended))
-}
-
 /// Chooses the disk and writes until the queue is closed. The ring's executor can't leave the thread that made it.
 fn write_on(options: JournalOptions, queue: &AppendQueue, opened: &SyncSender<Opened>) {
     let reads = PlainDisk::new(&options.dir);
@@ -223,17 +242,6 @@ fn write_on(options: JournalOptions, queue: &AppendQueue, opened: &SyncSender<Op
             writer::run(reads.clone(), &reads, options, &backend, queue, opened);
         }
     }
-}
-
-fn start_reader(
-    dir: &Path,
-    shared: &Arc<Shared>,
-    reads: &Arc<ReadQueue>,
-    queue: &Arc<AppendQueue>,
-) -> Result<JoinHandle<()>, OpenError> {
-    let disk = PlainDisk::new(dir);
-    let (shared, reads, queue) = (shared.clone(), reads.clone(), queue.clone());
-    spawn("journal-read", dir, move || writer::run_reader(&shared, &disk, &reads, &queue))
 }
 
 fn spawn(

@@ -28,7 +28,7 @@ pub struct SegmentReport {
     pub epoch: Option<Epoch>,
     /// First sequence it may hold.
     pub first: u64,
-    /// One above the last sound record.
+    /// One above the last record, sound or not.
     pub next: u64,
     /// Sound records.
     pub records: u64,
@@ -150,10 +150,12 @@ impl SegmentReport {
             Found::Record(raw) => {
                 let at = group + (GROUP_HEAD_BYTES + raw.end - raw.body.len()) as u64;
                 self.add(at, &Fault::Undecodable.to_string(), proven);
+                self.next = raw.seq + 1;
             }
-            Found::Bad { offset, fault, .. } => {
+            Found::Bad { next, offset, fault, .. } => {
                 let at = group + (GROUP_HEAD_BYTES + offset) as u64;
                 self.add(at, &fault.to_string(), proven);
+                self.next = *next;
             }
         }
     }

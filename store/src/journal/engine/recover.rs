@@ -7,8 +7,9 @@
 //! 3. The newest segment is read whole. A bad place that lies at or below the proven watermark, or has a sound group
 //!    behind it, is damage: the segment is set aside and writing goes on in a new one. Any other is a torn tail: whole
 //!    records are kept, the rest is cut and reported.
-//! 4. What isn't proven may be in a cache only, also if it can be read. It is written again, at the same place, and
-//!    synced, before anybody sees it. Sectors then hold either what they held or the same again.
+//! 4. What isn't proven may be in a cache only, also if it can be read: the last group, for a group proves those before
+//!    it. It is written again, at the same place, and synced, before anybody sees it. Sectors then hold what they held
+//!    or the same again.
 //! 5. If the end lies below what was seen before, something is missing, and a new life begins.
 
 use std::io;
@@ -287,9 +288,14 @@ impl<D: Disk> Recovery<'_, D> {
         sound: bool,
     ) -> Result<D::File, Refusal> {
         let mut file = self.disk.open(&segment.name)?;
-        let tail = scan.tail.take().filter(|tail| tail.next() > proven);
-        if let Some(tail) = tail.filter(|tail| sound || tail.is_whole()) {
-            self.report.records_rewritten += u64::from(tail.count);
+        if let Some(head) = segment.head.filter(|head| sound && proven <= head.first) {
+            // Nothing in it proves that it was ever synced: its head may be in a cache only.
+            self.disk.write_at(&mut file, 0, &head.encode())?;
+        }
+        // The last group has nothing behind it that would prove it, also if it is a mere proof itself.
+        if let Some(tail) = scan.tail.take().filter(|tail| sound || tail.is_whole()) {
+            self.report.records_rewritten +=
+                tail.next().saturating_sub(proven.max(tail.head.first));
             scan.end = self.rewrite(&mut file, &tail, scan)?.max(scan.end);
         }
         if sound {
@@ -332,6 +338,8 @@ impl<D: Disk> Recovery<'_, D> {
         let epoch = if reason.is_some() { fresh } else { meta.map_or(fresh, |meta| meta.epoch) };
         let next = end.next.max(seen);
         segments.extend(end.newest);
+        // Names that an earlier process had no time to make durable.
+        self.disk.sync_dir()?;
         let shared = Shared::new(epoch, View { segments }, next);
         let mut engine = Engine {
             disk: self.disk,

@@ -37,7 +37,7 @@ pub struct Scan {
     pub torn: Option<(u64, Fault)>,
     /// Entries of the sound records behind `torn`, and one above the last of them.
     pub behind: (Vec<(Stream, Entry)>, u64),
-    /// The last group that begins with a sound record.
+    /// The last group that begins with a sound record, or is a mere proof.
     pub tail: Option<Tail>,
 }
 
@@ -127,7 +127,7 @@ impl Scan {
             };
             self.torn.get_or_insert((offset + (GROUP_HEAD_BYTES + bad_at) as u64, fault));
         }
-        if count > 0 {
+        if count > 0 || head.count == 0 {
             let records = body.get(..sound).unwrap_or_default().to_vec();
             self.tail = Some(Tail { offset, head, count, records });
         }

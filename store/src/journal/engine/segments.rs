@@ -173,10 +173,12 @@ impl<D: Disk> Engine<D> {
         }
         self.shared.set_view(view);
         for segment in gone.iter().filter(|segment| segment.damaged_at.is_none()) {
-            let removed = self.disk.remove(&segment.name);
             let _ = self.disk.remove(&summary::name_of(segment.first));
+            // One after the other: should the power go, what is left must have no hole in its middle.
+            let removed = self.disk.remove(&segment.name).and_then(|()| self.disk.sync_dir());
             if let Err(error) = removed {
                 tracing::warn!(%error, file = %segment.name, "an old segment could not be removed");
+                break;
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What all tests of the journal use: events, a blocking face of the journal, a sink that remembers.
 
+pub mod sim_disk;
+
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};

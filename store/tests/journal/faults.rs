@@ -1,0 +1,346 @@
+//! FAULTS 30, 31 and 32 on the simulated disk, through the journal's own face. What happens to the running binary is
+//! tested in `tests/`.
+
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use touchline_core::log::{AppendError, EventLog, HoleReason, LogHealthError, Outcome};
+use touchline_store::journal::{Backend, Journal, JournalOptions, OpenError, offline};
+
+use crate::support::sim_disk::{SimDisk, Trouble};
+use crate::support::{append, at, event, ids, options, read_all, seq_of};
+
+type Opened = (std::sync::Arc<Journal>, touchline_store::journal::OpenReport);
+
+fn quick() -> JournalOptions {
+    JournalOptions {
+        segment_bytes: 64 << 10,
+        idle_proof_after: Duration::from_millis(5),
+        full_retry: Duration::from_millis(2),
+        ..Default::default()
+    }
+}
+
+fn open(disk: &SimDisk) -> Result<Opened, OpenError> {
+    let writes = disk.clone();
+    Journal::open_on(quick(), move || writes, disk.clone())
+}
+
+/// Appends one event of its own.
+fn goal(log: &Journal, id: &str) -> Result<Vec<Outcome>, AppendError> {
+    append(log, vec![event(id, &"x".repeat(3_000), at(0))], at(0))
+}
+
+fn wait_until(what: &str, check: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !check() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn fault_30_an_end_at_every_call_loses_nothing_that_was_acknowledged() {
+    for trouble in [Trouble::Kill, Trouble::PowerCut] {
+        for calls in 1..60 {
+            let disk = SimDisk::new(calls);
+            disk.plan(calls, trouble);
+            let mut acked = Vec::new();
+            if let Ok((log, _)) = open(&disk) {
+                for n in 0..30 {
+                    if goal(&log, &format!("e{n}")).is_ok() {
+                        acked.push(format!("e{n}"));
+                    }
+                }
+                log.close();
+            }
+            disk.restart(trouble == Trouble::PowerCut);
+            let (log, report) = open(&disk).unwrap();
+            let there = ids(&read_all(&log, 0).records);
+            assert!(there.len() <= acked.len() + 1, "{report:?}");
+            assert_eq!(there[..acked.len()], acked[..], "call {calls}, {trouble:?}: {report:?}");
+            for id in &there {
+                assert_eq!(goal(&log, id).unwrap(), [Outcome::Duplicate], "{id}");
+            }
+        }
+    }
+}
+
+#[test]
+fn fault_31_a_torn_tail_is_cut_and_reported() {
+    let (mut torn, mut kept) = (0, 0);
+    for seed in 0..60 {
+        let disk = SimDisk::new(seed);
+        let options = JournalOptions { idle_proof_after: Duration::from_secs(60), ..quick() };
+        let writes = disk.clone();
+        let (log, _) = Journal::open_on(options, move || writes, disk.clone()).unwrap();
+        goal(&log, "a").unwrap();
+        disk.plan(1, Trouble::Kill);
+        let group = ["b", "c", "d", "e"].map(|id| event(id, &"x".repeat(3_000), at(0)));
+        assert!(append(&log, group.to_vec(), at(0)).is_err());
+        drop(log);
+        disk.restart(false);
+        let (log, report) = open(&disk).unwrap();
+        assert!(report.quarantined.is_empty() && log.health().is_ok(), "{report:?}");
+        let there = ids(&read_all(&log, 0).records);
+        assert_eq!(there[..], ["a", "b", "c", "d", "e"][..there.len()], "whole records only");
+        assert!(!there.is_empty(), "what was acknowledged is there");
+        torn += u32::from(report.torn_bytes > 0);
+        kept += u32::from(report.torn_bytes > 0 && there.len() > 1);
+        drop(log);
+        assert_eq!(open(&disk).unwrap().1.torn_bytes, 0, "it was cut");
+    }
+    assert!(torn > 20 && kept > 5, "{torn} torn tails, {kept} with whole records");
+}
+
+fn segment_names(disk: &SimDisk) -> Vec<String> {
+    disk.names().into_iter().filter(|name| name.ends_with(".seg")).collect()
+}
+
+/// A journal of several segments, closed.
+fn filled(disk: &SimDisk) -> u64 {
+    let (log, _) = open(disk).unwrap();
+    for n in 0..65 {
+        goal(&log, &format!("e{n}")).unwrap();
+    }
+    log.bounds().lanes[0].next
+}
+
+#[test]
+fn fault_31_a_flipped_bit_is_found_named_and_set_aside() {
+    let disk = SimDisk::new(2);
+    let next = filled(&disk);
+    let names = segment_names(&disk);
+    assert!(names.len() >= 3);
+    disk.flip(&names[1], 3 * 4096 + 100, 3);
+    let (log, report) = open(&disk).unwrap();
+    assert_eq!((report.next, report.quarantined.len()), (next, 0), "nobody has read it yet");
+    let all = read_all(&log, 0);
+    assert_eq!(all.holes.len(), 1, "{:?}", all.holes);
+    let hole = all.holes[0];
+    assert_eq!((hole.reason, hole.from), (HoleReason::Damaged, hole.to), "one record is lost");
+    assert_eq!(all.records.len() as u64, next - 1);
+    wait_until("it is set aside", || disk.names().iter().any(|name| name.ends_with(".damaged")));
+    match log.health() {
+        Err(LogHealthError::Damaged { file, offset }) => {
+            assert!(file.ends_with(".damaged") || file.ends_with(".seg"), "{file}");
+            assert!((3 * 4096..4 * 4096).contains(&offset), "{offset}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(seq_of(goal(&log, "after").unwrap()[0]), next, "writing goes on");
+    assert_eq!(read_all(&log, 0).holes, [hole], "what is sound in it is still read");
+    drop(log);
+    let (log, report) = open(&disk).unwrap();
+    assert_eq!(report.quarantined.len(), 1);
+    assert!(log.health().is_err(), "it stays known after a restart");
+    assert_eq!(read_all(&log, 0).holes, [hole]);
+    assert_eq!(goal(&log, "e30").unwrap(), [Outcome::Duplicate], "its checkpoint is sound");
+}
+
+#[test]
+fn fault_31_damage_in_what_is_proven_is_never_cut() {
+    let disk = SimDisk::new(3);
+    let next = filled(&disk);
+    let newest = segment_names(&disk).pop().unwrap();
+    let before = disk.content(&newest);
+    disk.flip(&newest, 4096 + 200, 0);
+    let (log, report) = open(&disk).unwrap();
+    assert_eq!((report.torn_bytes, report.next), (0, next), "{report:?}");
+    assert_eq!(report.quarantined.len(), 1);
+    assert!(matches!(log.health(), Err(LogHealthError::Damaged { offset: 4096..8192, .. })));
+    let kept = disk.content(&report.quarantined[0].0);
+    assert_eq!(kept.len(), before.len(), "it keeps its bytes");
+    assert_eq!(seq_of(goal(&log, "after").unwrap()[0]), next, "writing goes on");
+    assert_eq!(read_all(&log, 0).holes.len(), 1);
+}
+
+#[test]
+fn fault_31_a_bad_checkpoint_only_costs_time() {
+    let disk = SimDisk::new(4);
+    filled(&disk);
+    let checkpoints: Vec<_> =
+        disk.names().into_iter().filter(|name| name.ends_with(".ids")).collect();
+    disk.flip(&checkpoints[0], 100, 5);
+    let (log, report) = open(&disk).unwrap();
+    assert_eq!(report.segments_rebuilt, 1, "{report:?}");
+    for n in 0..60 {
+        assert_eq!(goal(&log, &format!("e{n}")).unwrap(), [Outcome::Duplicate]);
+    }
+    drop(log);
+    assert_eq!(open(&disk).unwrap().1.segments_rebuilt, 0, "it was written again");
+}
+
+#[test]
+fn fault_31_a_log_that_lost_its_end_begins_a_new_life() {
+    let disk = SimDisk::new(5);
+    let next = filled(&disk);
+    let (log, first) = open(&disk).unwrap();
+    drop(log);
+    disk.lose(&segment_names(&disk).pop().unwrap());
+    let (log, report) = open(&disk).unwrap();
+    assert_ne!(report.epoch, first.epoch);
+    assert_eq!(report.epoch_reason, Some("the journal ends below what was seen"));
+    assert_eq!(seq_of(goal(&log, "after").unwrap()[0]), next, "no sequence is used twice");
+    let holes = read_all(&log, 0).holes;
+    assert_eq!((holes.len(), holes[0].reason, holes[0].to), (1, HoleReason::Damaged, next - 1));
+}
+
+#[test]
+fn fault_31_another_version_or_byte_order_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = Journal::open(options(dir.path(), Backend::Plain)).unwrap();
+    goal(&log, "a").unwrap();
+    drop(log);
+    let path = dir.path().join("00000000000000000000.seg");
+    let sound = std::fs::read(&path).unwrap();
+    let mut newer = sound.clone();
+    newer[8] = 2;
+    let sum = crc32c::crc32c(&newer[..60]).to_le_bytes();
+    newer[60..64].copy_from_slice(&sum);
+    let mut foreign = sound.clone();
+    foreign[12..16].reverse();
+    for (bytes, word) in [(newer, "version 2"), (foreign, "byte order")] {
+        std::fs::write(&path, &bytes).unwrap();
+        let error = Journal::open(options(dir.path(), Backend::Plain)).err().unwrap().to_string();
+        assert!(error.contains(word) && error.contains("00000000000000000000.seg"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes, "it is left as it is");
+    }
+    std::fs::write(&path, &sound).unwrap();
+    Journal::open(options(dir.path(), Backend::Plain)).unwrap();
+}
+
+#[test]
+fn fault_31_verify_and_dump_name_file_and_offset() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = Journal::open(options(dir.path(), Backend::Plain)).unwrap();
+    for n in 0..10 {
+        goal(&log, &format!("e{n}")).unwrap();
+    }
+    drop(log);
+    let name = "00000000000000000000.seg";
+    let mut bytes = std::fs::read(dir.path().join(name)).unwrap();
+    bytes[5 * 4096 + 100] ^= 1;
+    bytes.extend_from_slice(&[7; 100]);
+    std::fs::write(dir.path().join(name), bytes).unwrap();
+    let report = offline::verify(dir.path()).unwrap().next().unwrap().unwrap();
+    assert_eq!((&*report.file, report.records), (name, 9));
+    let places: Vec<_> =
+        report.problems.iter().map(|p| (p.offset / 4096, p.unproven_tail)).collect();
+    assert_eq!(places, [(5, false), (12, true)], "{report:?}");
+    assert!(report.is_damaged());
+    let (mut records, mut damage) = (0, Vec::new());
+    let next = offline::dump(dir.path(), 0, u64::MAX, |found| {
+        match found {
+            offline::Dumped::Record { .. } => records += 1,
+            offline::Dumped::Damage { file, offset, .. } => damage.push((file, offset)),
+        }
+        true
+    });
+    assert_eq!((next.unwrap(), records), (10, 9));
+    assert_eq!((damage.len(), &*damage[0].0, damage[0].1 / 4096), (1, name, 5));
+}
+
+#[test]
+fn fault_32_a_full_disk_refuses_and_recovers_by_itself() {
+    let disk = SimDisk::new(6);
+    let (log, _) = open(&disk).unwrap();
+    goal(&log, "a").unwrap();
+    disk.set_capacity(disk.used() + 2_000);
+    assert_eq!(goal(&log, "b"), Err(AppendError::DiskFull));
+    assert_eq!(log.health(), Err(LogHealthError::DiskFull));
+    assert_eq!(ids(&read_all(&log, 0).records), ["a"], "reading goes on");
+    disk.set_capacity(u64::MAX);
+    wait_until("it recovers", || log.health().is_ok());
+    assert_eq!(seq_of(goal(&log, "b").unwrap()[0]), 1, "the failed one left no trace");
+    drop(log);
+    let (log, report) = open(&disk).unwrap();
+    assert_eq!((report.torn_bytes, report.quarantined.len()), (0, 0));
+    assert_eq!(ids(&read_all(&log, 0).records), ["a", "b"]);
+}
+
+#[test]
+fn fault_32_a_failed_sync_ends_writing_until_restart() {
+    let disk = SimDisk::new(7);
+    let (log, _) = open(&disk).unwrap();
+    goal(&log, "a").unwrap();
+    wait_until("the idle journal has written its proof", || log.stats().proofs > 0);
+    disk.plan(2, Trouble::Eio);
+    assert!(matches!(goal(&log, "b"), Err(AppendError::Unknown(_))));
+    assert_eq!(log.health(), Err(LogHealthError::ReadOnly));
+    for _ in 0..3 {
+        assert_eq!(goal(&log, "b"), Err(AppendError::ReadOnly), "it is never tried again");
+    }
+    assert_eq!(ids(&read_all(&log, 0).records), ["a"], "what isn't durable isn't shown");
+    drop(log);
+    // The cache still shows what the failed sync has left: it must be synced again before it is served.
+    let (log, _) = open(&disk).unwrap();
+    let served = ids(&read_all(&log, 0).records);
+    drop(log);
+    disk.restart(true);
+    let (log, _) = open(&disk).unwrap();
+    assert_eq!(ids(&read_all(&log, 0).records), served);
+    assert!(goal(&log, "b").is_ok());
+}
+
+#[test]
+fn fault_32_a_slow_sync_pushes_back_by_bytes_and_by_time() {
+    let disk = SimDisk::new(8);
+    let options = JournalOptions {
+        pending_bytes_max: 100_000,
+        pending_age_max: Duration::from_millis(300),
+        ..quick()
+    };
+    let writes = disk.clone();
+    let (log, _) = Journal::open_on(options, move || writes, disk.clone()).unwrap();
+    goal(&log, "first").unwrap();
+    let hold = disk.hold();
+    let (tell, told) = channel();
+    let mut sent = 0;
+    let send = |n: u64| {
+        let tell = tell.clone();
+        let events = vec![event(&format!("e{n}"), &"x".repeat(10_000), at(0))];
+        log.append(events, at(0), Box::new(move |result| drop(tell.send((n, result)))));
+    };
+    let refused = loop {
+        send(sent);
+        sent += 1;
+        if let Ok((n, result)) = told.try_recv() {
+            break (n, result);
+        }
+        assert!(sent < 100, "bytes are bounded");
+    };
+    assert_eq!(refused.1, Err(AppendError::Busy));
+    assert!((5..20).contains(&sent), "{sent}");
+    assert!(log.stats().pending_bytes <= 100_000);
+    std::thread::sleep(Duration::from_millis(350));
+    assert!(matches!(log.health(), Err(LogHealthError::Slow(_))));
+    send(1_000);
+    assert_eq!(told.recv().unwrap(), (1_000, Err(AppendError::Busy)), "time is bounded");
+    drop(hold);
+    for _ in 0..sent - 1 {
+        let (n, result) = told.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert!(result.is_ok(), "{n}: {result:?}");
+    }
+    wait_until("it is well again", || log.health().is_ok());
+    assert_eq!(log.stats().pending_bytes, 0);
+}
+
+#[test]
+fn fault_32_closing_does_not_wait_for_a_disk_that_hangs() {
+    let disk = SimDisk::new(9);
+    let options = JournalOptions { close_timeout: Duration::from_millis(200), ..quick() };
+    let writes = disk.clone();
+    let (log, _) = Journal::open_on(options, move || writes, disk.clone()).unwrap();
+    goal(&log, "a").unwrap();
+    let hold = disk.hold();
+    let (tell, told) = channel();
+    let events = vec![event("b", "goal", at(0))];
+    log.append(events, at(0), Box::new(move |result| drop(tell.send(result))));
+    let started = Instant::now();
+    assert!(!log.close());
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert_eq!(goal(&log, "c"), Err(AppendError::Closed));
+    drop(hold);
+    assert!(told.recv_timeout(Duration::from_secs(20)).unwrap().is_ok(), "it is still done");
+}
