@@ -14,8 +14,9 @@ use super::names::CLUBS;
 use super::play::{Known, play};
 use crate::live::fact::{Kind, Score, Status};
 
-/// Kick-offs of the day's matches, in minutes: two at once to begin with, the last when the first are nearly over.
-const KICKOFFS_MIN: [u64; CLUBS.len() / 2] = [3, 3, 12, 12, 25, 35, 35, 50, 65, 80];
+/// Kick-offs of the day's matches, in minutes: two at once to begin with, and all ten on before the first is over. At
+/// 60 times the speed of life somebody scores every few seconds.
+const KICKOFFS_MIN: [u64; CLUBS.len() / 2] = [2, 2, 4, 8, 12, 18, 26, 34, 42, 50];
 
 /// Day `number` (from 0) of the league of `seed`, played on `date`.
 ///
