@@ -295,7 +295,7 @@ export class Touchline extends EventTarget {
     if (storage) this.#saveTimer ??= setTimeout(() => this.persist(), LIMITS.saveMs);
   }
 
-  // ---- one connection --------------------------------------------------------------------------
+  // ---- one connection -------------------------------------------------------------------------
 
   #open() {
     const { WebSocket, clearTimeout, url } = this.#options;
@@ -405,7 +405,7 @@ export class Touchline extends EventTarget {
     };
   }
 
-  // ---- what the server says --------------------------------------------------------------------
+  // ---- what the server says -------------------------------------------------------------------
 
   #receive(text) {
     this.#watch(this.#heartbeatMs * 2);

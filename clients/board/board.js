@@ -37,7 +37,9 @@ const at = (id) => document.getElementById(id);
 
 const day = new MatchDay();
 const sessions = new Sessions();
-const scoreboard = new Scoreboard(at('cards'), at('cards-empty'));
+const scoreboard = new Scoreboard(at('cards'), at('cards-empty'), (match) =>
+  day.clock(match, Date.now() + skewMs),
+);
 const feed = new Feed(at('feed'), at('feed-empty'), (team) => day.teamName(team));
 const panel = new Panel(at('panel'));
 const chips = new Chips({
@@ -71,6 +73,8 @@ const status = new Status(
 );
 const poll = new Poll({ onLive, onFailure });
 
+/** How far the server's clock is ahead of ours. */
+let skewMs = 0;
 let url = null;
 let followed = '';
 let disagreed = 0;
@@ -80,8 +84,7 @@ let renderTimer = null;
 let received = 0;
 let dirty = false;
 
-// ---- beginning, and beginning anew
-// ---------------------------------------------------------------
+// ---- beginning, and beginning anew ------------------------------------------------------------
 
 function teamsOfTheDay() {
   return [...day.matches.values()].flatMap(({ home, away }) => [home, away]);
@@ -148,10 +151,17 @@ function keep() {
   }
 }
 
-// ---- what comes in
-// -------------------------------------------------------------------------------
+// ---- what comes in ----------------------------------------------------------------------------
+
+/** The age of the last event tells what the server's clock says now. */
+function readClock({ events, panel: { last_event_age_ms: ageMs } = {} }) {
+  const theirs = Date.parse(events?.at(-1)?.occurred_at) + ageMs - Date.now();
+  // Answers take their time: a clock that jumps by that much would make minutes flicker.
+  if (Math.abs(theirs - skewMs) > 1_500) skewMs = theirs;
+}
 
 function onLive(live) {
+  readClock(live);
   panel.read(live.panel, performance.now());
   if (url === null) return rebase(live);
   const same = day.tick(live, (teams) => chips.wants(teams));
@@ -195,8 +205,7 @@ function onGap(gap) {
   rebaseSoon();
 }
 
-// ---- what is shown
-// -------------------------------------------------------------------------------
+// ---- what is shown ----------------------------------------------------------------------------
 
 function changed() {
   chips.offer([...day.teams].filter(([id]) => teamsOfTheDay().includes(id)));
@@ -240,8 +249,7 @@ function rest(matches, [latest]) {
   );
 }
 
-// ---- joining
-// -------------------------------------------------------------------------------------
+// ---- joining ----------------------------------------------------------------------------------
 
 themeToggle(at('theme'));
 sessions.addEventListener('event', ({ detail }) => onEvent(detail));
@@ -254,5 +262,8 @@ chips.addEventListener('change', () => {
 });
 addEventListener('pagehide', keep);
 setInterval(keep, SAVE_MS);
-setInterval(() => panel.tick(performance.now()), 1_000);
+setInterval(() => {
+  panel.tick(performance.now());
+  scoreboard.tick(day.matches.values());
+}, 1_000);
 poll.now();

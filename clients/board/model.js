@@ -13,6 +13,8 @@
  * @module
  */
 
+import { Pace } from './clock.js';
+
 const FEED_MAX = 200;
 const SEEN_MAX = 5_000;
 const MATCHES_MAX = 200;
@@ -35,6 +37,7 @@ export function minuteText({ minute, stoppage }) {
 
 export class MatchDay {
   #seen = new Set();
+  #pace = new Pace();
 
   constructor() {
     this.matches = new Map();
@@ -83,8 +86,9 @@ export class MatchDay {
         ours.score.away === away
       ) {
         const minute = count(theirs.minute, 200);
+        const atMs = Date.parse(theirs.updated_at);
         if (minute > ours.minute)
-          Object.assign(ours, { minute, stoppage: count(theirs.stoppage, 60) });
+          Object.assign(ours, { minute, stoppage: count(theirs.stoppage, 60), atMs });
       } else {
         same = false;
       }
@@ -92,7 +96,13 @@ export class MatchDay {
     return same;
   }
 
-  /** Everything that plays today, and whatever was named otherwise. */
+  /** Minute and stoppage of a match as they should be by now, in ms of the server's clock. */
+  clock(match, nowMs) {
+    const minute = this.#pace.minuteAt(match, nowMs);
+    return { minute, stoppage: minute === match.minute ? match.stoppage : 0 };
+  }
+
+  /** A team's name, or its id where it was never named. */
   teamName(id) {
     return this.teams.get(id) ?? id;
   }
@@ -101,10 +111,11 @@ export class MatchDay {
   snapshot() {
     return {
       teams: [...this.teams].map(([id, name]) => ({ id, name })),
-      matches: [...this.matches.values()].map(({ homeName, awayName, ...match }) => ({
+      matches: [...this.matches.values()].map(({ homeName, awayName, atMs, ...match }) => ({
         ...match,
         home_name: homeName,
         away_name: awayName,
+        updated_at: Number.isFinite(atMs) ? new Date(atMs).toISOString() : '',
       })),
       events: this.feed
         .slice(0, 50)
@@ -135,6 +146,7 @@ export class MatchDay {
       status: STATUSES.includes(raw.status) ? raw.status : 'scheduled',
       minute: count(raw.minute, 200),
       stoppage: count(raw.stoppage, 60),
+      atMs: Date.parse(raw.updated_at),
       score: score(raw.score),
       scorers: [],
       cards: [],
@@ -191,6 +203,7 @@ export class MatchDay {
     if (data.minute !== undefined) {
       match.minute = count(data.minute, 200);
       match.stoppage = count(data.stoppage, 60);
+      match.atMs = Date.parse(event.occurred_at);
     }
     return side;
   }
@@ -204,6 +217,8 @@ export class MatchDay {
 
   #tell(event) {
     const item = { event, overturned: false };
+    const { match, minute } = event.data ?? {};
+    this.#pace.learn(text(match), count(minute, 200), Date.parse(event.occurred_at));
     if (event.type === 'var.overturned') {
       const taken = this.feed.find((other) => other.event.id === event.data?.overturns);
       if (taken) taken.overturned = true;

@@ -28,6 +28,9 @@ const STATUS_TEXT = {
   full_time: 'Full time',
 };
 
+/** Where a minute lies on the line. */
+const along = ({ minute }) => `${(Math.min(minute, LINE_MINUTES) / LINE_MINUTES) * 100}%`;
+
 class TeamRow {
   constructor(match, side) {
     this.team = match[side];
@@ -68,15 +71,18 @@ class TeamRow {
   }
 }
 
+let cardsMade = 0;
+
 class Card {
   #timer = null;
 
   constructor(match) {
+    cardsMade += 1;
     this.element = make('li', 'card');
     this.element.dataset.match = match.id;
     const article = make('article');
     this.title = make('h3', 'hidden', `${match.homeName} against ${match.awayName}`);
-    this.title.id = `match-${match.id}`;
+    this.title.id = `match-${cardsMade}`;
     article.setAttribute('aria-labelledby', this.title.id);
     const head = make('p', 'head');
     this.clock = make('span', 'clock');
@@ -101,15 +107,21 @@ class Card {
     this.element.append(article);
   }
 
-  update(match) {
+  update(match, clock) {
     this.element.dataset.status = match.status;
-    const running = match.status === 'live';
-    this.clock.textContent = running ? minuteText(match) : '';
+    this.tick(match, clock);
     this.status.textContent = STATUS_TEXT[match.status];
     this.rows.home.update(match.score.home, match.cards);
     this.rows.away.update(match.score.away, match.cards);
-    this.#drawLine(match);
+    this.#markGoals(match);
     this.#listScorers(match);
+  }
+
+  /** The minute runs between two events. */
+  tick(match, clock) {
+    this.clock.textContent = match.status === 'live' ? minuteText(clock) : '';
+    const played = match.status === 'full_time' ? { minute: LINE_MINUTES } : clock;
+    this.played.style.setProperty('inline-size', along(played));
   }
 
   /** Lights the row of a side for a while: `goal`, or `var` when one was taken back. */
@@ -130,14 +142,11 @@ class Card {
     for (const { element } of Object.values(this.rows)) delete element.dataset.flash;
   }
 
-  #drawLine(match) {
-    const at = ({ minute }) => `${(Math.min(minute, LINE_MINUTES) / LINE_MINUTES) * 100}%`;
-    const done = match.status === 'full_time' ? { minute: LINE_MINUTES } : match;
-    this.played.style.setProperty('inline-size', at(done));
+  #markGoals(match) {
     const marks = match.scorers.map((goal) => {
       const mark = make('i', 'goal kit');
       mark.dataset.side = goal.team === match.home ? 'home' : 'away';
-      mark.style.setProperty('inset-inline-start', at(goal));
+      mark.style.setProperty('inset-inline-start', along(goal));
       dress(mark, goal.team);
       return mark;
     });
@@ -160,11 +169,14 @@ class Card {
 export class Scoreboard {
   #list;
   #empty;
+  #clockOf;
   #cards = new Map();
 
-  constructor(list, empty) {
+  /** `clockOf(match)` gives minute and stoppage as they should be by now. */
+  constructor(list, empty, clockOf) {
     this.#list = list;
     this.#empty = empty;
+    this.#clockOf = clockOf;
   }
 
   /** Shows these matches in this order; `why` is said when there are none. */
@@ -172,7 +184,7 @@ export class Scoreboard {
     const cards = matches.map((match) => {
       if (!this.#cards.has(match.id)) this.#cards.set(match.id, new Card(match));
       const card = this.#cards.get(match.id);
-      card.update(match);
+      card.update(match, this.#clockOf(match));
       return card;
     });
     const wanted = cards.map(({ element }) => element);
@@ -184,8 +196,9 @@ export class Scoreboard {
     this.#empty.textContent = why;
   }
 
-  update(match) {
-    this.#cards.get(match.id)?.update(match);
+  /** Lets the minutes run. */
+  tick(matches) {
+    for (const match of matches) this.#cards.get(match.id)?.tick(match, this.#clockOf(match));
   }
 
   flash(match, side, kind) {

@@ -190,7 +190,7 @@ export class Mock {
   /** What `/v1/live` says: by its own reckoning, not the board's. */
   live() {
     const matches = new Map();
-    for (const { id, type, data } of this.log) {
+    for (const { id, type, data, occurred_at: updated_at } of this.log) {
       const match = matches.get(data.match) ?? { scorers: [], cards: [] };
       const {
         match: name,
@@ -203,7 +203,7 @@ export class Mock {
         player_in: _,
         ...rest
       } = data;
-      Object.assign(match, { id: name, minute, stoppage }, rest);
+      Object.assign(match, { id: name, minute, stoppage, updated_at }, rest);
       if (type === 'goal') match.scorers.push({ id, team, player, note, minute, stoppage });
       if (type === 'var.overturned')
         match.scorers = match.scorers.filter((goal) => goal.id !== overturns);

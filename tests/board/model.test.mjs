@@ -8,6 +8,7 @@ import { kit } from '../../clients/board/kit.js';
 import { MatchDay, minuteText } from '../../clients/board/model.js';
 import { short } from '../../clients/board/panel.js';
 import { deal } from '../../clients/board/sessions.js';
+import { Pace } from '../../clients/board/clock.js';
 import { drawText, plain, textColumns } from '../../clients/board/dots.js';
 import { Fixture } from './day.mjs';
 import { Mock } from './mock-server.mjs';
@@ -151,6 +152,24 @@ test('what is out of range is brought into range, and names cannot do harm', () 
     describe({ type: 'toString', teams: ['ars'], data: { note: 'constructor' } }, (id) => id).what,
     'toString',
   );
+});
+
+test('minutes run at the pace of the day, and no further than a half', () => {
+  const pace = new Pace();
+  const match = { minute: 20, status: 'live', atMs: 0 };
+  const after = (seconds, more) => pace.minuteAt({ ...match, ...more }, seconds * 1_000);
+  assert.deepEqual([after(59), after(60), after(120), after(7_200)], [20, 21, 22, 45], 'real time');
+  assert.deepEqual(
+    [after(600, { status: 'half_time' }), after(600, { minute: 0 }), after(-5)],
+    [20, 0, 20],
+  );
+  for (const minute of [1, 6, 12, 30]) pace.learn('m', minute, minute * 1_000);
+  assert.equal(pace.value, 60);
+  assert.deepEqual([after(0.5), after(1), after(9), after(100)], [20, 21, 29, 45]);
+  assert.equal(after(100, { minute: 50 }), 90);
+  for (let n = 0; n < 50; n += 1) pace.learn(`other-${n}`, 1 + (n % 2) * 40, 0);
+  for (const at of [NaN, Infinity]) pace.learn('m', 44, at);
+  assert.equal(pace.value, 60, 'what makes no sense teaches nothing');
 });
 
 test('feed and matches are bounded', () => {
