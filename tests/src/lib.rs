@@ -1,1 +1,3 @@
-//! To be written.
+//! What proves Touchline from the outside: simulation, conformance, faults, and the laws of the house.
+
+pub mod sim;

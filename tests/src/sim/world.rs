@@ -1,0 +1,446 @@
+//! The loop: publish, lose, read, visit, receive, break; and at the end, heal and ask for everything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use touchline_core::event::{Lang, Stream, StreamSet, Team};
+use touchline_core::frame::Batch;
+use touchline_core::log::{Epoch, Mark, ReadError, ReadRequest};
+use touchline_core::protocol::{ClientMessage, Resume, Subscribe};
+use touchline_core::time::Monotonic;
+use touchline_fanout::hub::{CloseCause, Hub, SessionId, Volley};
+
+use super::client::Client;
+use super::log::{LANGS, SimLog};
+use super::{Failure, Scenario};
+
+const TICK: Duration = Duration::from_millis(10);
+/// Ticks of the healed world, in which all must come to rest.
+const HEAL_TICKS: u64 = 400;
+const PING: Bytes = Bytes::from_static(b"\x89\x00");
+
+/// What a run has seen, so that a world in which nothing happens is noticed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    /// Events in the log.
+    pub published: u64,
+    /// Events received, counted for each client.
+    pub received: u64,
+    /// Gaps declared.
+    pub gaps: u64,
+    /// Sessions that a policy ended.
+    pub slow_closed: u64,
+    /// Resumes that went through the log.
+    pub from_log: u64,
+    /// Batches that the mailbox lost.
+    pub lost_batches: u64,
+}
+
+pub(super) struct World {
+    scenario: Scenario,
+    rng: SmallRng,
+    now: Monotonic,
+    log: SimLog,
+    hub: Hub,
+    volley: Volley,
+    clients: Vec<Client>,
+    /// By slot of the hub: whose session it is.
+    owners: Vec<Option<usize>>,
+    closing: Vec<(SessionId, u64)>,
+    read: Option<(u64, ReadRequest)>,
+    missed: bool,
+    tick: u64,
+    healed: bool,
+    report: Report,
+}
+
+impl World {
+    pub(super) fn new(scenario: Scenario, traced: Option<usize>) -> Self {
+        let mut rng = SmallRng::seed_from_u64(scenario.seed ^ 0x5eed);
+        let log = SimLog::new(&scenario);
+        let bounds = log.bounds();
+        let start = Mark { epoch: log.epoch, next: vec![0; bounds.lanes.len()].into() };
+        let mut clients: Vec<Client> =
+            (0..scenario.clients).map(|_| client(&scenario, &mut rng)).collect();
+        if let Some(client) = traced.and_then(|index| clients.get_mut(index)) {
+            client.traced = true;
+        }
+        Self {
+            hub: Hub::new(scenario.config.clone(), &bounds, &start),
+            now: Monotonic(1_000_000_000_000),
+            volley: Volley::default(),
+            owners: Vec::new(),
+            closing: Vec::new(),
+            read: None,
+            missed: false,
+            tick: 0,
+            healed: false,
+            report: Report::default(),
+            scenario,
+            rng,
+            log,
+            clients,
+        }
+    }
+
+    pub(super) fn run(mut self) -> Result<Report, Failure> {
+        let (seed, ticks) = (self.scenario.seed, self.scenario.ticks);
+        let fail = |tick: u64, promise| Failure { seed, at_ms: tick * 10, promise };
+        for _ in 0..ticks {
+            self.step().map_err(|promise| fail(self.tick, promise))?;
+        }
+        self.healed = true;
+        for _ in 0..HEAL_TICKS {
+            self.step().map_err(|promise| fail(self.tick, promise))?;
+        }
+        self.nothing_is_owed().map_err(|promise| fail(self.tick, promise))?;
+        self.report.published = self.log.lanes.iter().map(|lane| lane.events.len() as u64).sum();
+        self.report.received = self.clients.iter().map(|client| client.owed.events).sum();
+        self.report.gaps = self.clients.iter().map(|client| client.owed.declared).sum();
+        Ok(self.report)
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        self.tick += 1;
+        self.now = self.now + TICK;
+        self.log.stale = self.now - self.scenario.config.stream(Stream::Sensor).age_max;
+        if self.chance(self.scenario.crash) {
+            self.crash();
+        }
+        if !self.healed {
+            self.publish();
+        }
+        self.reads();
+        for index in 0..self.clients.len() {
+            self.act(index);
+        }
+        self.volleys();
+        for _ in 0..if self.healed { 16 } else { 0 } {
+            self.reads();
+            self.volleys();
+        }
+        self.closes()?;
+        for index in 0..self.clients.len() {
+            if self.healed || self.rng.random_bool(0.7) {
+                self.clients[index].receive(&self.log).map_err(|promise| told(index, promise))?;
+            }
+        }
+        self.limits_hold()
+    }
+
+    fn chance(&mut self, probability: f64) -> bool {
+        !self.healed && self.rng.random_bool(probability)
+    }
+
+    fn publish(&mut self) {
+        let mean = self.scenario.events_per_tick;
+        let burst = if self.rng.random_bool(0.02) { 20.0 } else { 1.0 };
+        let count = (self.rng.random_range(0.0..2.0) * mean * burst) as usize;
+        if count > 0 {
+            let batch = self.log.publish(count, &self.scenario, self.now, &mut self.rng);
+            if self.chance(self.scenario.overflow) {
+                self.missed = true;
+                self.report.lost_batches += 1;
+            } else {
+                self.hub.handle_batch(&batch, self.now);
+            }
+        }
+        if self.scenario.retention != u64::MAX {
+            self.log.retain(self.scenario.retention);
+        }
+    }
+
+    fn reads(&mut self) {
+        if self.missed && (self.healed || self.rng.random_bool(0.5)) {
+            self.missed = false;
+            self.hub.handle_bounds(&self.log.bounds());
+        }
+        if let Some((due, request)) = self.read
+            && due <= self.tick
+        {
+            self.read = None;
+            let answer: Result<Arc<Batch>, ReadError> =
+                match self.chance(self.scenario.read_failure) {
+                    true => Err(ReadError::Busy),
+                    false => Ok(self.log.read(request)),
+                };
+            self.hub.handle_read(answer, self.now);
+        }
+        if let Some(request) = self.hub.poll_read(self.now) {
+            let slow = self.rng.random_range(0..=self.scenario.read_ticks_max);
+            let ticks = if self.healed { 0 } else { slow };
+            self.read = Some((self.tick + ticks, request));
+        }
+    }
+
+    /// One client's tick: it connects, changes its mind, breaks, or its socket drains.
+    fn act(&mut self, index: usize) {
+        let Some(id) = self.clients[index].session else {
+            let client = &mut self.clients[index];
+            client.away = client.away.saturating_sub(1);
+            if client.away == 0 || self.healed {
+                self.connect(index);
+            }
+            return;
+        };
+        if self.chance(self.scenario.reset) {
+            return self.drop_client(index);
+        }
+        if self.chance(self.scenario.change) {
+            self.change(index, id);
+        }
+        if self.rng.random_bool(0.05) {
+            self.hub.handle_heartbeat(id, &PING);
+        }
+        if self.chance(self.scenario.stall) {
+            self.clients[index].socket.stalled = self.rng.random_range(1..80);
+        }
+        let capacity = self.rng.random_range(1..=self.scenario.capacity_bytes);
+        let socket = &mut self.clients[index].socket;
+        socket.stalled = socket.stalled.saturating_sub(1);
+        if self.healed {
+            socket.stalled = 0;
+            socket.room = 1 << 20;
+        } else if socket.stalled == 0 {
+            socket.room = (socket.room + capacity).min(4 * self.scenario.capacity_bytes);
+        }
+        if self.hub.is_blocked(id) {
+            match socket.room {
+                0 => self.hub.handle_stall(id, self.now),
+                _ => self.hub.handle_writable(id),
+            }
+        }
+    }
+
+    fn connect(&mut self, index: usize) {
+        let id = self.hub.open(self.now);
+        let slot = id.index as usize;
+        self.owners.resize(self.owners.len().max(slot + 1), None);
+        self.owners[slot] = Some(index);
+        let client = &mut self.clients[index];
+        client.session = Some(id);
+        client.socket.room = self.scenario.capacity_bytes;
+        client.owed.lang = client.lang;
+        let mut resume = client.resume();
+        let confused = !self.healed && self.rng.random_bool(0.02);
+        if confused && let Some(mark) = resume.as_mut().and_then(|resume| resume.mark.as_mut()) {
+            mark.epoch = Epoch(mark.epoch.0 ^ 2);
+            // A client of another life: what it got in this one it doesn't know.
+            let client = &mut self.clients[index];
+            client.after.clear();
+            client.owed = Default::default();
+            client.owed.lang = client.lang;
+        }
+        let teams = self.clients[index].teams.clone();
+        self.subscribe(index, id, teams, resume);
+    }
+
+    fn subscribe(&mut self, index: usize, id: SessionId, teams: Vec<Team>, resume: Option<Resume>) {
+        let client = &mut self.clients[index];
+        // The head, for a client that came from a node that had read further, is where that node stood.
+        let mut progress = self.hub.progress();
+        for (next, own) in
+            progress.next.iter_mut().zip(client.mark.iter().flat_map(|mark| &mark.next))
+        {
+            *next = (*next).max(*own);
+        }
+        // Nor is anything owed that retention had removed by then.
+        for (next, lane) in progress.next.iter_mut().zip(&self.log.lanes) {
+            *next = (*next).max(lane.first);
+        }
+        let resumed = resume.as_ref().and_then(|resume| resume.mark.clone());
+        let since = resumed.filter(|mark| mark.epoch == self.log.epoch).unwrap_or(progress);
+        let (streams, lang) = (client.streams, client.lang);
+        let resumes = resume.is_some();
+        let subscribe = Subscribe { id: Some(1), teams: teams.clone(), streams, lang, resume };
+        client.trace(|| {
+            format!("at {} subscribes {subscribe:?}", progress_text(&self.hub.progress()))
+        });
+        let message = ClientMessage::Subscribe(subscribe);
+        let answer = self.hub.handle_message(id, message, &self.log.bounds(), self.now);
+        if answer.is_ok() {
+            client.owed.follow(&teams, streams, &since, resumes);
+        }
+    }
+
+    /// Follows another team, or leaves one.
+    fn change(&mut self, index: usize, id: SessionId) {
+        let team = team(self.rng.random_range(0..self.scenario.teams));
+        let client = &mut self.clients[index];
+        let followed = client.teams.iter().position(|of| *of == team);
+        match followed {
+            Some(at) if client.teams.len() > 1 => {
+                client.teams.swap_remove(at);
+                let teams = vec![team];
+                client.owed.unfollow(&teams);
+                client.trace(|| format!("leaves {teams:?}"));
+                let message = ClientMessage::Unsubscribe { id: None, teams };
+                let _ = self.hub.handle_message(id, message, &self.log.bounds(), self.now);
+            }
+            None if client.teams.len() < self.scenario.config.teams_max => {
+                client.teams.push(team.clone());
+                self.subscribe(index, id, vec![team], None);
+            }
+            _ => {}
+        }
+    }
+
+    fn volleys(&mut self) {
+        let rounds = if self.healed { usize::MAX } else { self.rng.random_range(1..6) };
+        let sends_max = self.rng.random_range(1..=256);
+        for _ in 0..rounds {
+            if !self.hub.has_work() {
+                return;
+            }
+            self.hub.poll_volley(&mut self.volley, sends_max, self.now);
+            let mut last = Vec::new();
+            for parcel in self.volley.parcels() {
+                let Some(owner) = self.owners[parcel.session.index as usize] else { continue };
+                let bytes = self.volley.bytes(parcel);
+                let sent = self.clients[owner].socket.send(bytes);
+                if sent < bytes.len() {
+                    self.hub.settle(&self.volley, parcel, sent);
+                } else if parcel.last {
+                    last.push(owner);
+                }
+            }
+            last.into_iter().for_each(|owner| self.drop_client(owner));
+        }
+    }
+
+    /// Sessions that a policy ends: only who really fell behind, and not by a frame lost on the way.
+    fn closes(&mut self) -> Result<(), String> {
+        while let Some((id, cause)) = self.hub.poll_close() {
+            let Some(owner) = self.owners[id.index as usize] else { continue };
+            self.report.slow_closed += 1;
+            if cause == CloseCause::Slow {
+                self.clients[owner].receive(&self.log).map_err(|promise| told(owner, promise))?;
+                self.was_slow(owner)?;
+            }
+            self.hub.begin_close(id, Bytes::from_static(b"\x88\x02\x0f\xa8"));
+            self.closing.push((id, self.tick + 20));
+        }
+        let due: Vec<SessionId> =
+            self.closing.iter().filter(|(_, due)| *due <= self.tick).map(|(id, _)| *id).collect();
+        self.closing.retain(|(_, due)| *due > self.tick);
+        for id in due {
+            let owner = self.owners[id.index as usize];
+            if let Some(owner) = owner.filter(|owner| self.clients[*owner].session == Some(id)) {
+                self.drop_client(owner);
+            }
+        }
+        Ok(())
+    }
+
+    fn was_slow(&mut self, owner: usize) -> Result<(), String> {
+        let config = &self.scenario.config;
+        let limits = config.stream(Stream::Broadcast);
+        let unsent = self.clients[owner].owed.unsent(Stream::Broadcast, &self.log);
+        let queue: usize = unsent.values().map(|(bytes, _)| bytes).sum();
+        // An entry of a window takes its frame and less than 200 bytes.
+        let out_of_window =
+            unsent.values().any(|(bytes, events)| bytes + events * 200 >= limits.window_bytes);
+        let crowded = 2 * self.hub.stats().windows_bytes as usize >= config.windows_bytes_max;
+        if queue > limits.queue_bytes_max || out_of_window || crowded {
+            return Ok(());
+        }
+        Err(told(owner, format!("R24: closed as slow with {queue} bytes unsent: {limits:?}")))
+    }
+
+    fn limits_hold(&mut self) -> Result<(), String> {
+        let config = &self.scenario.config;
+        let windows = self.hub.stats().windows_bytes as usize;
+        let one =
+            config.streams.iter().map(|stream| stream.window_bytes).max().unwrap_or(0) + 1_000;
+        if windows > config.windows_bytes_max + one {
+            return Err(format!("windows hold {windows} of {} bytes", config.windows_bytes_max));
+        }
+        Ok(())
+    }
+
+    fn drop_client(&mut self, index: usize) {
+        if let Some(id) = self.clients[index].session {
+            self.hub.close(id);
+            self.owners[id.index as usize] = None;
+        }
+        // What has arrived has arrived; what was under way is lost.
+        self.clients[index].disconnect();
+        self.clients[index].away = self.rng.random_range(1..30);
+    }
+
+    /// kill -9: a new hub that begins in the tail of the log.
+    fn crash(&mut self) {
+        for index in 0..self.clients.len() {
+            if self.clients[index].session.is_some() {
+                self.clients[index].disconnect();
+                self.clients[index].away = self.rng.random_range(1..10);
+            }
+        }
+        let bounds = self.log.bounds();
+        let tail = self.rng.random_range(0..50);
+        let next = bounds.lanes.iter().map(|lane| lane.next.saturating_sub(tail)).collect();
+        let start = Mark { epoch: self.log.epoch, next };
+        self.hub = Hub::new(self.scenario.config.clone(), &bounds, &start);
+        self.owners.clear();
+        self.closing.clear();
+        self.read = None;
+        self.missed = false;
+    }
+
+    /// Everybody is back, every socket takes everything: each client has all it was promised, up to the log's end.
+    fn nothing_is_owed(&mut self) -> Result<(), String> {
+        let end = self.hub.progress();
+        let bounds = self.log.bounds();
+        for (lane, bounds) in bounds.lanes.iter().enumerate() {
+            if end.next[lane] != bounds.next {
+                return Err(format!(
+                    "R26: lane {lane} was read to {} of {}",
+                    end.next[lane], bounds.next
+                ));
+            }
+        }
+        for (index, client) in self.clients.iter_mut().enumerate() {
+            let Some(id) = client.session else {
+                return Err(told(index, "it could not come back".into()));
+            };
+            if self.hub.is_lagging(id) {
+                return Err(told(index, "R7: it never became live".into()));
+            }
+            client.owed.complete_below(&end, &self.log).map_err(|promise| told(index, promise))?;
+        }
+        self.report.from_log = self.hub.stats().resumes.from_log;
+        Ok(())
+    }
+}
+
+fn progress_text(mark: &Mark) -> String {
+    format!("{:?}", mark.next)
+}
+
+fn told(client: usize, promise: String) -> String {
+    format!("client {client}: {promise}")
+}
+
+fn team(number: usize) -> Team {
+    Team::new(&format!("t{number}")).expect("a team id")
+}
+
+fn client(scenario: &Scenario, rng: &mut SmallRng) -> Client {
+    let count = rng.random_range(1..=scenario.teams.min(4));
+    let mut teams: Vec<Team> =
+        (0..count).map(|_| team(rng.random_range(0..scenario.teams))).collect();
+    teams.sort();
+    teams.dedup();
+    let mut streams: StreamSet = Stream::ALL.into_iter().filter(|_| rng.random_bool(0.6)).collect();
+    if streams.is_empty() {
+        streams = StreamSet::DEFAULT;
+    }
+    let lang =
+        rng.random_bool(0.5).then(|| Lang::new(LANGS[rng.random_range(0..2)]).ok()).flatten();
+    let mut client = Client::new(teams, streams, lang);
+    client.away = rng.random_range(0..20);
+    client
+}
