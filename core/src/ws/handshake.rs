@@ -104,11 +104,12 @@ impl Handshake {
     /// then drop it.
     pub fn feed(&mut self, bytes: &[u8], origins: &OriginPolicy) -> Progress {
         let had = self.head.len();
+        // One byte more than a head may have, to tell that it has too many.
+        let bytes = &bytes[..bytes.len().min(REQUEST_HEAD_BYTES_MAX + 1 - had)];
         let end = if had == 0 {
             scan(bytes, 0)
         } else {
-            let room = REQUEST_HEAD_BYTES_MAX + 1 - had;
-            self.head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            self.head.extend_from_slice(bytes);
             scan(&self.head, self.scanned)
         };
         match end {
@@ -155,9 +156,6 @@ enum Scan {
 fn scan(head: &[u8], from: usize) -> Result<Scan, Refusal> {
     let mut at = from;
     while let Some(byte) = head.get(at) {
-        if at >= REQUEST_HEAD_BYTES_MAX {
-            return Err(oversize(head));
-        }
         at = match byte {
             b'\r' => match line_end(head, at)? {
                 LineEnd::Head(end) if end > REQUEST_HEAD_BYTES_MAX => return Err(oversize(head)),

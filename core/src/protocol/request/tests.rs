@@ -118,6 +118,8 @@ fn an_unknown_op_or_field_is_named_and_the_id_comes_back() {
     check(r#"{"op":7,"id":5}"#, Some(5), ErrorCode::UnknownOp);
     check(r#"{"op":"\ud800","id":5}"#, Some(5), ErrorCode::UnknownOp);
     check(r#"{"op":"ping","id":5,"teams":[]}"#, Some(5), ErrorCode::UnknownField);
+    check(r#"{"op":"auth","token":"t","teams":[]}"#, None, ErrorCode::UnknownField);
+    check(r#"{"op":"unsubscribe","teams":["a"],"lang":"es"}"#, None, ErrorCode::UnknownField);
     check(r#"{"op":"subscribe","team":["ars"]}"#, None, ErrorCode::UnknownField);
     check(r#"{"op":"subscribe","teams":["ars"],"Lang":"es"}"#, None, ErrorCode::UnknownField);
     let long = format!(r#"{{"op":"ping","{}":1}}"#, "é".repeat(5_000));

@@ -120,6 +120,18 @@ fn sizes_are_limited_and_memory_with_them() {
     check(good(&"A: b\r\n".repeat(60)), Some(Refusal::LargeHead));
 }
 
+#[test]
+fn one_large_read_is_not_kept_beyond_the_limit() {
+    let mut handshake = Handshake::default();
+    assert_eq!(handshake.feed(b"GET /v1/stream HTTP/1.1\r\nX: ", &origins()), Progress::NeedMore);
+    let refused = Progress::Refuse(Refusal::LargeHead);
+    assert_eq!(handshake.feed(&vec![b'x'; 60_000], &origins()), refused);
+    assert!(handshake.heap_bytes() <= 2 * REQUEST_HEAD_BYTES_MAX, "{}", handshake.heap_bytes());
+    // What lies beyond the limit changes nothing.
+    let beyond = [vec![b'x'; REQUEST_HEAD_BYTES_MAX + 1], vec![0]].concat();
+    assert_eq!(Handshake::default().feed(&beyond, &origins()), refused);
+}
+
 /// FAULTS 5.
 #[test]
 fn a_head_that_two_readers_could_read_in_two_ways_is_refused() {

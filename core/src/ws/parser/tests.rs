@@ -153,6 +153,9 @@ fn a_message_has_a_limit_over_all_its_fragments() {
     check(&exact, &[Got::Binary(vec![1; 1_000])]);
     let above = [frame(0x02, MASK, &[1; 900]), frame(0x80, MASK, &[1; 101])].concat();
     check(&above, &refused(Violation::TooBig));
+    let fragments = [(0x02, 400), (0x00, 400), (0x80, 201)];
+    let third = fragments.map(|(first, len)| frame(first, MASK, &vec![1; len])).concat();
+    check(&third, &refused(Violation::TooBig));
     let huge = [0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
     check(&huge, &refused(Violation::TooBig));
 }
@@ -206,20 +209,21 @@ fn limits() -> FrameLimits {
 
 #[test]
 fn a_parser_at_rest_holds_nothing_and_an_open_one_little() {
+    let limits = FrameLimits { message_bytes_max: 60_000, ..FrameLimits::default() };
     let mut parser = Parser::default();
     let head = &frame(0x82, MASK, &vec![0; 60_000])[..8];
-    assert_eq!(feed(&mut parser, [head], &limits()), []);
+    assert_eq!(feed(&mut parser, [head], &limits), []);
     assert!(parser.heap_bytes() < 256, "a declared length costs nothing: {}", parser.heap_bytes());
-    feed(&mut parser, [&[0; 100][..]], &limits());
+    feed(&mut parser, [&[0; 100][..]], &limits);
     assert!(parser.heap_bytes() < 512, "{}", parser.heap_bytes());
     let rest = vec![0; 59_900];
     for chunk in rest.chunks(1_000) {
-        feed(&mut parser, [chunk], &limits());
-        assert!(parser.heap_bytes() <= 256 + limits().message_bytes_max);
+        feed(&mut parser, [chunk], &limits);
+        assert!(parser.heap_bytes() <= 256 + limits.message_bytes_max);
     }
     assert!(parser.is_at_rest());
     assert_eq!(parser.heap_bytes(), 0);
-    feed(&mut parser, [&[0x83][..]], &limits());
+    feed(&mut parser, [&[0x83][..]], &limits);
     assert_eq!(parser.heap_bytes(), 0, "a closed one holds nothing either");
 }
 
