@@ -46,7 +46,9 @@ pub fn router(appliance: Arc<Appliance>) -> Router {
 async fn dress(request: Request<Body>, next: Next) -> Response {
     let mut response = next.run(request).await;
     harden(response.headers_mut());
-    response.headers_mut().insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
     response
 }
 
@@ -62,8 +64,7 @@ async fn get_metrics(State(appliance): Shared) -> Response {
 
 async fn get_ready(State(appliance): Shared) -> Response {
     let reasons = appliance.reasons_not_ready();
-    let status =
-        if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({ "ready": reasons.is_empty(), "reasons": reasons });
     (status, Json(body)).into_response()
 }

@@ -27,16 +27,38 @@ pub fn status(status: &str) {
     send(&[NotifyState::Status(status)]);
 }
 
-/// How often [`watchdog`] is to be called: half of what systemd allows. `None`: it doesn't watch us.
+/// How often [`watchdog`] is to be called: half of what the service manager allows. `None`: it doesn't watch us.
 pub fn watchdog_interval() -> Option<Duration> {
-    let mut allowed_us = 0;
-    sd_notify::watchdog_enabled(false, &mut allowed_us)
-        .then(|| Duration::from_micros(allowed_us) / 2)
-        .filter(|interval| !interval.is_zero())
+    let variable = |name| std::env::var(name).ok();
+    interval(variable("WATCHDOG_USEC"), variable("WATCHDOG_PID"), std::process::id())
+}
+
+/// A process that isn't named watches in vain; without a name, ours is meant.
+fn interval(allowed_us: Option<String>, watched: Option<String>, own: u32) -> Option<Duration> {
+    let allowed: u64 = allowed_us?.parse().ok()?;
+    let is_ours = watched.is_none_or(|pid| pid.parse() == Ok(own));
+    (is_ours && allowed > 1).then(|| Duration::from_micros(allowed / 2))
 }
 
 fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(false, states) {
         tracing::warn!(%error, "the service manager could not be told our state");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_watched_process_feeds_the_watchdog() {
+        let some = |text: &str| Some(text.to_owned());
+        let half = Some(Duration::from_millis(100));
+        assert_eq!(interval(some("200000"), None, 7), half);
+        assert_eq!(interval(some("200000"), some("7"), 7), half);
+        assert_eq!(interval(some("200000"), some("8"), 7), None);
+        assert_eq!(interval(None, some("7"), 7), None);
+        assert_eq!(interval(some("soon"), None, 7), None);
+        assert_eq!(interval(some("0"), None, 7), None);
     }
 }

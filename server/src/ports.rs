@@ -22,8 +22,8 @@ pub fn holder(address: SocketAddr) -> Option<Holder> {
     let inodes: Vec<String> =
         texts.flat_map(|text| listening_inodes(&text, address.port())).collect();
     let processes = std::fs::read_dir("/proc").ok()?;
-    let mut pids = processes
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let mut pids =
+        processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     let pid = pids.find(|pid| holds(*pid, &inodes))?;
     let command = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     // A process may name itself anything.
@@ -46,9 +46,10 @@ fn holds(pid: u32, inodes: &[String]) -> bool {
     let Ok(entries) = std::fs::read_dir(Path::new("/proc").join(pid.to_string()).join("fd")) else {
         return false;
     };
-    entries.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok()).any(|link| {
-        link.to_str().is_some_and(|link| inodes.iter().any(|inode| inode == link))
-    })
+    entries
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        .any(|link| link.to_str().is_some_and(|link| inodes.iter().any(|inode| inode == link)))
 }
 
 #[cfg(test)]

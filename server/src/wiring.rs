@@ -160,8 +160,7 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
     bound.addresses.stream = fanout.local_addr();
     let (live, tap) = start_live(&options, &log, &fanout, bound.addresses.stream)?;
     journal.attach(Box::new(tap));
-    let webhooks =
-        BroadcastState::new(log, options.sources.clone(), options.ingest.clone());
+    let webhooks = BroadcastState::new(log, options.sources.clone(), options.ingest.clone());
     let (orders, inbox) = channel();
     let appliance = Arc::new(Appliance {
         loaded: ArcSwap::from_pointee(loaded),
@@ -224,8 +223,7 @@ fn refused(port: &'static str, address: SocketAddr, error: std::io::Error) -> St
 
 fn open_journal(options: &Options) -> Result<(Arc<Journal>, OpenReport), StartError> {
     let folder = &options.data_dir;
-    try_folder(folder)
-        .map_err(|error| StartError::DataFolder { folder: folder.clone(), error })?;
+    try_folder(folder).map_err(|error| StartError::DataFolder { folder: folder.clone(), error })?;
     let opened = Journal::open(options.journal.clone());
     let (journal, report) = opened.map_err(|error| match error {
         OpenError::Folder { dir, error } => StartError::DataFolder { folder: dir, error },
@@ -308,21 +306,15 @@ fn open_ports(appliance: &Arc<Appliance>, bound: Bound) -> Result<Ports, StartEr
     let for_api = Arc::clone(appliance);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.worker_threads(API_THREADS).thread_name("api");
-    let api = serve_on(runtime, "api", bound.api, router, API_CONNECTIONS_MAX, stop, move |open| {
-        for_api.api_open.store(open, std::sync::atomic::Ordering::Relaxed);
-    })?;
+    let api =
+        serve_on(runtime, "api", bound.api, router, API_CONNECTIONS_MAX, stop, move |open| {
+            for_api.api_open.store(open, std::sync::atomic::Ordering::Relaxed);
+        })?;
     let (admin_stop, stop) = tokio::sync::watch::channel(None);
     let router = admin::router(Arc::clone(appliance));
     let runtime = tokio::runtime::Builder::new_current_thread();
-    let admin = serve_on(
-        runtime,
-        "admin",
-        bound.admin,
-        router,
-        ADMIN_CONNECTIONS_MAX,
-        stop,
-        |_| {},
-    )?;
+    let admin =
+        serve_on(runtime, "admin", bound.admin, router, ADMIN_CONNECTIONS_MAX, stop, |_| {})?;
     Ok(Ports { api_stop, api, admin_stop, admin })
 }
 
@@ -356,7 +348,9 @@ fn announce(appliance: &Appliance) {
     let io = shards.first().map_or("none", |shard| shard.backend());
     let loaded = appliance.loaded.load();
     if io == "epoll" && loaded.options.io == touchline_fanout::Backend::Auto {
-        tracing::warn!("this host forbids io_uring: running on epoll, send and plain files; a delivery costs about a fifth more");
+        tracing::warn!(
+            "this host forbids io_uring: running on epoll, send and plain files; a delivery costs about a fifth more"
+        );
     }
     tracing::info!(
         node = loaded.options.node,

@@ -71,7 +71,10 @@ fn verify_folder(folder: &Path) -> Result<Exit, Failure> {
 fn tell(out: &mut impl io::Write, report: &SegmentReport) -> io::Result<()> {
     let SegmentReport { file, first, next, records, bytes, quarantined, .. } = report;
     let aside = if *quarantined { ", set aside" } else { "" };
-    writeln!(out, "{file}: sequences {first} to {next}, {records} record(s), {bytes} bytes{aside}")?;
+    writeln!(
+        out,
+        "{file}: sequences {first} to {next}, {records} record(s), {bytes} bytes{aside}"
+    )?;
     for problem in &report.problems {
         let kind = if problem.unproven_tail { "unproven tail" } else { "damage" };
         writeln!(out, "{file}: {kind} at byte {}: {}", problem.offset, problem.reason)?;

@@ -203,9 +203,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Reference { page: Page::Config } => {
             say(configuration::reference::markdown().as_bytes())
         }
-        Command::Reference { page: Page::Metrics } => {
-            say(metrics::table::markdown().as_bytes())
-        }
+        Command::Reference { page: Page::Metrics } => say(metrics::table::markdown().as_bytes()),
     }
 }
 
@@ -267,7 +265,12 @@ mod tests {
     #[test]
     fn a_flag_is_a_key_with_another_spelling() {
         let cli = Cli::try_parse_from([
-            "touchline", "serve", "--set", "node.shards=2", "--stream", "127.0.0.1:0",
+            "touchline",
+            "serve",
+            "--set",
+            "node.shards=2",
+            "--stream",
+            "127.0.0.1:0",
         ])
         .unwrap();
         let flags = cli.given.request().flags;

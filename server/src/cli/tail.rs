@@ -50,7 +50,8 @@ pub struct TailArgs {
 impl TailArgs {
     fn wants(&self, record: &Record) -> bool {
         let event = &record.event;
-        let one_of = |list: &[String], name: &str| list.is_empty() || list.iter().any(|n| n == name);
+        let one_of =
+            |list: &[String], name: &str| list.is_empty() || list.iter().any(|n| n == name);
         let stream = self.stream.iter().filter_map(|name| Stream::parse(name));
         (self.team.is_empty() || event.route.teams().any(|team| one_of(&self.team, team)))
             && one_of(&self.kind, &event.kind)

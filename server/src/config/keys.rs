@@ -122,7 +122,8 @@ const WINDOW: Kind = Kind::Size(64 << 10, 64 * GIB);
 
 const WINDOW_PURPOSE: &str = "a topic's window in memory: what a reconnect is answered from";
 const WINDOW_COST: &str = "memory, once for each topic and shard, within `windows.bytes_max`";
-const QUEUE_PURPOSE: &str = "what one socket may have unsent in this stream before the stream's policy acts";
+const QUEUE_PURPOSE: &str =
+    "what one socket may have unsent in this stream before the stream's policy acts";
 const QUEUE_COST: &str = "none by itself: sockets share the window's bytes";
 
 /// The table, in the order of the reference.

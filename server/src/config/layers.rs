@@ -86,9 +86,7 @@ pub fn defaults() -> Result<Layer, Vec<Problem>> {
 }
 
 /// Values given as texts: defaults, variables, flags.
-pub fn texts(
-    given: impl Iterator<Item = (String, String, Origin)>,
-) -> Result<Layer, Vec<Problem>> {
+pub fn texts(given: impl Iterator<Item = (String, String, Origin)>) -> Result<Layer, Vec<Problem>> {
     let mut layer = Layer::default();
     let mut problems = Vec::new();
     for (path, text, origin) in given {

@@ -25,9 +25,9 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::value::Value;
 
+use layers::Layer;
 pub use layers::Origin;
 pub use options::Options;
-use layers::Layer;
 
 /// Read when no `--config` names another, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/touchline/touchline.toml";

@@ -122,7 +122,7 @@ pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, C
         ingest: BroadcastOptions {
             body_timeout: seconds(raw.ingest.body_timeout_s),
             append_timeout: seconds(raw.ingest.append_timeout_s),
-            in_flight_bytes_max: raw.ingest.in_flight_bytes_max.len(),
+            in_flight_bytes_max: raw.ingest.in_flight_bytes_max.as_usize(),
             ..BroadcastOptions::default()
         },
         rules: rules(raw),
@@ -217,9 +217,8 @@ fn check_addresses(raw: &Raw, problems: &mut Vec<Problem>) {
 /// Whether `text` is an origin as browsers send it: `scheme://host` or `scheme://host:port`, lower case.
 fn is_origin(text: &str) -> bool {
     let Some((scheme, host)) = text.split_once("://") else { return false };
-    let good = |byte: u8| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:[]".contains(&byte)
-    };
+    let good =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:[]".contains(&byte);
     matches!(scheme, "http" | "https") && !host.is_empty() && host.bytes().all(good)
 }
 
@@ -250,7 +249,7 @@ fn journal(raw: &Raw) -> JournalOptions {
         retention_bytes: raw.log.retention_bytes.0,
         retention_age: seconds(raw.log.retention_age_s),
         dedupe_entries_max: raw.log.dedupe_entries_max,
-        pending_bytes_max: raw.log.pending_bytes_max.len(),
+        pending_bytes_max: raw.log.pending_bytes_max.as_usize(),
         pending_age_max: seconds(raw.log.pending_age_max_s),
         ..JournalOptions::default()
     }
@@ -263,7 +262,7 @@ fn rules(raw: &Raw) -> Rules {
         sessions: SessionRules {
             origins: OriginPolicy { board_port: None, exact: sessions.origins.clone() },
             frames: FrameLimits {
-                message_bytes_max: sessions.message_bytes_max.len(),
+                message_bytes_max: sessions.message_bytes_max.as_usize(),
                 ..FrameLimits::default()
             },
             messages_per_s: sessions.messages_per_s,
@@ -289,7 +288,7 @@ fn sockets(raw: &Raw) -> SocketOptions {
         notsent_lowat_bytes: u32::try_from(raw.notsent_lowat_bytes.0).unwrap_or(u32::MAX),
         user_timeout: seconds(raw.user_timeout_s),
         keepalive: seconds(raw.keepalive_s),
-        send_buffer_bytes: Some(raw.send_buffer_bytes.len()).filter(|bytes| *bytes > 0),
+        send_buffer_bytes: Some(raw.send_buffer_bytes.as_usize()).filter(|bytes| *bytes > 0),
         backlog: raw.backlog,
     }
 }
@@ -298,8 +297,8 @@ fn hub(raw: &Raw) -> HubConfig {
     let streams = &raw.streams;
     let age_max = seconds(streams.sensor.age_max_s);
     let limits = |window: Size, queue: Size| StreamLimits {
-        window_bytes: window.len(),
-        queue_bytes_max: queue.len(),
+        window_bytes: window.as_usize(),
+        queue_bytes_max: queue.as_usize(),
         age_max,
     };
     HubConfig {
@@ -310,11 +309,11 @@ fn hub(raw: &Raw) -> HubConfig {
             limits(streams.social.window_bytes, streams.social.queue_bytes_max),
             limits(streams.sensor.window_bytes, streams.sensor.queue_bytes_max),
         ],
-        windows_bytes_max: raw.windows.bytes_max.len(),
+        windows_bytes_max: raw.windows.bytes_max.as_usize(),
         teams_max: raw.sessions.teams_max,
-        visit_bytes_max: raw.sessions.visit_bytes_max.len(),
+        visit_bytes_max: raw.sessions.visit_bytes_max.as_usize(),
         stall_max: seconds(raw.sessions.stall_s),
-        control_bytes_max: raw.sessions.control_bytes_max.len(),
+        control_bytes_max: raw.sessions.control_bytes_max.as_usize(),
         ..HubConfig::default()
     }
 }

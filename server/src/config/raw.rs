@@ -193,7 +193,7 @@ pub struct Size(pub u64);
 
 impl Size {
     /// As the length of something in memory.
-    pub fn len(self) -> usize {
+    pub fn as_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }

@@ -25,9 +25,12 @@ impl Secret {
     /// Checks `text`. `Err` completes the sentence "the secret ...".
     pub fn parse(text: &str) -> Result<Self, String> {
         let body = text.strip_prefix(PREFIX).ok_or_else(|| format!("must begin with {PREFIX}"))?;
-        let key = STANDARD.decode(body).map_err(|_| "must be base64 after its prefix".to_owned())?;
+        let key =
+            STANDARD.decode(body).map_err(|_| "must be base64 after its prefix".to_owned())?;
         if !(SECRET_KEY_BYTES_MIN..=SECRET_KEY_BYTES_MAX).contains(&key.len()) {
-            return Err(format!("must hold {SECRET_KEY_BYTES_MIN} to {SECRET_KEY_BYTES_MAX} bytes"));
+            return Err(format!(
+                "must hold {SECRET_KEY_BYTES_MIN} to {SECRET_KEY_BYTES_MAX} bytes"
+            ));
         }
         Ok(Self(text.into()))
     }
@@ -55,9 +58,8 @@ pub fn read(name: &str, partner: &Partner, folder: &Path) -> Result<Vec<Secret>,
     }
     if let Some(file) = partner.secrets_file.as_ref().filter(|file| !file.as_os_str().is_empty()) {
         let file = folder.join(file);
-        let from_file = read_file(&file).map_err(|reason| {
-            Problem::Unfit(format!("`{}`: {reason}", at("secrets_file")))
-        })?;
+        let from_file = read_file(&file)
+            .map_err(|reason| Problem::Unfit(format!("`{}`: {reason}", at("secrets_file"))))?;
         secrets.extend(from_file);
     }
     match secrets.len() {

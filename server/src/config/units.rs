@@ -41,9 +41,7 @@ pub fn seconds(value: f64) -> Duration {
 /// The value that a file would have given for `text`. `Err` completes the sentence "`key` ...".
 pub fn parse(kind: Kind, text: &str) -> Result<Value, String> {
     let value = match kind {
-        Kind::Text | Kind::Path | Kind::Address | Kind::Size(..) | Kind::Choice(_) => {
-            string(text)
-        }
+        Kind::Text | Kind::Path | Kind::Address | Kind::Size(..) | Kind::Choice(_) => string(text),
         Kind::AutoCount(..) if text == "auto" => string(text),
         Kind::Count(..) | Kind::AutoCount(..) => {
             Value::from(text.parse::<u64>().map_err(|_| expects(kind))?)
@@ -128,9 +126,10 @@ pub fn count_of(value: &Value) -> Option<u64> {
     if matches!(value, Value::Num(_, Num::F32(_) | Num::F64(_))) {
         return None;
     }
-    value.to_u128().and_then(|n| u64::try_from(n).ok()).or_else(|| {
-        value.to_i128().and_then(|n| u64::try_from(n).ok())
-    })
+    value
+        .to_u128()
+        .and_then(|n| u64::try_from(n).ok())
+        .or_else(|| value.to_i128().and_then(|n| u64::try_from(n).ok()))
 }
 
 /// Seconds, whole or not.

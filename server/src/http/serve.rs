@@ -84,7 +84,12 @@ async fn accept(
 }
 
 /// One connection from its first request to its last.
-async fn carry(stream: TcpStream, permit: OwnedSemaphorePermit, router: Router, mut stop: StopSignal) {
+async fn carry(
+    stream: TcpStream,
+    permit: OwnedSemaphorePermit,
+    router: Router,
+    mut stop: StopSignal,
+) {
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -21,8 +21,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::options::LoggingSettings;
-pub use line::put_visible;
 use line::Line;
+pub use line::put_visible;
 use rate::Rates;
 
 type LevelHandle = reload::Handle<Targets, Registry>;

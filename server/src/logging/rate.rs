@@ -48,8 +48,10 @@ mod tests {
 
     #[test]
     fn fault_45_a_noisy_line_is_counted_and_a_quiet_one_is_not_touched() {
-        let site = tracing::callsite! { name: "noisy", kind: tracing::metadata::Kind::EVENT, fields: };
-        let other = tracing::callsite! { name: "quiet", kind: tracing::metadata::Kind::EVENT, fields: };
+        let site =
+            tracing::callsite! { name: "noisy", kind: tracing::metadata::Kind::EVENT, fields: };
+        let other =
+            tracing::callsite! { name: "quiet", kind: tracing::metadata::Kind::EVENT, fields: };
         let (noisy, quiet) = (site.metadata().callsite(), other.metadata().callsite());
         let start = Instant::now();
         let mut rates = Rates::default();

@@ -76,7 +76,8 @@ impl Family<'_> {
         debug_assert_eq!(values.len(), self.metric.labels.len(), "{}", self.metric.name);
         let labels = self.metric.labels.iter().copied().zip(values.iter().copied());
         let labels = labels.chain(bound.map(|bound| ("le", bound)));
-        let labels: Vec<_> = labels.map(|(name, text)| format!("{name}=\"{}\"", escape(text))).collect();
+        let labels: Vec<_> =
+            labels.map(|(name, text)| format!("{name}=\"{}\"", escape(text))).collect();
         let labels =
             if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
         let _ = writeln!(self.text, "{}{suffix}{labels} {}", self.metric.name, number(value));

@@ -1,0 +1,207 @@
+//! Signals, drains, reloads and the service manager get what they are promised.
+
+use std::os::unix::net::UnixDatagram;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::*;
+
+const OTHER_SECRET: &str = "whsec_b3RoZXItc2VjcmV0LW90aGVyLXNlY3JldA==";
+const RELOADED: &str = "touchline_config_last_reload_successful";
+
+fn refused_reloads(server: &Server) -> f64 {
+    server.metric("touchline_config_reloads_total{result=\"refused\"}")
+}
+
+/// Waits until `done`.
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn fault_38_sigterm_serves_through_the_grace_then_tells_everybody_and_ends_with_0() {
+    let home = Home::new("[drain]\ngrace_s = 1.5\n");
+    let mut server = home.serve();
+    let mut early = Socket::open(server.stream, "teams=ars");
+    server.signal(Signal::TERM);
+    until("not ready", || server.readiness().0 == 503);
+    assert!(server.readiness().1.contains("draining"), "{:?}", server.readiness());
+    // The grace is for load balancers that haven't noticed: all goes on.
+    let mut late = Socket::open(server.stream, "teams=ars");
+    server.post(&event("g-1", &["ars"]));
+    for socket in [&mut early, &mut late] {
+        assert_eq!(socket.hear_op("event")["id"], "g-1");
+        let reconnect = socket.hear_op("reconnect");
+        let after = reconnect["after_ms"].as_u64().unwrap();
+        assert!((5_000..=30_000).contains(&after), "{after}");
+        assert_eq!(reconnect["reason"], "drain");
+        assert_eq!(socket.hear(), Heard::Close(1012));
+    }
+    drop((early, late));
+    assert_eq!(server.wait().0, Some(0), "{:#?}", server.log());
+    let folder = home.path("data").join("journal");
+    let dump = run(&["log", "dump", folder.to_str().unwrap()]);
+    assert!(words(&dump).contains("g-1"), "{}", words(&dump));
+}
+
+#[test]
+fn fault_38_sessions_leave_at_the_configured_pace() {
+    let home = Home::new("[drain]\ngrace_s = 0\nsessions_per_s = 20\n");
+    let mut server = home.serve();
+    let mut sockets: Vec<_> = (0..30).map(|_| Socket::open(server.stream, "teams=ars")).collect();
+    sockets.iter_mut().for_each(|socket| drop(socket.hear_op("subscribed")));
+    let begin = Instant::now();
+    server.signal(Signal::TERM);
+    let listeners: Vec<_> = sockets
+        .into_iter()
+        .map(|mut socket| {
+            std::thread::spawn(move || {
+                socket.hear_op("reconnect");
+                assert_eq!(socket.hear(), Heard::Close(1012));
+                begin.elapsed()
+            })
+        })
+        .collect();
+    let mut left: Vec<_> = listeners.into_iter().map(|one| one.join().unwrap()).collect();
+    left.sort();
+    let spread = left[29] - left[0];
+    assert!(spread > Duration::from_millis(900), "30 at 20 a second left within {spread:?}");
+    assert_eq!(server.wait().0, Some(0));
+}
+
+#[test]
+fn fault_38_a_second_sigterm_ends_at_once() {
+    let home = Home::new("[drain]\ngrace_s = 60\n");
+    let mut server = home.serve();
+    let _socket = Socket::open(server.stream, "teams=ars");
+    server.signal(Signal::TERM);
+    until("not ready", || server.readiness().0 == 503);
+    server.signal(Signal::TERM);
+    let (code, took) = server.wait();
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
+fn sigint_sends_everybody_away_within_two_seconds() {
+    let home = Home::new("[drain]\ngrace_s = 60\nsessions_per_s = 1\n");
+    let mut server = home.serve();
+    let mut sockets: Vec<_> = (0..50).map(|_| Socket::open(server.stream, "teams=ars")).collect();
+    server.signal(Signal::INT);
+    let (code, took) = server.wait();
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    for socket in &mut sockets {
+        socket.hear_op("reconnect");
+        assert_eq!(socket.hear(), Heard::Close(1012));
+    }
+}
+
+#[test]
+fn fault_39_a_reload_that_cannot_be_is_refused_whole_and_said_once() {
+    let home = Home::new("[drain]\ngrace_s = 1\n");
+    let mut server = home.serve();
+    assert_eq!(server.metric(RELOADED), 1.0);
+    // Each also changes the secrets: nothing of it may be taken.
+    std::fs::write(home.path("other.secrets"), OTHER_SECRET).unwrap();
+    let other = format!("[sources.broadcast.{PARTNER}]\nsecrets_file = \"other.secrets\"\n");
+    let good = std::fs::read_to_string(home.config()).unwrap();
+    let swapped = good.replace("skyline.secrets", "other.secrets");
+    let bad = [
+        ("invalid", format!("{other}[drain\n")),
+        ("half written", swapped[..swapped.len() - 4].to_owned()),
+        ("unknown key", swapped.replace("grace_s", "grace")),
+        ("restart-only key", swapped.replace("connections_max = 1000", "connections_max = 2000")),
+        ("bad secret", good.replace("skyline.secrets", "missing.secrets")),
+    ];
+    for (n, (what, text)) in bad.into_iter().enumerate() {
+        std::fs::write(home.config(), text).unwrap();
+        server.signal(Signal::HUP);
+        until(what, || refused_reloads(&server) == (n + 1) as f64);
+        assert_eq!(server.metric(RELOADED), 0.0, "{what}");
+        let lines = server.log();
+        let errors = lines.iter().filter(|line| line.contains("was not reloaded")).count();
+        assert_eq!(errors, n + 1, "{what}: one line each");
+        assert_eq!(server.post_signed(OTHER_SECRET, &event("x", &["ars"])).status, 401, "{what}");
+    }
+    server.post(&event("still the old secret", &["ars"]));
+    std::fs::write(home.config(), swapped).unwrap();
+    server.signal(Signal::HUP);
+    until("the good file", || server.metric(RELOADED) == 1.0);
+    assert_eq!(server.post_signed(OTHER_SECRET, &event("new", &["ars"])).status, 202);
+    assert_eq!(server.post_signed(SECRET, &event("old", &["ars"])).status, 401);
+    server.wait_for_line("the configuration was read again");
+}
+
+#[test]
+fn fault_39_a_hundred_sighups_a_second_cost_nobody_anything() {
+    let home = Home::new("");
+    let server = home.serve();
+    let mut socket = Socket::open(server.stream, "teams=ars");
+    socket.hear_op("subscribed");
+    for n in 0..100 {
+        server.signal(Signal::HUP);
+        if n % 5 == 0 {
+            server.post(&event(&format!("g-{n}"), &["ars"]));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for n in (0..100).step_by(5) {
+        assert_eq!(socket.hear_op("event")["id"], format!("g-{n}"));
+    }
+    assert_eq!(server.metric(RELOADED), 1.0);
+    assert_eq!(refused_reloads(&server), 0.0);
+    assert!(server.metric("touchline_config_reloads_total{result=\"taken\"}") > 0.0);
+    assert_eq!(server.readiness().0, 200);
+}
+
+#[test]
+fn a_reloaded_limit_holds_for_the_next_message() {
+    let home = Home::new("");
+    let server = home.serve();
+    let origin = [
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Version", "13"),
+        ("Origin", "https://fans.example"),
+    ];
+    assert_eq!(Socket::answer(server.stream, &origin), 403);
+    home.configure("[sessions]\norigins = [\"https://fans.example\"]\n");
+    server.signal(Signal::HUP);
+    until("let in", || Socket::answer(server.stream, &origin) == 101);
+}
+
+#[test]
+fn the_service_manager_hears_ready_watchdog_and_stopping() {
+    let home = Home::new("[drain]\ngrace_s = 0\n");
+    let place = home.path("notify.sock");
+    let manager = UnixDatagram::bind(&place).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut server = home.serve_with(|command| {
+        command.env("NOTIFY_SOCKET", &place).env("WATCHDOG_USEC", "200000");
+    });
+    let hear = || {
+        let mut bytes = [0; 1024];
+        let len = manager.recv(&mut bytes).expect("a message");
+        String::from_utf8_lossy(&bytes[..len]).into_owned()
+    };
+    let until_hears = |what: &str| {
+        let begin = Instant::now();
+        while !hear().lines().any(|line| line == what) {
+            assert!(begin.elapsed() < PATIENCE, "never {what}");
+        }
+    };
+    until_hears("READY=1");
+    let begin = Instant::now();
+    (0..5).for_each(|_| until_hears("WATCHDOG=1"));
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    server.signal(Signal::TERM);
+    until_hears("STOPPING=1");
+    assert_eq!(server.wait().0, Some(0));
+}

@@ -1,0 +1,244 @@
+//! Ports, webhooks, sockets, metrics and readiness are there, on both ways to the kernel.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::Value;
+use touchline::metrics::table::{Kind, METRICS};
+
+use crate::support::*;
+
+#[test]
+fn the_chosen_ports_are_logged_and_stand_in_config() {
+    let home = Home::new("");
+    let server = home.serve();
+    let config: Value = serde_json::from_str(&server.get(server.admin, "/config").body).unwrap();
+    assert_eq!(config["addresses"]["stream"], server.stream.to_string());
+    assert_eq!(config["addresses"]["api"], server.api.to_string());
+    assert_eq!(config["addresses"]["admin"], server.admin.to_string());
+    let origin = config["values"]["node.name"]["origin"].as_str().unwrap();
+    assert!(origin.ends_with("touchline.toml:2"), "{origin}");
+    assert!(!config.to_string().contains(SECRET));
+    assert_eq!(server.readiness().0, 200);
+}
+
+/// The whole path, on io_uring and direct I/O, and on epoll, `send` and plain files.
+#[test]
+fn a_webhook_reaches_a_socket_and_the_live_state() {
+    let plain = "[log]\ndisk = \"plain\"\n";
+    for (io, more) in [("auto", ""), ("epoll", plain)] {
+        let home = Home::new(more);
+        let server = home.serve_with(|command| {
+            command.args(["--set", &format!("node.io={io}")]);
+        });
+        let mut socket = Socket::open(server.stream, "teams=ars");
+        socket.hear_op("subscribed");
+        server.post(&event("g-1", &["ars", "che"]));
+        let heard = socket.hear_op("event");
+        assert_eq!((heard["id"].as_str(), heard["source"].as_str()), (Some("g-1"), Some(PARTNER)));
+        assert_eq!(heard["topic"], "broadcast:ars+che");
+        let live = server.get(server.api, "/v1/live");
+        assert_eq!(live.status, 200);
+        let live: Value = serde_json::from_str(&live.body).unwrap();
+        assert_eq!(live["stream"]["port"], server.stream.port());
+        if io == "epoll" {
+            assert_eq!(server.metric("touchline_io_backend_info{backend=\"epoll\"}"), 1.0);
+        }
+    }
+}
+
+#[test]
+fn the_board_is_served_with_a_policy_that_lets_it_reach_the_stream() {
+    let home = Home::new("");
+    let server = home.serve();
+    let page = server.get(server.api, "/");
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("<script"), "{}", page.body);
+    let port = server.stream.port();
+    assert!(page.head.contains(&format!("ws://127.0.0.1:{port}")), "{}", page.head);
+    assert_eq!(server.get(server.api, "/nowhere").status, 404);
+    let origin = format!("http://127.0.0.1:{}", server.api.port());
+    let ask = |origin: &str| {
+        let head = [
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("Sec-WebSocket-Version", "13"),
+            ("Origin", origin),
+        ];
+        Socket::answer(server.stream, &head)
+    };
+    assert_eq!(ask(&origin), 101);
+    assert_eq!(ask("https://evil.example"), 403);
+}
+
+#[test]
+fn metrics_under_load_parse_and_count_what_happened() {
+    let home = Home::new("");
+    let server = home.serve();
+    let mut sockets: Vec<_> = (0..20).map(|_| Socket::open(server.stream, "teams=ars")).collect();
+    sockets.iter_mut().for_each(|socket| drop(socket.hear_op("subscribed")));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for body in 0..30 {
+                let events: Vec<_> =
+                    (0..10).map(|n| event(&format!("b{body}-{n}"), &["ars", "che"])).collect();
+                server.post(&format!("[{}]", events.join(",")));
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        let mut scrapes = 0;
+        while !done.load(Ordering::Relaxed) || scrapes < 3 {
+            check_page(&server.get(server.admin, "/metrics").body);
+            scrapes += 1;
+        }
+    });
+    for socket in &mut sockets {
+        let last = (0..300).map(|_| socket.hear_op("event")).last().unwrap();
+        assert_eq!(last["id"], "b29-9");
+    }
+    let source = format!("{{source=\"{PARTNER}\"}}");
+    assert_eq!(server.metric(&format!("touchline_events_ingested_total{source}")), 300.0);
+    // A shard hands its numbers over once a turn; the last may still be under way.
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while server.metric("touchline_deliveries_total") < 6_000.0 {
+        assert!(std::time::Instant::now() < deadline);
+    }
+    assert_eq!(server.metric("touchline_deliveries_total"), 6_000.0);
+    assert_eq!(server.metric("touchline_connections{shard=\"0\"}"), 20.0);
+    assert_eq!(server.metric("touchline_log_records_total"), 300.0);
+}
+
+/// Every family of the table, once, in its form.
+fn check_page(page: &str) {
+    for metric in METRICS {
+        let kind = format!("# TYPE {} {}\n", metric.name, metric.kind.as_str());
+        assert_eq!(page.matches(&kind).count(), 1, "{}", metric.name);
+        let suffix = if metric.kind == Kind::Histogram { "_count" } else { "" };
+        let sample = format!("\n{}{suffix}", metric.name);
+        assert!(page.contains(&sample), "no sample of {}", metric.name);
+    }
+    for line in page.lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').expect("a sample");
+        assert!(value.parse::<f64>().is_ok_and(|value| value >= 0.0), "{line}");
+        assert!(name.starts_with("touchline_"), "{line}");
+    }
+}
+
+#[test]
+fn promtool_finds_nothing_to_say_about_the_metrics() {
+    let home = Home::new("");
+    let server = home.serve();
+    let page = server.get(server.admin, "/metrics").body;
+    let child = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        // `make test` installs it; a bare `cargo test` has the hand-written check above.
+        Err(_) if std::env::var_os("TOUCHLINE_TOOLS").is_none() => return,
+        Err(error) => panic!("promtool should be there: {error}"),
+    };
+    child.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && words(&output).is_empty(), "{}", words(&output));
+}
+
+#[test]
+fn fault_31_a_damaged_segment_makes_it_unready_and_is_named() {
+    let home = Home::new("");
+    let mut server = home.serve();
+    for n in 0..50 {
+        server.post(&event(&format!("g-{n}"), &["ars"]));
+    }
+    server.signal(rustix::process::Signal::INT);
+    assert_eq!(server.wait().0, Some(0));
+    let segment = segments(&home.path("data")).remove(0);
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let at = bytes.windows(4).position(|four| four == b"g-10").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let server = home.serve();
+    let (status, reasons) = server.readiness();
+    assert_eq!(status, 503);
+    assert!(reasons.contains("damaged at byte"), "{reasons}");
+    assert_eq!(server.metric("touchline_ready"), 0.0);
+}
+
+#[test]
+fn fault_45_what_a_stranger_sends_never_becomes_a_line_or_a_label() {
+    let home = Home::new("");
+    let server = home.serve();
+    for path in ["/v1/ingest/broadcast/%1b%5b2Jevil%0a%7b%7d", "/v1/ingest/broadcast/%22%7devil"] {
+        let answer = http(server.api, "POST", path, &[("content-type", "application/json")], b"{}");
+        assert_eq!(answer.status, 404);
+    }
+    let mut server = server;
+    server.signal(rustix::process::Signal::INT);
+    server.wait();
+    for line in server.log() {
+        assert!(line.chars().all(|c| !c.is_control()), "{line:?}");
+        assert!(serde_json::from_str::<Value>(&line).is_ok(), "{line:?}");
+    }
+}
+
+#[test]
+fn the_admin_port_lists_nobody_as_slow_and_drains_for_no_web_page() {
+    let home = Home::new("[drain]\ngrace_s = 0\n");
+    let mut server = home.serve();
+    let slow = server.get(server.admin, "/sessions/slow");
+    assert_eq!((slow.status, slow.body.trim()), (200, "{\"sessions\":[]}"));
+    let page = [("Origin", "https://evil.example")];
+    assert_eq!(http(server.admin, "POST", "/drain", &page, b"").status, 403);
+    assert_eq!(server.get(server.admin, "/drain").status, 405);
+    assert_eq!(http(server.admin, "POST", "/drain", &[], b"").status, 202);
+    assert_eq!(server.wait().0, Some(0));
+}
+
+/// As the default profile of container runtimes does: io_uring answers EPERM.
+#[test]
+fn fault_42_a_host_that_forbids_io_uring_is_served_by_epoll_and_told_so() {
+    let home = Home::new("");
+    let mut server = without_io_uring(|| home.serve());
+    let line = server.wait_for_line("forbids io_uring");
+    assert!(line.contains("epoll, send and plain files"), "{line}");
+    let serving: Value = serde_json::from_str(&server.wait_for_line("\"serving\"")).unwrap();
+    assert_eq!(serving["io"], "epoll");
+    assert!(serving["disk"].as_str().unwrap().contains("plain"), "{serving}");
+    let mut socket = Socket::open(server.stream, "teams=ars");
+    server.post(&event("g-1", &["ars"]));
+    assert_eq!(socket.hear_op("event")["id"], "g-1");
+    assert_eq!(server.readiness().0, 200);
+
+    let other = Home::new("[log]\ndisk = \"plain\"\n");
+    let output = without_io_uring(|| {
+        let mut command = touchline();
+        command.arg("serve").arg("--config").arg(other.config());
+        command.args(["--set", "node.io=io_uring"]).output().expect("the binary runs")
+    });
+    assert_eq!(output.status.code(), Some(4), "{}", words(&output));
+    assert!(words(&output).contains("io_uring"), "{}", words(&output));
+}
+
+/// Runs `start` on a thread that may not set up rings; what it starts may not either.
+fn without_io_uring<T: Send>(start: impl FnOnce() -> T + Send) -> T {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
+    const IO_URING_SETUP: i64 = 425;
+    let arch = std::env::consts::ARCH.try_into().expect("a known machine");
+    let refuse = SeccompAction::Errno(libc::EPERM as u32);
+    let rules = [(IO_URING_SETUP, Vec::new())].into_iter().collect();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).expect("a filter");
+    let program: BpfProgram = filter.try_into().expect("a program");
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            apply_filter(&program).expect("the kernel filters");
+            start()
+        });
+        thread.join().expect("no panic")
+    })
+}
