@@ -1,4 +1,5 @@
-//! `touchline demo` from outside: one day, however often it is killed, told and followed without a loss.
+//! `touchline demo` from outside: one day, however often it is killed, told and followed without a
+//! loss.
 
 use std::io::{BufRead as _, BufReader, Lines};
 use std::path::Path;

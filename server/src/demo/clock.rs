@@ -1,9 +1,10 @@
 //! The day's own time, and how it maps to the wall clock.
 //!
-//! A day runs faster than life and may be interrupted: a demo that was killed goes on where it was, perhaps an hour
-//! later and at another speed. So its clock is a list of [`Leg`]s, each a moment of the day, the wall clock then, and
-//! the speed from there on. Integers only: the same moment always gives the same `occurred_at`, also after the legs were
-//! written down and read back, because an event that is sent again must be the same event (R15).
+//! A day runs faster than life and may be interrupted: a demo that was killed goes on where it was,
+//! perhaps an hour later and at another speed. So its clock is a list of [`Leg`]s, each a moment of
+//! the day, the wall clock then, and the speed from there on. Integers only: the same moment always
+//! gives the same `occurred_at`, also after the legs were written down and read back, because an
+//! event that is sent again must be the same event (R15).
 
 use std::time::Duration;
 
@@ -50,8 +51,8 @@ impl DayClock {
         Duration::from_micros(u64::try_from(day_us).unwrap_or(u64::MAX))
     }
 
-    /// Goes on right after the moment `at` when the wall clock shows `wall`, or when it would have come anyway if that
-    /// is later. What lies at `at` or before keeps its wall clock.
+    /// Goes on right after the moment `at` when the wall clock shows `wall`, or when it would have
+    /// come anyway if that is later. What lies at `at` or before keeps its wall clock.
     pub fn go_on(&mut self, at: Duration, wall: Timestamp, speed_milli: u64) {
         let wall_us = wall.0.max(self.wall_at(at).0);
         let day_us = at.as_micros() as u64 + 1;
@@ -88,7 +89,8 @@ mod tests {
     proptest! {
         #[test]
         fn an_interruption_never_moves_what_may_have_been_sent(
-            stops in prop::collection::vec((0..5_000u64, 0..500_000_000i64, 100..1_000_000u64), 0..100),
+            stops in prop::collection::vec(
+                (0..5_000u64, 0..500_000_000i64, 100..1_000_000u64), 0..100),
         ) {
             let mut clock = DayClock::start(Timestamp(1_000_000_000), 60_000);
             let mut horizon = Duration::ZERO;

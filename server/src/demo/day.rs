@@ -1,13 +1,15 @@
 //! A match day as a script: fixtures, each with the moments that will be told of it.
 //!
-//! A [`Day`] is made once, from a seed ([`league`](super::league)) or from a file ([`replay`](super::replay)), and never
-//! changes: time, score, names and ids are all settled before the first webhook. That is what lets a demo that was
-//! killed go on: it makes the same day again and goes on where it was.
+//! A [`Day`] is made once, from a seed ([`league`](super::league)) or from a file
+//! ([`replay`](super::replay)), and never changes: time, score, names and ids are all settled
+//! before the first webhook. That is what lets a demo that was killed go on: it makes the same day
+//! again and goes on where it was.
 //!
 //! # Invariants
-//! - The moments of a fixture ascend in time; the first is `match.scheduled`, the last `match.full_time`.
-//! - What an event says depends on the script and the day's start alone, never on when or how often it is sent, so
-//!   that a second delivery is the same event (R15).
+//! - The moments of a fixture ascend in time; the first is `match.scheduled`, the last
+//!   `match.full_time`.
+//! - What an event says depends on the script and the day's start alone, never on when or how often
+//!   it is sent, so that a second delivery is the same event (R15).
 
 use std::hash::Hasher;
 use std::time::Duration;
@@ -212,7 +214,8 @@ pub fn match_id(day: &str, fixture: &Fixture) -> String {
     format!("{day}.{}-{}", fixture.home.id, fixture.away.id)
 }
 
-/// The id of moment `n`: the match's, and a number that counts from 1, so that a follower can tell a hole.
+/// The id of moment `n`: the match's, and a number that counts from 1, so that a follower can tell
+/// a hole.
 pub fn event_id(day: &str, fixture: &Fixture, n: usize) -> String {
     format!("{}.{}", match_id(day, fixture), n + 1)
 }

@@ -1,10 +1,11 @@
 //! Where a demo that was killed goes on: `demo.json` in the data folder.
 //!
-//! The file names the day and says two things of it: how many events of each match the server has acknowledged, and
-//! the **horizon**, the moment of the day beyond which nothing was sent. It is written before the horizon moves, so
-//! after a `kill -9` everything that may have been sent lies below it and keeps its `occurred_at`, whether or not its
-//! acknowledgement was still written down: it is sent again and the server knows it (R15). What lies above may be moved
-//! to whenever the demo goes on.
+//! The file names the day and says two things of it: how many events of each match the server has
+//! acknowledged, and the **horizon**, the moment of the day beyond which nothing was sent. It is
+//! written before the horizon moves, so after a `kill -9` everything that may have been sent lies
+//! below it and keeps its `occurred_at`, whether or not its acknowledgement was still written down:
+//! it is sent again and the server knows it (R15). What lies above may be moved to whenever the
+//! demo goes on.
 //!
 //! A file that can't be read is an error that says what to do, never a silent new day.
 
@@ -112,7 +113,8 @@ impl DayState {
         }
     }
 
-    /// Whether a demo of `script` (any league day if it names no seed) should go on with it at `now`.
+    /// Whether a demo of `script` (any league day if it names no seed) should go on with it at
+    /// `now`.
     pub fn can_go_on(&self, wanted: impl Fn(&Script) -> bool, now: Timestamp) -> bool {
         let paused_us = now.0.saturating_sub(self.clock.wall_at(self.horizon).0);
         !self.finished && wanted(&self.script) && paused_us < DAY_PAUSE_MAX.as_micros() as i64

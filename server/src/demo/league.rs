@@ -1,6 +1,7 @@
 //! A league day from a seed: ten matches of twenty clubs, kick-offs a few minutes apart.
 //!
-//! The same seed and day number always make the same fixtures, players and goals, whatever the date.
+//! The same seed and day number always make the same fixtures, players and goals, whatever the
+//! date.
 
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use super::names::CLUBS;
 use super::play::{Known, play};
 use crate::live::fact::{Kind, Score, Status};
 
-/// Kick-offs of the day's matches, in minutes: two at once to begin with, and all ten on before the first is over. At
-/// 60 times the speed of life somebody scores every few seconds.
+/// Kick-offs of the day's matches, in minutes: two at once to begin with, and all ten on before the
+/// first is over. At 60 times the speed of life somebody scores every few seconds.
 const KICKOFFS_MIN: [u64; CLUBS.len() / 2] = [2, 2, 4, 8, 12, 18, 26, 34, 42, 50];
 
 /// Day `number` (from 0) of the league of `seed`, played on `date`.

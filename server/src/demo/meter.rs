@@ -1,8 +1,9 @@
 //! What the demo sees from outside: deliveries counted and timed where they arrive.
 //!
-//! The partner tells when it first sent an event, followers tell when they got it. The way of an event (a *flight*) is
-//! followed for [`FLIGHT_WAIT_MAX`]; receipts after that are resumes and say nothing about latency. Everything is behind
-//! one lock that is held for a few table operations: followers share one thread, so nobody waits for it.
+//! The partner tells when it first sent an event, followers tell when they got it. The way of an
+//! event (a *flight*) is followed for [`FLIGHT_WAIT_MAX`]; receipts after that are resumes and say
+//! nothing about latency. Everything is behind one lock that is held for a few table operations:
+//! followers share one thread, so nobody waits for it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,8 +1,10 @@
-//! A match day that plays itself: a partner who tells it, a crowd that follows it, a line that says how it goes.
+//! A match day that plays itself: a partner who tells it, a crowd that follows it, a line that says
+//! how it goes.
 //!
-//! [`run`] is given the addresses of a started appliance and treats it as strangers would: signed webhooks over HTTP to
-//! the API port ([`simulator`]), WebSockets to the stream port ([`followers`]). Nothing here reaches into the server, so
-//! what the demo shows is what a partner and a follower get.
+//! [`run`] is given the addresses of a started appliance and treats it as strangers would: signed
+//! webhooks over HTTP to the API port ([`simulator`]), WebSockets to the stream port
+//! ([`followers`]). Nothing here reaches into the server, so what the demo shows is what a partner
+//! and a follower get.
 //!
 //! # How it is laid out
 //! | module | what it holds |

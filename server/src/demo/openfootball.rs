@@ -1,10 +1,12 @@
 //! Reads matches and teams as the openfootball project publishes them.
 //!
-//! Both spellings of a minute are understood: a number with the stoppage minutes in `offset` (2022), and a text such as
-//! `"45+3"` (2026). Every refusal names file, match and field, because whoever reads it has the file open in an editor.
+//! Both spellings of a minute are understood: a number with the stoppage minutes in `offset`
+//! (2022), and a text such as `"45+3"` (2026). Every refusal names file, match and field, because
+//! whoever reads it has the file open in an editor.
 //!
 //! # What it leaves out
-//! Lists of stadiums, groups and standings; and what the goals can't tell, which [`replay`](super::replay) makes up.
+//! Lists of stadiums, groups and standings; and what the goals can't tell, which
+//! [`replay`](super::replay) makes up.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -100,7 +102,8 @@ pub struct Games {
     pub games: Vec<Game>,
 }
 
-/// Reads the matches of `date` from `file`, and team ids from the team file beside it if there is one.
+/// Reads the matches of `date` from `file`, and team ids from the team file beside it if there is
+/// one.
 ///
 /// # Errors
 /// See [`FileError`].

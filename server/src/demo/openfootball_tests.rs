@@ -98,7 +98,8 @@ fn a_refusal_names_file_match_and_field() {
     assert!(read("{}", "x").unwrap_err().to_string().contains("`matches` must be an array"));
 }
 
-/// The real files lie beside the checkout on some hosts; where they don't, there is nothing to replay.
+/// The real files lie beside the checkout on some hosts; where they don't, there is nothing to
+/// replay.
 #[test]
 fn every_real_day_beside_the_checkout_can_be_read() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/openfootball");

@@ -1,9 +1,10 @@
 //! The partner's side of a webhook: signs, posts, and doesn't let go until it knows.
 //!
-//! [`Partner::deliver`] is what a careful partner does. It takes 202 for an answer; waits as long as `Retry-After` asks
-//! after 429 and 503, and with a doubling, jittered pause after anything else that may pass (a refused connection, a
-//! timeout, a 5xx, an answer cut short); and gives up, telling why, on what will never pass: a refusal of the event
-//! itself, or an event that has become too old to be shown (R16). A delivery keeps its `webhook-id` over all attempts.
+//! [`Partner::deliver`] is what a careful partner does. It takes 202 for an answer; waits as long
+//! as `Retry-After` asks after 429 and 503, and with a doubling, jittered pause after anything else
+//! that may pass (a refused connection, a timeout, a 5xx, an answer cut short); and gives up,
+//! telling why, on what will never pass: a refusal of the event itself, or an event that has become
+//! too old to be shown (R16). A delivery keeps its `webhook-id` over all attempts.
 
 use std::time::Duration;
 

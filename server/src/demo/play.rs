@@ -1,11 +1,12 @@
 //! Plays a match: from who may score when, to moments with minutes, players and score.
 //!
-//! Every second of a match belongs to a [`Period`]; goals, bookings, substitutions and corrections are first put on
-//! the clock as [`Incident`]s, then played through in order, so that the running score, the players on the pitch and
-//! the minutes can't contradict each other. Goals come from a file (they are then facts) or from the dice.
+//! Every second of a match belongs to a [`Period`]; goals, bookings, substitutions and corrections
+//! are first put on the clock as [`Incident`]s, then played through in order, so that the running
+//! score, the players on the pitch and the minutes can't contradict each other. Goals come from a
+//! file (they are then facts) or from the dice.
 //!
-//! Rates are those of professional football, a team and match: 1.4 goals, 2 yellow cards, one direct red card in 12,
-//! 3 to 5 substitutions; one goal in 16 is taken back.
+//! Rates are those of professional football, a team and match: 1.4 goals, 2 yellow cards, one
+//! direct red card in 12, 3 to 5 substitutions; one goal in 16 is taken back.
 
 use std::time::Duration;
 
@@ -108,7 +109,8 @@ struct Squad {
     booked: Vec<String>,
 }
 
-/// Plays a match that kicks off at zero. Neither the announcement nor anything after the final whistle is in it.
+/// Plays a match that kicks off at zero. Neither the announcement nor anything after the final
+/// whistle is in it.
 pub fn play(known: &Known, rng: &mut StdRng) -> Vec<Moment> {
     let periods = periods(known, rng);
     let mut incidents = known_goals(known, &periods, rng);

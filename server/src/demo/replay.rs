@@ -1,7 +1,9 @@
-//! A real day from a file: its goals, minutes, scorers and scores; everything else is made up and says so.
+//! A real day from a file: its goals, minutes, scorers and scores; everything else is made up and
+//! says so.
 //!
-//! Kick-offs keep their distances, but nobody watches an empty pitch: pauses in which no match is on are cut to
-//! [`IDLE_MAX`]. Which cards and substitutions are made up depends on the seed, as on a league day.
+//! Kick-offs keep their distances, but nobody watches an empty pitch: pauses in which no match is
+//! on are cut to [`IDLE_MAX`]. Which cards and substitutions are made up depends on the seed, as on
+//! a league day.
 
 use std::path::Path;
 use std::time::Duration;
@@ -112,7 +114,8 @@ mod tests {
         }
     }
 
-    /// The real files lie beside the checkout on some hosts; where they don't, there is nothing to replay.
+    /// The real files lie beside the checkout on some hosts; where they don't, there is nothing to
+    /// replay.
     #[test]
     fn every_real_day_beside_the_checkout_adds_up() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/openfootball");

@@ -1,8 +1,10 @@
-//! The match-day simulator: tells a day to the appliance as a partner does, and the next one after it.
+//! The match-day simulator: tells a day to the appliance as a partner does, and the next one after
+//! it.
 //!
-//! Each match has a teller, a task of its own: it waits until its next moment has come, delivers it, and only then looks
-//! at the one after. So the events of a match keep their order whatever fails, and a match whose delivery is stuck holds
-//! up no other. The keeper moves the horizon and writes the day's file (see [`day_file`](super::day_file)).
+//! Each match has a teller, a task of its own: it waits until its next moment has come, delivers
+//! it, and only then looks at the one after. So the events of a match keep their order whatever
+//! fails, and a match whose delivery is stuck holds up no other. The keeper moves the horizon and
+//! writes the day's file (see [`day_file`](super::day_file)).
 //!
 //! # Invariants
 //! - No teller sends a moment beyond the horizon that is on disk.
@@ -87,11 +89,12 @@ impl Simulator {
     ) -> Result<Self, SimulatorError> {
         let file = DayFile::new(&options.data_dir);
         let before = if options.fresh { None } else { file.read()? };
+        let number = before.as_ref().map_or(0, |state| number_after(&options, state));
         let resumed = before.map(|state| resume(&options, state)).transpose()?.flatten();
         let (partner, is_resumed) = (Arc::new(partner), resumed.is_some());
         let (day, state) = match resumed {
             Some(resumed) => resumed,
-            None => begin(&script(&options), 0, options.speed_milli)?,
+            None => begin(&script(&options), number, options.speed_milli)?,
         };
         let day = Arc::new(day);
         Ok(Self { options, file, partner, meter, day, state, resumed: is_resumed })
@@ -293,6 +296,12 @@ fn is_wanted(options: &SimulatorOptions, script: &Script) -> bool {
         }
         _ => false,
     }
+}
+
+/// A day that was told to its end is followed by the next of its script.
+fn number_after(options: &SimulatorOptions, state: &DayState) -> u32 {
+    let same = state.finished && state.script == script(options);
+    if same { state.number + 1 } else { 0 }
 }
 
 /// The day under way, if it can be gone on with: the same script must still make the same day.

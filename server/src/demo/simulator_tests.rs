@@ -1,4 +1,5 @@
-//! The simulator as a partner, before a server that misbehaves: nothing is lost, and each match keeps its order.
+//! The simulator as a partner, before a server that misbehaves: nothing is lost, and each match
+//! keeps its order.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -255,6 +256,10 @@ async fn fresh_begins_a_new_day_and_another_seed_does_too() {
     assert_eq!(server.simulator(dir.path(), false, &meter).state.day, first.state.day);
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     assert_ne!(server.simulator(dir.path(), true, &meter).state.day, first.state.day);
+    first.state.finished = true;
+    first.save(&Mutex::default()).await.unwrap();
+    let next = server.simulator(dir.path(), false, &meter);
+    assert_eq!(next.state.number, 1, "a day that is over is followed by the next");
     let options = SimulatorOptions { seed: Some(12), ..first.options.clone() };
     let secret = Secret::parse(SECRET).unwrap();
     let partner = Partner::new(String::from("http://127.0.0.1:1/"), secret, meter.clone()).unwrap();

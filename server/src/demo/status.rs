@@ -1,4 +1,5 @@
-//! One line that says how it goes: updated in place on a terminal, a plain line now and then elsewhere.
+//! One line that says how it goes: updated in place on a terminal, a plain line now and then
+//! elsewhere.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! How the demo's tasks learn that they should end.
 //!
-//! One [`Stopper`], any number of [`Stop`]s. A stopper that is dropped has stopped: nobody waits for a word that can't
-//! come any more.
+//! One [`Stopper`], any number of [`Stop`]s. A stopper that is dropped has stopped: nobody waits
+//! for a word that can't come any more.
 
 use std::time::Duration;
 

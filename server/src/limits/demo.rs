@@ -34,7 +34,8 @@ pub const ANSWER_BYTES_MAX: usize = 64 << 10;
 pub const RETRY_WAIT_MIN: Duration = Duration::from_millis(100);
 /// and stays below this, also where `Retry-After` asks for more.
 pub const RETRY_WAIT_MAX: Duration = Duration::from_secs(30);
-/// An event older than this isn't shown any more (R16: 1 h less 5 minutes), so the partner gives it up.
+/// An event older than this isn't shown any more (R16: 1 h less 5 minutes), so the partner gives it
+/// up.
 pub const EVENT_AGE_MAX: Duration = Duration::from_secs(55 * 60);
 /// The day's file promises that nothing later than this was sent; it is rewritten twice in it.
 pub const HORIZON: Duration = Duration::from_secs(2);
@@ -44,7 +45,8 @@ pub const DAY_PAUSE_MAX: Duration = Duration::from_secs(12 * 3_600);
 pub const DAY_BREAK: Duration = Duration::from_secs(15);
 /// Times a day may have been interrupted; older legs concern events long delivered.
 pub const LEGS_MAX: usize = 64;
-/// The slowest and the fastest a day may run, in thousandths: a tenth, and a match in half a second.
+/// The slowest and the fastest a day may run, in thousandths: a tenth, and a match in half a
+/// second.
 pub const SPEED_MILLI_MIN: u64 = 100;
 /// See [`SPEED_MILLI_MIN`].
 pub const SPEED_MILLI_MAX: u64 = 10_000_000;

@@ -16,7 +16,8 @@ pub const EVENTS_MAX: usize = 50;
 pub const TEXT_CHARS_MAX: usize = 128;
 /// A match nobody speaks of for this long is forgotten.
 pub const MATCH_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
-/// Batches that wait between the log's thread and ours. Past it they are dropped and reread from the log.
+/// Batches that wait between the log's thread and ours. Past it they are dropped and reread from
+/// the log.
 pub const TAP_BATCHES_MAX: usize = 256;
 /// Records reread from each lane at a start: about 15 MB at 300 bytes, a fifth of a second.
 pub const TAIL_RECORDS_MAX: u64 = 50_000;

@@ -1,14 +1,18 @@
 //! What an event of a match says: the fields of `data` that partners agree on.
 //!
-//! A [`Fact`] is one event's `data` about one match; [`Kind`] is the event's `type`. The simulator writes facts, the
-//! live state reads them. Reading is forgiving, because `data` belongs to the partner: unknown fields are ignored, and a
-//! `data` that isn't a fact at all is simply no fact about a match.
+//! A [`Fact`] is one event's `data` about one match; [`Kind`] is the event's `type`. The simulator
+//! writes facts, the live state reads them. Reading is forgiving, because `data` belongs to the
+//! partner: unknown fields are ignored, and a `data` that isn't a fact at all is simply no fact
+//! about a match.
 //!
 //! # Conventions
 //! - `score` is the score after the event and is authoritative; nobody adds goals up.
-//! - `team` of a goal is the team that gets it, also when a player of the other side put it in (`note` is `own_goal`).
-//! - `minute` is the minute being played, from 1; `stoppage` counts the minutes added to 45, 90, 105 or 120.
-//! - `day` groups the matches of one day of one source; as text, a later day is greater than an earlier one.
+//! - `team` of a goal is the team that gets it, also when a player of the other side put it in
+//!   (`note` is `own_goal`).
+//! - `minute` is the minute being played, from 1; `stoppage` counts the minutes added to 45, 90,
+//!   105 or 120.
+//! - `day` groups the matches of one day of one source; as text, a later day is greater than an
+//!   earlier one.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,13 +1,14 @@
 //! Keeps a [`MatchDay`] in step with the log, whatever becomes of the tap.
 //!
-//! The [`LiveTap`](super::LiveTap) hands over what becomes durable, but it drops a batch rather than hold up the log.
-//! So a [`Reader`] trusts sequences, not deliveries: it knows the next sequence of each lane, takes from a batch what
-//! continues it, skips what it already has, and rereads from the log what a batch shows to be missing. Its mark is
-//! exactly what its state contains (R27).
+//! The [`LiveTap`](super::LiveTap) hands over what becomes durable, but it drops a batch rather
+//! than hold up the log. So a [`Reader`] trusts sequences, not deliveries: it knows the next
+//! sequence of each lane, takes from a batch what continues it, skips what it already has, and
+//! rereads from the log what a batch shows to be missing. Its mark is exactly what its state
+//! contains (R27).
 //!
 //! # Invariants
-//! - `mark.next(lane)` only grows; every record below it was applied once, or is a hole the log has named, or lies
-//!   before the tail that a start reads.
+//! - `mark.next(lane)` only grows; every record below it was applied once, or is a hole the log has
+//!   named, or lies before the tail that a start reads.
 //! - Nothing waits longer than [`READ_WAIT_MAX`] for the log.
 
 use std::sync::Arc;
@@ -83,7 +84,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads `lane` until `end` at least. A log that names no hole and gives nothing is asked again another time.
+    /// Reads `lane` until `end` at least. A log that names no hole and gives nothing is asked again
+    /// another time.
     fn read_until(&mut self, lane: Lane, end: u64) -> Result<(), ReadError> {
         while self.mark.next(lane) < end {
             let chunk = self.read(Position { lane, seq: self.mark.next(lane) })?;

@@ -1,7 +1,8 @@
 //! `GET /v1/live` and `GET /v1/teams`.
 //!
-//! Both answer from the shared [`Snapshot`](super::snapshot::Snapshot) and understand `If-None-Match`. Until the log's
-//! tail has been read there is nothing true to say, so they answer 503 with `Retry-After`.
+//! Both answer from the shared [`Snapshot`](super::snapshot::Snapshot) and understand
+//! `If-None-Match`. Until the log's tail has been read there is nothing true to say, so they answer
+//! 503 with `Retry-After`.
 
 use std::sync::Arc;
 
@@ -48,6 +49,10 @@ fn answer(headers: &HeaderMap, body: Bytes, tag: &str) -> Response {
 
 fn not_yet() -> Response {
     let head = [(header::CONTENT_TYPE, "application/problem+json"), (header::RETRY_AFTER, "1")];
-    let body = r#"{"type":"about:blank","title":"Service Unavailable","status":503,"code":"starting","detail":"The log is still being read; try again in a second."}"#;
-    (StatusCode::SERVICE_UNAVAILABLE, head, body).into_response()
+    let detail = "The log is still being read; try again in a second.";
+    let body = serde_json::json!({
+        "type": "about:blank", "title": "Service Unavailable", "status": 503,
+        "code": "starting", "detail": detail,
+    });
+    (StatusCode::SERVICE_UNAVAILABLE, head, body.to_string()).into_response()
 }

@@ -1,18 +1,20 @@
-//! What is happening right now: teams and matches of the day, from memory, for a page opened in the middle.
+//! What is happening right now: teams and matches of the day, from memory, for a page opened in the
+//! middle.
 //!
-//! A [`LiveTap`] learns of every durable record on the log's own thread and passes it on without waiting. A thread of
-//! our own keeps a [`MatchDay`](state::MatchDay) from it, with the mark of exactly what it contains, and now and then
-//! builds the answer of `GET /v1/live` that all requests share. A client that follows from that mark misses nothing and
-//! gets nothing twice (R27).
+//! A [`LiveTap`] learns of every durable record on the log's own thread and passes it on without
+//! waiting. A thread of our own keeps a [`MatchDay`](state::MatchDay) from it, with the mark of
+//! exactly what it contains, and now and then builds the answer of `GET /v1/live` that all requests
+//! share. A client that follows from that mark misses nothing and gets nothing twice (R27).
 //!
 //! # Invariants
-//! - The log's thread never waits for us: a full channel drops the batch, and the worker rereads it from the log.
+//! - The log's thread never waits for us: a full channel drops the batch, and the worker rereads it
+//!   from the log.
 //! - The answer is built at most once in [`BUILD_INTERVAL`], however many ask.
 //! - State, channel and reread tail are bounded (`limits::live`).
 //!
 //! # What it leaves out
-//! Sockets (the shards have them), the past (the log has it), and SQL: nothing here survives a restart, because the
-//! log's tail says it all again.
+//! Sockets (the shards have them), the past (the log has it), and SQL: nothing here survives a
+//! restart, because the log's tail says it all again.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -63,7 +65,8 @@ pub struct Figures {
     pub sockets: u64,
     /// Deliveries since the start.
     pub deliveries_total: u64,
-    /// Durable to handed to the kernel, 99th percentile of the last while, in milliseconds; `None` when idle.
+    /// Durable to handed to the kernel, 99th percentile of the last while, in milliseconds; `None`
+    /// when idle.
     pub p99_ms: Option<f64>,
     /// First to last socket of one event, of the last while, in milliseconds; `None` when idle.
     pub spread_ms: Option<f64>,

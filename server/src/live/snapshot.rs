@@ -1,7 +1,8 @@
 //! What `GET /v1/live` answers, built once and shared by everybody who asks.
 //!
-//! A [`Snapshot`] is the bytes of the answer and their tag. The worker builds one a few times a second at most; requests
-//! only clone it, so a thousand boards that poll cost a thousand small writes and no work of ours.
+//! A [`Snapshot`] is the bytes of the answer and their tag. The worker builds one a few times a
+//! second at most; requests only clone it, so a thousand boards that poll cost a thousand small
+//! writes and no work of ours.
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;

@@ -1,16 +1,20 @@
 //! The matches of the day, derived from their events alone.
 //!
-//! [`MatchDay::apply`] takes one durable record after the other, in order of position, and keeps what a page that opens
-//! now has to show: teams, matches with score and scorers, and the last events as they came. It reads no clock and does
-//! no I/O: the state is a function of the records it was given, which is what makes a snapshot and its mark agree (R27).
+//! [`MatchDay::apply`] takes one durable record after the other, in order of position, and keeps
+//! what a page that opens now has to show: teams, matches with score and scorers, and the last
+//! events as they came. It reads no clock and does no I/O: the state is a function of the records
+//! it was given, which is what makes a snapshot and its mark agree (R27).
 //!
 //! # Invariants
-//! - At most [`MATCHES_MAX`] matches, [`TEAMS_MAX`] teams, [`EVENTS_MAX`] events; each text is clipped.
+//! - At most [`MATCHES_MAX`] matches, [`TEAMS_MAX`] teams, [`EVENTS_MAX`] events; each text is
+//!   clipped.
 //! - The score is what the last event said. Scorers are the goals seen and not taken back.
-//! - A team plays one match at a time: a new fixture takes the place of the older ones of its teams.
+//! - A team plays one match at a time: a new fixture takes the place of the older ones of its
+//!   teams.
 //!
 //! # What it leaves out
-//! Where records come from and in which rhythm (`follow`), and how it looks to clients (`snapshot`).
+//! Where records come from and in which rhythm (`follow`), and how it looks to clients
+//! (`snapshot`).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -163,7 +167,8 @@ impl MatchDay {
         self.matches[index].apply(kind, fact, &record.event, record.received_at);
     }
 
-    /// Where the match of `fact` stands, made if it is new. `None` for a match of a day that has gone.
+    /// Where the match of `fact` stands, made if it is new. `None` for a match of a day that has
+    /// gone.
     fn place(&mut self, kind: Kind, fact: &Fact, record: &Record) -> Option<usize> {
         let id = clip(&fact.r#match);
         let source = &*record.event.source;

@@ -1,8 +1,9 @@
 //! What a follower has, and what it must say to go on: the client's half of R4, R9 and R10.
 //!
-//! A [`Book`] keeps the last mark and, since then, the last position of each topic. It also watches the server: an event
-//! at or below what it has is a duplicate, and, because the simulator numbers the events of a match, a number that is
-//! skipped without a `gap` is a loss. A real client needs the first half only.
+//! A [`Book`] keeps the last mark and, since then, the last position of each topic. It also watches
+//! the server: an event at or below what it has is a duplicate, and, because the simulator numbers
+//! the events of a match, a number that is skipped without a `gap` is a loss. A real client needs
+//! the first half only.
 
 use std::collections::HashMap;
 

@@ -1,8 +1,9 @@
 //! A WebSocket line as a follower needs it: cheap to hold by the thousand, on one thread.
 //!
-//! A line that waits holds a socket and nothing else: bytes are read into a buffer that all lines of the thread share,
-//! and only what is left of a frame that hasn't come whole is kept. It understands what this server sends (whole,
-//! unmasked text and control frames) and calls anything else an error, as a test client should.
+//! A line that waits holds a socket and nothing else: bytes are read into a buffer that all lines
+//! of the thread share, and only what is left of a frame that hasn't come whole is kept. It
+//! understands what this server sends (whole, unmasked text and control frames) and calls anything
+//! else an error, as a test client should.
 
 use std::cell::RefCell;
 use std::io;
@@ -90,7 +91,8 @@ impl Line {
         }
     }
 
-    /// Waits until something has come, and gives each whole frame to `take`. Can be cancelled while it waits.
+    /// Waits until something has come, and gives each whole frame to `take`. Can be cancelled while
+    /// it waits.
     pub(crate) async fn receive(
         &mut self,
         mut take: impl FnMut(Incoming<'_>) -> Result<(), LineError>,

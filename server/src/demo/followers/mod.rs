@@ -1,13 +1,14 @@
 //! The crowd: real WebSocket clients that follow teams and come back when they are cut off.
 //!
-//! A follower is a task with a [`Line`](line::Line) and a [`Book`](book::Book), all of them on one thread, so that they
-//! cost little and never compete with each other for the meter. Which teams it follows is a matter of the seed: popularity
-//! falls off as Zipf says, so a few teams have most of the followers.
+//! A follower is a task with a [`Line`](line::Line) and a [`Book`](book::Book), all of them on one
+//! thread, so that they cost little and never compete with each other for the meter. Which teams it
+//! follows is a matter of the seed: popularity falls off as Zipf says, so a few teams have most of
+//! the followers.
 //!
 //! # Coming back
-//! As the protocol asks: after anything but 4500 to 4999, after a random part of a pause that doubles up to 30 s; after
-//! `reconnect`, after the time it named. It goes on with what its book says, and counts duplicates, announced gaps and
-//! unannounced losses.
+//! As the protocol asks: after anything but 4500 to 4999, after a random part of a pause that
+//! doubles up to 30 s; after `reconnect`, after the time it named. It goes on with what its book
+//! says, and counts duplicates, announced gaps and unannounced losses.
 
 mod book;
 mod line;
@@ -94,7 +95,8 @@ async fn follow(options: FollowersOptions, meter: Meter, mut stop: Stop) {
     stop.stopped().await;
 }
 
-/// One to three different teams, by Zipf: the nth is followed half as often as the one at half of n.
+/// One to three different teams, by Zipf: the nth is followed half as often as the one at half of
+/// n.
 fn choose(teams: &[Team], rng: &mut StdRng) -> String {
     let weights = (1..=teams.len()).map(|rank| 1.0 / rank as f64);
     let Ok(zipf) = WeightedIndex::new(weights) else { return String::new() };
@@ -166,10 +168,9 @@ impl Follower {
         let mut pong: Option<Vec<u8>> = None;
         loop {
             let silence = self.heartbeat * SILENT_HEARTBEATS_MAX as u32;
+            let receive = line.receive(|incoming| self.take(incoming, &mut pong));
             tokio::select! {
-                received = timed(silence, line.receive(|incoming| self.take(incoming, &mut pong))) => {
-                    received?;
-                }
+                received = timed(silence, receive) => received?,
                 () = stop.stopped() => {
                     line.close(CloseCode::GoingAway.number());
                     return Ok(());
