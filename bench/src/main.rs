@@ -67,6 +67,9 @@ enum Command {
         /// Threads, each with its own listener and descriptor table.
         #[arg(long, default_value_t = 1)]
         shards: usize,
+        /// Congestion control of its sockets. Default: the host's.
+        #[arg(long, value_name = "NAME")]
+        congestion: Option<String>,
     },
     /// Serve as clients. Obeys lines of JSON on standard input.
     Receive,
@@ -86,12 +89,18 @@ struct RunArgs {
     /// The server's binary. Default: `touchline` beside this one; without it only floors are measured.
     #[arg(long, value_name = "FILE")]
     server: Option<PathBuf>,
+    /// Measure the floors alone.
+    #[arg(long, conflicts_with = "server")]
+    floors_only: bool,
     /// The core on which the server runs.
     #[arg(long, default_value_t = 0)]
     server_core: usize,
     /// The core on which clients and publisher run.
     #[arg(long, default_value_t = 1)]
     client_core: usize,
+    /// Congestion control of the floors' sockets. Default: the host's.
+    #[arg(long, value_name = "NAME")]
+    congestion: Option<String>,
     /// Where results go, as JSON Lines.
     #[arg(long, value_name = "FILE", default_value = "target/bench/results.jsonl")]
     out: PathBuf,
@@ -104,14 +113,16 @@ struct RunArgs {
 pub struct Place {
     server_core: usize,
     client_core: usize,
-    binary: PathBuf,
+    binary: Option<PathBuf>,
+    congestion: Option<String>,
     pairs: usize,
     quick: bool,
 }
 
 impl Place {
     fn new(args: &RunArgs) -> Result<Self> {
-        let beside = std::env::current_exe()?.with_file_name("touchline");
+        let beside = Some(std::env::current_exe()?.with_file_name("touchline"));
+        let beside = beside.filter(|path| path.is_file() && !args.floors_only);
         if let Some(path) = args.server.as_ref().filter(|path| !path.is_file()) {
             bail!("there is no server at {}; build it, or name it with --server", path.display());
         }
@@ -122,14 +133,15 @@ impl Place {
         Ok(Self {
             server_core: args.server_core,
             client_core: args.client_core,
-            binary: args.server.clone().unwrap_or(beside),
+            binary: args.server.clone().or(beside),
+            congestion: args.congestion.clone(),
             pairs: if args.quick { 1 } else { args.pairs.into() },
             quick: args.quick,
         })
     }
 
     fn has_server(&self) -> bool {
-        self.binary.is_file()
+        self.binary.is_some()
     }
 
     fn sockets(&self, count: usize) -> usize {
@@ -144,7 +156,9 @@ impl Place {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => measure(&args),
-        Command::Floor { kind, shards } => floor::run(kind, shards).map(|()| true),
+        Command::Floor { kind, shards, congestion } => {
+            floor::run(kind, shards, congestion.as_deref()).map(|()| true)
+        }
         Command::Receive => receive::run().map(|()| true),
     };
     match done {

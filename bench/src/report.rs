@@ -81,9 +81,11 @@ impl Sink {
         let first = run.harvest.windows.first();
         let p99_ms = first.map_or(0.0, |window| window.latency.p99 as f64 / 1e3);
         let last_ms = first.map_or(0.0, |window| window.last_us[1] as f64 / 1e3);
+        let slowest_s = first.map_or(0.0, |window| window.slowest_s);
         let [a, b] = run.foreign.map(|share| share * 100.0);
         self.say(&format!(
             "          {:.2} us a delivery ({:.2} user), p99 {p99_ms:.1} ms, last {last_ms:.1} ms, \
+             slowest at {slowest_s:.1} s, \
              {} of {}, generator {:.0} %, others {a:.0} % {b:.0} %{}",
             run.cpu_us,
             run.cpu_us * run.cpu.user_share,

@@ -133,7 +133,7 @@ pub struct Stage {
 impl Stage {
     /// Starts both and connects all clients.
     pub fn set(place: &Place, subject: Subject, setup: &Setup) -> Result<Self> {
-        let server = Server::start(subject, setup.sockets, place.server_core, &place.binary)?;
+        let server = Server::start(place, subject, setup.sockets)?;
         std::thread::sleep(Duration::from_millis(200));
         let empty = Memory::of(server.pid())?;
         let slab = probe::slab_bytes();

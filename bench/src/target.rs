@@ -12,6 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
+use crate::Place;
 use crate::child::{Servant, spawn_pinned};
 use crate::floor::{self, Kind};
 use crate::limits::SOCKETS_PER_TABLE_MAX;
@@ -56,12 +57,16 @@ pub enum Server {
 }
 
 impl Server {
-    /// Starts `subject` for `sockets` clients, pinned to `core`.
-    pub fn start(subject: Subject, sockets: usize, core: usize, binary: &Path) -> Result<Self> {
+    /// Starts `subject` for `sockets` clients, pinned to the server's core.
+    pub fn start(place: &Place, subject: Subject, sockets: usize) -> Result<Self> {
+        let core = place.server_core;
         match subject {
             Subject::Floor(kind) => {
                 let shards = sockets.div_ceil(SOCKETS_PER_TABLE_MAX).max(1).to_string();
-                let args = ["floor", "--kind", kind.as_str(), "--shards", &shards];
+                let mut args = vec!["floor", "--kind", kind.as_str(), "--shards", &shards];
+                if let Some(name) = &place.congestion {
+                    args.extend(["--congestion", name]);
+                }
                 let mut servant = Servant::start(&args, core)?;
                 match servant.hear()? {
                     floor::Answer::Listening(stream) => Ok(Self::Floor { servant, stream }),
@@ -69,6 +74,7 @@ impl Server {
                 }
             }
             Subject::Touchline => {
+                let binary = place.binary.as_deref().context("there is no server to measure")?;
                 let folder = tempfile::Builder::new().prefix("touchline-bench-").tempdir()?;
                 let mut appliance = Appliance::new(folder, sockets, core, binary)?;
                 appliance.start()?;

@@ -68,15 +68,17 @@ const NOTSENT_LOWAT: i32 = 16 << 10;
 const USER_TIMEOUT_MS: i32 = 30_000;
 
 /// Runs the process until standard input ends: `shards` threads, each with its own table of descriptors.
-pub fn run(kind: Kind, shards: usize) -> Result<()> {
+pub fn run(kind: Kind, shards: usize, congestion: Option<&str>) -> Result<()> {
     sys::raise_file_limit().context("raise the limit of open files")?;
     let mut address: SocketAddrV4 = "127.0.0.1:0".parse()?;
     let mut pumps: Vec<Sender<Arc<Schedule>>> = Vec::new();
     for shard in 0..shards {
         let (send, schedules) = channel();
         let (bound, port) = channel();
+        let congestion = congestion.map(str::to_owned);
         let run = move || {
-            if let Err(error) = serve(kind, address, &bound, schedules) {
+            let listener = listen(address, congestion.as_deref());
+            if let Err(error) = listener.and_then(|l| serve(kind, l, &bound, &schedules)) {
                 eprintln!("floor {shard}: {error:#}");
             }
         };
@@ -98,22 +100,21 @@ pub fn run(kind: Kind, shards: usize) -> Result<()> {
 
 fn serve(
     kind: Kind,
-    address: SocketAddrV4,
+    listener: TcpListener,
     bound: &Sender<SocketAddrV4>,
-    schedules: Receiver<Arc<Schedule>>,
+    schedules: &Receiver<Arc<Schedule>>,
 ) -> Result<()> {
-    sys::unshare_files().context("take a private table of descriptors")?;
-    let listener = listen(address)?;
     let SocketAddr::V4(local) = listener.local_addr()? else {
         bail!("listens on something else than IPv4");
     };
     let mut pump = Pump::new(kind, listener)?;
     bound.send(local)?;
-    pump.run(&schedules)
+    pump.run(schedules)
 }
 
-/// A listener whose options its sockets inherit.
-fn listen(address: SocketAddrV4) -> Result<TcpListener> {
+/// A listener whose options its sockets inherit, in a table of descriptors that is this thread's own.
+fn listen(address: SocketAddrV4, congestion: Option<&str>) -> Result<TcpListener> {
+    sys::unshare_files().context("take a private table of descriptors")?;
     let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
     socket.set_reuse_port(true)?;
     socket.set_reuse_address(true)?;
@@ -122,6 +123,11 @@ fn listen(address: SocketAddrV4) -> Result<TcpListener> {
     sys::set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
     sys::set_option(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)?;
     sys::set_option(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, USER_TIMEOUT_MS)?;
+    if let Some(name) = congestion {
+        socket
+            .set_tcp_congestion(name.as_bytes())
+            .with_context(|| format!("use the congestion control {name}"))?;
+    }
     socket.bind(&SocketAddr::V4(address).into()).with_context(|| format!("bind {address}"))?;
     socket.listen(4_096)?;
     Ok(socket.into())

@@ -52,11 +52,6 @@ impl Counts {
             *self.closed.entry(*code).or_default() += count;
         }
     }
-
-    /// How many connections ended.
-    pub fn closed_total(&self) -> u64 {
-        self.closed.values().sum()
-    }
 }
 
 /// One thread's records.
@@ -123,11 +118,15 @@ impl Tally {
             let inside = |event: &&Receipts| {
                 event.first_ns != 0 && (window.from_ns..window.to_ns).contains(&event.due_ns)
             };
+            let after_s = |e: &Receipts| (e.due_ns - window.from_ns) as f64 / 1e9;
             let events = || self.events.iter().filter(inside);
             WindowHarvest {
                 latency: Latency::of(latencies),
                 spread_us: quartiles(events().map(|e| (e.last_ns - e.first_ns) / 1_000)),
                 last_us: quartiles(events().map(|e| e.last_ns.saturating_sub(e.due_ns) / 1_000)),
+                slowest_s: events()
+                    .max_by_key(|e| e.last_ns.saturating_sub(e.due_ns))
+                    .map_or(0.0, after_s),
                 buckets: latencies
                     .iter_recorded()
                     .map(|v| (v.value_iterated_to(), v.count_at_value().into()))
@@ -156,6 +155,8 @@ pub struct WindowHarvest {
     pub spread_us: [u64; 4],
     /// From an event's intended send to its last receipt, likewise.
     pub last_us: [u64; 4],
+    /// Due time of the event whose last receipt came latest, seconds after the window began.
+    pub slowest_s: f64,
     /// The histogram's buckets: value and count. For whoever wants to merge or draw them.
     pub buckets: Vec<(u64, u64)>,
 }
@@ -239,7 +240,7 @@ mod tests {
         let window = &a.harvest().windows[0];
         assert_eq!(window.spread_us[1], 4_000);
         assert_eq!(window.last_us[1], 5_000);
-        assert_eq!((window.latency.count, a.counts.closed_total()), (3, 2));
+        assert_eq!((window.latency.count, a.counts.closed[&1006]), (3, 2));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Case, Findings, interleave, paired};
+use super::{Case, Findings, interleave, paired, warm_up};
 use crate::Place;
 use crate::floor::Kind;
 use crate::report::Sink;
@@ -13,7 +13,7 @@ use crate::target::Subject;
 
 /// Three cases: both floors and the server.
 fn run(place: &Place, sink: &mut Sink) -> Result<Vec<Vec<Run>>> {
-    let phases = vec![Phase::new(10.0, 1.0), Phase::new(10.0, place.seconds(6.0))];
+    let phases = vec![warm_up(), Phase::new(10.0, place.seconds(6.0))];
     let setup = Setup::hot(place.sockets(10_000), phases);
     let subjects = [Subject::Floor(Kind::Send), Subject::Floor(Kind::Volley), Subject::Touchline];
     let cases = subjects.map(|subject| Case { subject, setup: setup.clone() });

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{Case, Findings, interleave, paired};
+use super::{Case, Findings, interleave, paired, warm_up};
 use crate::Place;
 use crate::floor::Kind;
 use crate::report::Sink;
@@ -42,7 +42,7 @@ fn delivered_per_s(run: &Run) -> f64 {
 
 /// Row `full`.
 pub fn full(place: &Place, sink: &mut Sink) -> Result<Findings> {
-    let phases = vec![Phase::new(10.0, 1.0), Phase::new(400.0, place.seconds(10.0))];
+    let phases = vec![warm_up(), Phase::new(400.0, place.seconds(10.0))];
     let setup = Setup::hot(place.sockets(10_000), phases);
     let runs = with_floor(place, sink, &setup)?;
     let mut findings = Findings::default();
@@ -56,7 +56,7 @@ pub fn full(place: &Place, sink: &mut Sink) -> Result<Findings> {
 /// Row `overload`: 5 s at 10 events/s to know what idle looks like, 20 s of far too much, then 10 events/s again.
 pub fn overload(place: &Place, sink: &mut Sink) -> Result<Findings> {
     let calm = Phase::new(10.0, place.seconds(5.0));
-    let mut phases = vec![Phase::new(10.0, 1.0), calm, Phase::new(1_000.0, place.seconds(20.0))];
+    let mut phases = vec![warm_up(), calm, Phase::new(1_000.0, place.seconds(20.0))];
     phases.extend(std::iter::repeat_n(calm, AFTER));
     let setup = Setup::hot(place.sockets(10_000), phases);
     let runs = with_floor(place, sink, &setup)?;
@@ -88,7 +88,7 @@ fn recovered_s(run: &Run, window_s: f64) -> f64 {
 
 /// Row `teams`.
 pub fn teams(place: &Place, sink: &mut Sink) -> Result<Findings> {
-    let phases = vec![Phase::new(100.0, 2.0), Phase::new(100.0, place.seconds(60.0))];
+    let phases = vec![Phase::new(800.0, 2.5), Phase::new(100.0, place.seconds(60.0))];
     let setup = Setup {
         teams: 100,
         following: Following::Zipf,

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::Place;
 use crate::report::Sink;
 use crate::run::{Run, Setup, Stage};
+use crate::schedule::Phase;
 use crate::stats::Figure;
 use crate::target::Subject;
 
@@ -159,6 +160,13 @@ pub fn measure(plan: &Plan, place: &Place, sink: &mut Sink) -> Result<Row> {
         findings,
         pairs: place.pairs,
     })
+}
+
+/// What goes before every measured window. Linux acknowledges the first 16 segments of a connection at once and only then
+/// learns to wait, which makes one event cost a retransmission on every socket: it belongs to the opening of connections,
+/// not to what is asked here.
+fn warm_up() -> Phase {
+    Phase::new(10.0, 3.0)
 }
 
 /// Runs every case `place.pairs` times, beginning with another one each time. Cases of a server that isn't there are

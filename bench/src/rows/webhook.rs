@@ -31,7 +31,7 @@ pub fn measure(place: &Place, sink: &mut Sink) -> Result<Findings> {
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for pair in 0..place.pairs {
         sink.begin_run(pair, place.pairs, Subject::Touchline, &setup);
-        let server = Server::start(Subject::Touchline, 100, place.server_core, &place.binary)?;
+        let server = Server::start(place, Subject::Touchline, 100)?;
         let Server::Touchline(appliance) = &server else {
             bail!("started the appliance and got a floor");
         };

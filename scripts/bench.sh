@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Measures this host: every row of docs/performance.md against its floor, then the benches of single parts.
+#   scripts/bench.sh              all of it, about 40 minutes; replaces the table in docs/performance.md
+#   scripts/bench.sh --row hot    one row (see `touchline-bench run --help` for the rest); the table stays
+#   scripts/bench.sh --quick      does it work at all? seconds; the table stays
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cargo build --release --quiet -p touchline -p touchline-bench
+binaries="${CARGO_TARGET_DIR:-target}/release"
+results="${CARGO_TARGET_DIR:-target}/bench"
+mkdir -p "$results"
+
+if [ $# -gt 0 ]; then
+  exec "$binaries/touchline-bench" run --out "$results/results.jsonl" "$@"
+fi
+
+"$binaries/touchline-bench" run --out "$results/results.jsonl" --table docs/performance.md
+cargo bench --quiet -p touchline-bench -- --warm-up-time 1 --measurement-time 3
+echo "Results: $results/results.jsonl, docs/performance.md, ${CARGO_TARGET_DIR:-target}/criterion"
