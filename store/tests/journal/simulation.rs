@@ -25,8 +25,8 @@ use touchline_store::journal::reader::{DamageFound, read};
 use touchline_store::journal::view::Mode;
 use touchline_store::journal::{JournalOptions, OpenReport};
 
+use crate::support::event;
 use crate::support::sim_disk::{SimDisk, Trouble};
-use crate::support::{START, event};
 
 const FIXED_SEEDS: u64 = 1_500;
 const STEPS: usize = 60;
@@ -99,7 +99,7 @@ impl World {
             disk,
             options,
             engine: None,
-            now: START,
+            now: Timestamp(1_782_324_000_000_000),
             sent: Vec::new(),
             by_id: HashMap::new(),
             shown: BTreeMap::new(),
@@ -475,7 +475,8 @@ impl World {
             .filter(|(seq, _)| self.taken_at[seq] > window)
             .map(|(_, n)| *n)
             .collect();
-        if self.damaged || young.is_empty() || self.rng.random_bool(0.5) {
+        let writable = self.engine().shared().mode() == Mode::Writable;
+        if self.damaged || young.is_empty() || !writable || self.rng.random_bool(0.5) {
             return;
         }
         let (now, from) = (self.now, young.len().saturating_sub(200));

@@ -1,19 +1,48 @@
 //! What every journal promises, whatever it writes on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use touchline_core::event::Stream;
 use touchline_core::log::{AppendError, EventLog, HoleReason, Outcome};
-use touchline_store::journal::{Backend, Journal, JournalOptions, OpenError, offline};
+use touchline_core::log::{Record, Span, TailSink};
+use touchline_store::journal::{Backend, Journal, JournalOptions, OpenError, OpenReport, offline};
 
+use crate::support::sim_disk::SimDisk;
 use crate::support::{Heard, append, at, event, ids, options, read, read_all, seq_of};
 
-/// Runs `check` on each backend that this host allows, in a fresh folder.
-fn on_each_backend(check: impl Fn(&JournalOptions)) {
+/// Where a journal is kept, so that it can be opened again.
+struct Place {
+    options: JournalOptions,
+    simulated: Option<SimDisk>,
+}
+
+impl Place {
+    fn open(&self) -> (Arc<Journal>, OpenReport) {
+        self.open_with(|_| {})
+    }
+
+    fn open_with(&self, change: impl Fn(&mut JournalOptions)) -> (Arc<Journal>, OpenReport) {
+        let mut options = self.options.clone();
+        change(&mut options);
+        match self.simulated.clone() {
+            None => Journal::open(options).unwrap(),
+            Some(disk) => {
+                let writes = disk.clone();
+                Journal::open_on(options, move || writes, disk).unwrap()
+            }
+        }
+    }
+}
+
+/// Runs `check` on a ring (where this host allows one), on plain files, and on the simulated disk.
+fn on_each_disk(check: impl Fn(&Place)) {
     for backend in [Backend::Plain, Backend::Auto] {
         let dir = tempfile::tempdir().unwrap();
-        check(&options(dir.path(), backend));
+        check(&Place { options: options(dir.path(), backend), simulated: None });
     }
+    let options = options("simulated".as_ref(), Backend::Auto);
+    check(&Place { options, simulated: Some(SimDisk::new(1)) });
 }
 
 fn batch(from: usize, count: usize) -> Vec<touchline_core::event::Event> {
@@ -22,8 +51,8 @@ fn batch(from: usize, count: usize) -> Vec<touchline_core::event::Event> {
 
 #[test]
 fn what_is_appended_can_be_read_and_is_fed_before_it_is_answered() {
-    on_each_backend(|options| {
-        let (log, report) = Journal::open(options.clone()).unwrap();
+    on_each_disk(|place| {
+        let (log, report) = place.open();
         assert_eq!((report.first, report.next), (0, 0));
         let heard = Heard::default();
         log.attach(Box::new(heard.clone()));
@@ -47,14 +76,14 @@ fn what_is_appended_can_be_read_and_is_fed_before_it_is_answered() {
 
 #[test]
 fn a_restart_finds_everything_and_still_knows_duplicates() {
-    on_each_backend(|options| {
-        let (log, first) = Journal::open(options.clone()).unwrap();
+    on_each_disk(|place| {
+        let (log, first) = place.open();
         for n in 0..100 {
             append(&log, batch(n * 10, 10), at(n as i64)).unwrap();
         }
         let before = read_all(&log, 0);
         drop(log);
-        let (log, report) = Journal::open(options.clone()).unwrap();
+        let (log, report) = place.open();
         assert_eq!((report.next, report.torn_bytes, report.records_rewritten), (1000, 0, 0));
         assert_eq!((report.epoch, report.epoch_reason), (first.epoch, None));
         assert_eq!(report.dedupe_entries, 1000);
@@ -68,8 +97,8 @@ fn a_restart_finds_everything_and_still_knows_duplicates() {
 
 #[test]
 fn appends_that_come_together_share_a_sync() {
-    on_each_backend(|options| {
-        let (log, _) = Journal::open(options.clone()).unwrap();
+    on_each_disk(|place| {
+        let (log, _) = place.open();
         let (tell, told) = std::sync::mpsc::channel();
         for n in 0..500 {
             let tell = tell.clone();
@@ -87,8 +116,8 @@ fn appends_that_come_together_share_a_sync() {
 
 #[test]
 fn a_twin_is_a_duplicate_and_other_content_is_refused() {
-    on_each_backend(|options| {
-        let (log, _) = Journal::open(options.clone()).unwrap();
+    on_each_disk(|place| {
+        let (log, _) = place.open();
         let one = || event("a", "one", at(0));
         let two = || event("a", "two", at(0));
         let outcomes = append(&log, vec![one(), one()], at(0)).unwrap();
@@ -105,8 +134,8 @@ fn a_twin_is_a_duplicate_and_other_content_is_refused() {
 
 #[test]
 fn an_old_event_is_acknowledged_and_not_shown() {
-    on_each_backend(|options| {
-        let (log, _) = Journal::open(options.clone()).unwrap();
+    on_each_disk(|place| {
+        let (log, _) = place.open();
         let limit = 3600 - 300;
         let young = event("young", "goal", at(-limit));
         let old = event("old", "goal", at(-limit - 1));
@@ -125,8 +154,8 @@ fn an_old_event_is_acknowledged_and_not_shown() {
 
 #[test]
 fn what_leaves_the_window_is_too_old_and_never_shown_again() {
-    on_each_backend(|options| {
-        let (log, _) = Journal::open(options.clone()).unwrap();
+    on_each_disk(|place| {
+        let (log, _) = place.open();
         // As far in the future as a source may be.
         append(&log, vec![event("a", "goal", at(300))], at(0)).unwrap();
         for seconds in [10, 3_000, 3_599, 3_600, 3_601, 3_602, 3_700, 9_000] {
@@ -139,9 +168,8 @@ fn what_leaves_the_window_is_too_old_and_never_shown_again() {
 
 #[test]
 fn a_full_window_refuses_and_recovers_as_it_ages() {
-    on_each_backend(|options| {
-        let options = JournalOptions { dedupe_entries_max: 10, ..options.clone() };
-        let (log, _) = Journal::open(options).unwrap();
+    on_each_disk(|place| {
+        let (log, _) = place.open_with(|options| options.dedupe_entries_max = 10);
         append(&log, batch(0, 8), at(0)).unwrap();
         assert_eq!(append(&log, batch(8, 3), at(0)), Err(AppendError::DedupeFull));
         append(&log, batch(8, 2), at(0)).unwrap();
@@ -152,9 +180,9 @@ fn a_full_window_refuses_and_recovers_as_it_ages() {
 
 #[test]
 fn retention_removes_the_oldest_but_nothing_of_the_window() {
-    on_each_backend(|options| {
-        let options = JournalOptions { retention_bytes: 256 << 10, ..options.clone() };
-        let (log, _) = Journal::open(options.clone()).unwrap();
+    on_each_disk(|place| {
+        let open = || place.open_with(|options| options.retention_bytes = 256 << 10);
+        let (log, _) = open();
         let fill = |from: usize, now: i64| {
             for n in 0..60 {
                 let events = (0..50)
@@ -164,7 +192,7 @@ fn retention_removes_the_oldest_but_nothing_of_the_window() {
             }
         };
         fill(0, 0);
-        assert!(log.stats().size_bytes > 512 << 10, "the window is kept whatever it takes");
+        assert!(log.stats().size_bytes > 400 << 10, "the window is kept whatever it takes");
         assert_eq!(log.bounds().lanes[0].first, 0);
         fill(3_000, 8_000);
         fill(6_000, 8_001);
@@ -175,8 +203,41 @@ fn retention_removes_the_oldest_but_nothing_of_the_window() {
         assert_eq!(chunk.holes[0].reason, HoleReason::Retention);
         assert_eq!(chunk.records[0].position.seq, bounds.first);
         drop(log);
-        let (_, report) = Journal::open(options).unwrap();
+        let (_, report) = open();
         assert_eq!((report.first, report.next), (bounds.first, bounds.next));
+    });
+}
+
+#[test]
+fn the_ring_is_used_where_it_is_allowed_and_the_report_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, report) = Journal::open(options(dir.path(), Backend::Plain)).unwrap();
+    assert_eq!(&*report.backend, "plain files: as configured");
+    drop(log);
+    let (_log, report) = Journal::open(options(dir.path(), Backend::Auto)).unwrap();
+    let words = ["direct I/O on io_uring", "plain files: "];
+    assert!(words.iter().any(|word| report.backend.starts_with(word)), "{}", report.backend);
+    if io_uring::IoUring::new(8).is_ok() {
+        assert_eq!(&*report.backend, words[0]);
+    }
+}
+
+#[test]
+fn a_sink_or_a_reply_that_panics_does_not_take_the_log_with_it() {
+    struct Bad;
+    impl TailSink for Bad {
+        fn durable(&mut self, _: Vec<Record>, _: &[Span]) {
+            panic!("as planned");
+        }
+    }
+    on_each_disk(|place| {
+        let (log, _) = place.open();
+        let heard = Heard::default();
+        log.attach(Box::new(Bad));
+        log.attach(Box::new(heard.clone()));
+        log.append(batch(0, 1), at(0), Box::new(|_| panic!("as planned")));
+        append(&log, batch(1, 1), at(0)).unwrap();
+        assert_eq!(ids(&heard.records.lock().unwrap()), ["e0", "e1"]);
     });
 }
 
@@ -203,7 +264,9 @@ fn a_folder_that_cannot_be_used_is_named() {
 
 #[test]
 fn a_folder_can_be_dumped_and_verified_while_it_is_written_to() {
-    on_each_backend(|options| {
+    for backend in [Backend::Plain, Backend::Auto] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = options(dir.path(), backend);
         let (log, report) = Journal::open(options.clone()).unwrap();
         for n in 0..100 {
             append(&log, batch(n * 10, 10), at(n as i64)).unwrap();
@@ -226,5 +289,5 @@ fn a_folder_can_be_dumped_and_verified_while_it_is_written_to() {
         assert!(reports.len() > 2);
         assert!(reports.iter().all(|report| report.problems.is_empty()), "{reports:?}");
         assert_eq!(reports.iter().map(|report| report.records).sum::<u64>(), 1000);
-    });
+    }
 }

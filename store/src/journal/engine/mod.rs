@@ -266,7 +266,9 @@ impl<D: Disk> Engine<D> {
     fn fail(&mut self, error: WriteError) -> AppendError {
         match error {
             WriteError::Full(error) => {
-                tracing::warn!(%error, "the journal's disk is full: sources get 503 until there is room");
+                if self.shared.mode() == Mode::Writable {
+                    tracing::warn!(%error, "the journal's disk is full: sources get 503 for now");
+                }
                 self.shared.set_mode(Mode::DiskFull);
                 if let Some(active) = &mut self.active {
                     // What was written of the group isn't acknowledged and will be written over; cutting it off only

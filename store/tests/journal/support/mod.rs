@@ -4,8 +4,8 @@ pub mod sim_disk;
 
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use touchline_core::event::{Event, Route, Stream};
@@ -14,12 +14,19 @@ use touchline_core::log::{Record, Span, TailSink};
 use touchline_core::time::Timestamp;
 use touchline_store::journal::{Backend, Journal, JournalOptions};
 
-/// A moment to count from: 2026-06-24 18:00 UTC.
-pub const START: Timestamp = Timestamp(1_782_324_000_000_000);
+/// A moment to count from: tomorrow, so that the journal's own look at the clock changes nothing.
+pub fn start() -> Timestamp {
+    static START: LazyLock<Timestamp> = LazyLock::new(|| {
+        let since =
+            SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + Duration::from_secs(86_400);
+        Timestamp(since.as_secs() as i64 * 1_000_000)
+    });
+    *START
+}
 
-/// Seconds after [`START`].
+/// Seconds after [`start`].
 pub fn at(seconds: i64) -> Timestamp {
-    Timestamp(START.0 + seconds * 1_000_000)
+    Timestamp(start().0 + seconds * 1_000_000)
 }
 
 /// A goal; `word` is what it says.
