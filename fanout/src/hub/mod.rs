@@ -35,6 +35,7 @@ mod publish;
 mod ranges;
 mod resume;
 mod session;
+mod settle;
 mod stats;
 #[cfg(test)]
 mod testing;

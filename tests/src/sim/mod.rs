@@ -20,6 +20,7 @@
 mod client;
 mod log;
 mod oracle;
+mod questions;
 mod scenario;
 mod world;
 

@@ -40,13 +40,13 @@ pub struct Report {
 }
 
 pub(super) struct World {
-    scenario: Scenario,
+    pub(super) scenario: Scenario,
     rng: SmallRng,
     now: Monotonic,
-    log: SimLog,
-    hub: Hub,
+    pub(super) log: SimLog,
+    pub(super) hub: Hub,
     volley: Volley,
-    clients: Vec<Client>,
+    pub(super) clients: Vec<Client>,
     /// By slot of the hub: whose session it is.
     owners: Vec<Option<usize>>,
     closing: Vec<(SessionId, u64)>,
@@ -54,7 +54,7 @@ pub(super) struct World {
     missed: bool,
     tick: u64,
     healed: bool,
-    report: Report,
+    pub(super) report: Report,
 }
 
 impl World {
@@ -335,32 +335,6 @@ impl World {
         Ok(())
     }
 
-    fn was_slow(&mut self, owner: usize) -> Result<(), String> {
-        let config = &self.scenario.config;
-        let limits = config.stream(Stream::Broadcast);
-        let unsent = self.clients[owner].owed.unsent(Stream::Broadcast, &self.log);
-        let queue: usize = unsent.values().map(|(bytes, _)| bytes).sum();
-        // An entry of a window takes its frame and less than 200 bytes.
-        let out_of_window =
-            unsent.values().any(|(bytes, events)| bytes + events * 200 >= limits.window_bytes);
-        let crowded = 2 * self.hub.stats().windows_bytes as usize >= config.windows_bytes_max;
-        if queue > limits.queue_bytes_max || out_of_window || crowded {
-            return Ok(());
-        }
-        Err(told(owner, format!("R24: closed as slow with {queue} bytes unsent: {limits:?}")))
-    }
-
-    fn limits_hold(&mut self) -> Result<(), String> {
-        let config = &self.scenario.config;
-        let windows = self.hub.stats().windows_bytes as usize;
-        let one =
-            config.streams.iter().map(|stream| stream.window_bytes).max().unwrap_or(0) + 1_000;
-        if windows > config.windows_bytes_max + one {
-            return Err(format!("windows hold {windows} of {} bytes", config.windows_bytes_max));
-        }
-        Ok(())
-    }
-
     fn drop_client(&mut self, index: usize) {
         if let Some(id) = self.clients[index].session {
             self.hub.close(id);
@@ -389,38 +363,13 @@ impl World {
         self.read = None;
         self.missed = false;
     }
-
-    /// Everybody is back, every socket takes everything: each client has all it was promised, up to the log's end.
-    fn nothing_is_owed(&mut self) -> Result<(), String> {
-        let end = self.hub.progress();
-        let bounds = self.log.bounds();
-        for (lane, bounds) in bounds.lanes.iter().enumerate() {
-            if end.next[lane] != bounds.next {
-                return Err(format!(
-                    "R26: lane {lane} was read to {} of {}",
-                    end.next[lane], bounds.next
-                ));
-            }
-        }
-        for (index, client) in self.clients.iter_mut().enumerate() {
-            let Some(id) = client.session else {
-                return Err(told(index, "it could not come back".into()));
-            };
-            if self.hub.is_lagging(id) {
-                return Err(told(index, "R7: it never became live".into()));
-            }
-            client.owed.complete_below(&end, &self.log).map_err(|promise| told(index, promise))?;
-        }
-        self.report.from_log = self.hub.stats().resumes.from_log;
-        Ok(())
-    }
 }
 
 fn progress_text(mark: &Mark) -> String {
     format!("{:?}", mark.next)
 }
 
-fn told(client: usize, promise: String) -> String {
+pub(super) fn told(client: usize, promise: String) -> String {
     format!("client {client}: {promise}")
 }
 
