@@ -90,7 +90,7 @@ pub fn encode_chunk(chunk: &ReadChunk, epoch: Epoch, now: Monotonic) -> Batch {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::event::{Event, Route, Stream};

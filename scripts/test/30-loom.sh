@@ -5,4 +5,4 @@
 # Another cfg means other artifacts: a folder of their own keeps the rest warm.
 export CARGO_TARGET_DIR="$CARGO_TARGET_DIR/loom"
 export RUSTFLAGS="--cfg loom"
-cargo test --package touchline-core --lib mailbox
+cargo test --release --package touchline-core --lib mailbox
