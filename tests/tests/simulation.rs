@@ -5,12 +5,13 @@
 use touchline_tests::sim;
 
 /// Worlds that once failed, each with what it had found.
-const FOUND: [(u64, &str); 6] = [
+const FOUND: [(u64, &str); 7] = [
     (2, "a client of another life was compared with what this life had sent it"),
     (7, "a session was closed for a queue that it had brought along, and came back for ever"),
     (18, "a mark rose above events that were evicted but not yet declared"),
     (20, "positions above a mark were forgotten when the mark came"),
     (44, "the same, in a crowd of thousands"),
+    (5114, "a mark sank when what lay below the first living event was evicted"),
     (45, "a team that was subscribed on the way back began below its head"),
 ];
 

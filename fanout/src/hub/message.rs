@@ -171,7 +171,7 @@ impl Hub {
         topics.retain(|topic| !known(topic));
         let bytes: u64 =
             topics.iter().map(|topic| self.topics.get(*topic).window.bytes_from(0)).sum();
-        let mark = self.mark_of(&self.sessions[index as usize]);
+        let mark = self.mark_of(index);
         if bytes > SNAPSHOT_BYTES_MAX as u64 {
             self.lag_from_start(index, &topics);
             return answer::subscribed(subscribe.id, &subscribe.teams, &mark, None, &[]);

@@ -369,17 +369,25 @@ impl Hub {
     }
 
     /// The session's own mark (R3).
-    fn mark_of(&self, session: &Session) -> Mark {
+    ///
+    /// Its cursors are moved to what is really unsent first: a mark that was given must not sink when something between
+    /// a loose cursor and the first living event is evicted later.
+    fn mark_of(&mut self, index: u32) -> Mark {
         let mut mark = self.progress();
-        session.fit_mark(&mut mark, |cursor| {
-            let topic = self.topics.get(cursor.topic);
+        let Self { sessions, topics, .. } = self;
+        let session = &mut sessions[index as usize];
+        for cursor in &mut session.cursors {
+            let window = &topics.get(cursor.topic).window;
             // What was evicted is not declared before the session is visited: until then the mark stays below it.
-            let evicted = cursor.seq < topic.window.floor();
-            let seq = match evicted {
-                true => cursor.seq,
-                false => topic.window.live_from(cursor.seq).next()?.seq,
-            };
-            Some(Position { lane: topic.lane, seq })
+            if cursor.seq >= window.floor() {
+                let unsent = window.live_from(cursor.seq).next();
+                cursor.seq = unsent.map_or(window.last_seq() + 1, |entry| entry.seq);
+            }
+        }
+        session.fit_mark(&mut mark, |cursor| {
+            let topic = topics.get(cursor.topic);
+            let lags = cursor.seq <= topic.window.last_seq();
+            lags.then_some(Position { lane: topic.lane, seq: cursor.seq })
         });
         mark
     }

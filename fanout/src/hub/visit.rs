@@ -164,25 +164,24 @@ impl Hub {
         }
         session.flags.clear(Flags::HEARTBEAT);
         let Some(heartbeat) = &self.heartbeat else { return };
-        // What this very parcel finishes counts as unsent here: the mark is written before it.
-        let half_sent = matches!(
-            volley.segments.get(visit.segments_from),
-            Some(Segment::Rest { place: Some(_), .. })
-        );
-        let session = &self.sessions[visit.index as usize];
+        let (ping, shared) = (heartbeat.ping.clone(), heartbeat.frame.clone());
         let current = heartbeat.progress.iter().eq(self.lanes.iter().map(|lane| &lane.progress));
-        let frame: Bytes = match session.is_caught_up() && !half_sent && current {
-            true => heartbeat.frame.clone(),
-            false => {
-                let mut mark = self.mark_of(session);
-                if let Some(Segment::Rest { place: Some(place), .. }) =
-                    volley.segments.get(visit.segments_from)
-                    && let Some(next) = mark.next.get_mut(usize::from(place.lane.0))
-                {
-                    *next = (*next).min(place.seq);
-                }
-                [&heartbeat.ping[..], &answer::mark(&mark)].concat().into()
+        // What this very parcel finishes counts as unsent: the mark stays below it.
+        let half_sent = match volley.segments.get(visit.segments_from) {
+            Some(Segment::Rest { place, .. }) => *place,
+            _ => None,
+        };
+        let caught_up = self.sessions[visit.index as usize].is_caught_up() && half_sent.is_none();
+        let frame = if caught_up && current {
+            shared
+        } else {
+            let mut mark = self.mark_of(visit.index);
+            if let Some(place) = half_sent
+                && let Some(next) = mark.next.get_mut(usize::from(place.lane.0))
+            {
+                *next = (*next).min(place.seq);
             }
+            Bytes::from([&ping[..], &answer::mark(&mark)].concat())
         };
         volley.scratch.extend_from_slice(&frame);
         volley.segments.push(Segment::Heartbeat { frame });
