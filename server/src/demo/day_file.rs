@@ -27,12 +27,12 @@ const VERSION: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum DayFileError {
     /// The disk or its rights.
-    #[error("{file}: {source}: make the data folder writable")]
+    #[error("{file}: {cause}: make the data folder writable")]
     Io {
         /// Which file.
         file: String,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// Its content.
     #[error("{file}: {reason}: begin a new day with --fresh")]
@@ -144,7 +144,7 @@ impl DayFile {
         }) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(self.io(source)),
+            Err(cause) => return Err(self.io(cause)),
         };
         let state: DayState =
             serde_json::from_slice(&text).map_err(|error| self.content(error.to_string()))?;
@@ -168,11 +168,11 @@ impl DayFile {
             file.sync_data()?;
             fs::rename(&draft, &self.path)
         };
-        write().map_err(|source| self.io(source))
+        write().map_err(|cause| self.io(cause))
     }
 
-    fn io(&self, source: std::io::Error) -> DayFileError {
-        DayFileError::Io { file: self.path.display().to_string(), source }
+    fn io(&self, cause: std::io::Error) -> DayFileError {
+        DayFileError::Io { file: self.path.display().to_string(), cause }
     }
 
     fn content(&self, reason: String) -> DayFileError {

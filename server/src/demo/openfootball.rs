@@ -26,20 +26,20 @@ const STOPPAGE_MAX: u16 = 20;
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It isn't there, or may not be read.
-    #[error("{file}: {source}: give --matches a file of openfootball's format")]
+    #[error("{file}: {cause}: give --matches a file of openfootball's format")]
     Read {
         /// Which file.
         file: String,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// It is no JSON.
-    #[error("{file}: is no JSON: {source}")]
+    #[error("{file}: is no JSON: {cause}")]
     Json {
         /// Which file.
         file: String,
         /// Where and why.
-        source: serde_json::Error,
+        cause: serde_json::Error,
     },
     /// A field isn't what the format says.
     #[error("{file}: {game}: `{field}` {reason}")]
@@ -141,14 +141,14 @@ fn known_dates(matches: &[Value]) -> String {
 
 fn read_json(file: &Path) -> Result<Value, FileError> {
     let name = || file.display().to_string();
-    let read = |source| FileError::Read { file: name(), source };
+    let read = |cause| FileError::Read { file: name(), cause };
     let size = std::fs::metadata(file).map_err(read)?.len();
     if size > FILE_BYTES_MAX {
         let reason = format!("{size} bytes are more than the {FILE_BYTES_MAX} that are read");
         return Err(read(std::io::Error::other(reason)));
     }
     let text = std::fs::read(file).map_err(read)?;
-    serde_json::from_slice(&text).map_err(|source| FileError::Json { file: name(), source })
+    serde_json::from_slice(&text).map_err(|cause| FileError::Json { file: name(), cause })
 }
 
 /// Ids by name, from `x.teams.json` beside `x.json`. None is fine: names then make slugs.

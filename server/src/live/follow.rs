@@ -51,21 +51,19 @@ impl Reader {
     /// Takes a batch from the tap.
     pub(super) fn handle_batch(
         &mut self,
-        records: &[Record],
+        records: Vec<Record>,
         spans: &[Span],
     ) -> Result<(), ReadError> {
         for span in spans {
-            if span.from > self.mark.next(span.lane) {
-                self.read_until(span.lane, span.from)?;
-            }
-            let next = self.mark.next(span.lane);
-            for record in records.iter().filter(|record| record.position.lane == span.lane) {
-                if (next..span.next).contains(&record.position.seq) {
-                    self.day.apply(record);
-                }
-            }
-            self.advance(span.lane, span.next);
+            self.read_until(span.lane, span.from)?;
         }
+        for record in records {
+            let Position { lane, seq } = record.position;
+            if seq >= self.mark.next(lane) {
+                self.day.apply(record);
+            }
+        }
+        spans.iter().for_each(|span| self.advance(span.lane, span.next));
         Ok(())
     }
 
@@ -92,9 +90,7 @@ impl Reader {
             if chunk.next <= self.mark.next(lane) {
                 return Err(ReadError::Busy);
             }
-            for record in &chunk.records {
-                self.day.apply(record);
-            }
+            chunk.records.into_iter().for_each(|record| self.day.apply(record));
             self.advance(lane, chunk.next);
         }
         Ok(())
@@ -165,7 +161,7 @@ mod tests {
         for (n, lane) in log.lanes.lock().unwrap().iter().enumerate() {
             let from = from.map_or(0, |mark| mark.next[n]) as usize;
             let to = to.map_or(lane.len(), |mark| mark.next[n] as usize);
-            lane[from..to].iter().for_each(|record| day.apply(record));
+            lane[from..to].iter().for_each(|record| day.apply(record.clone()));
         }
     }
 
@@ -183,14 +179,14 @@ mod tests {
                     Step::Append { lane, lost } => {
                         let record = log.push(lane, fact(n, lane));
                         let Position { lane, seq } = record.position;
-                        let batch = ([record], [Span { lane, from: seq, next: seq + 1 }]);
+                        let batch = (vec![record], [Span { lane, from: seq, next: seq + 1 }]);
                         if !lost {
-                            reader.handle_batch(&batch.0, &batch.1).unwrap();
+                            reader.handle_batch(batch.0.clone(), &batch.1).unwrap();
                         }
                         last = Some(batch);
                     }
                     Step::Again => if let Some((records, spans)) = &last {
-                        reader.handle_batch(records, spans).unwrap();
+                        reader.handle_batch(records.clone(), spans).unwrap();
                     },
                     Step::CatchUp => reader.catch_up().unwrap(),
                     Step::Open => opened.push((reader.day().clone(), reader.mark().clone())),

@@ -178,7 +178,7 @@ impl Worker {
             }
             let wait = due.saturating_duration_since(Instant::now()).min(BUILD_INTERVAL);
             read = match self.receiver.recv_timeout(wait) {
-                Ok((records, spans)) => self.reader.handle_batch(&records, &spans),
+                Ok((records, spans)) => self.reader.handle_batch(records, &spans),
                 Err(RecvTimeoutError::Timeout) => self.look_at_the_log(),
                 Err(RecvTimeoutError::Disconnected) => {
                     std::thread::sleep(wait);

@@ -141,22 +141,21 @@ pub struct MatchDay {
 
 impl MatchDay {
     /// Takes in one record. Records must come in order of position within each lane.
-    pub fn apply(&mut self, record: &Record) {
+    pub fn apply(&mut self, record: Record) {
         if !matches!(record.event.stream, Stream::Broadcast | Stream::Update) {
             return;
+        }
+        if record.event.stream == Stream::Broadcast
+            && let Some(kind) = Kind::parse(&record.event.kind)
+            && let Some(fact) = Fact::parse(&record.event.data)
+        {
+            self.apply_fact(kind, fact, &record);
         }
         self.events_total += 1;
         if self.events.len() == EVENTS_MAX {
             self.events.pop_front();
         }
-        self.events.push_back(record.clone());
-        let Some(kind) = Kind::parse(&record.event.kind) else { return };
-        if record.event.stream != Stream::Broadcast {
-            return;
-        }
-        if let Some(fact) = Fact::parse(&record.event.data) {
-            self.apply_fact(kind, fact, record);
-        }
+        self.events.push_back(record);
     }
 
     fn apply_fact(&mut self, kind: Kind, fact: Fact, record: &Record) {

@@ -4,7 +4,7 @@ use super::*;
 use crate::live::testing::record;
 
 fn apply(day: &mut MatchDay, seq: u64, id: &str, kind: &str, data: &str) {
-    day.apply(&record(seq, id, kind, data));
+    day.apply(record(seq, id, kind, data));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_match_nobody_speaks_of_for_a_day_is_forgotten() {
     apply(&mut day, 0, "a", "goal", r#"{"match":"m1","home":"ars","away":"che"}"#);
     let mut late = record(1, "b", "goal", r#"{"match":"m2","home":"bra","away":"esp"}"#);
     late.received_at = Timestamp(0).plus(MATCH_AGE_MAX + Duration::from_secs(1));
-    day.apply(&late);
+    day.apply(late);
     assert_eq!(day.matches.len(), 1);
     assert_eq!(day.matches[0].id, "m2");
 }
