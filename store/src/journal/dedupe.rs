@@ -97,7 +97,7 @@ impl Dedupe {
     }
 
     /// Entries it holds.
-    pub fn len(&self) -> usize {
+    pub fn entries(&self) -> usize {
         self.len
     }
 
@@ -304,7 +304,7 @@ mod tests {
         let per_entry = dedupe.memory_bytes() as u64 / count;
         assert!((28..=40).contains(&per_entry), "{per_entry} bytes an entry");
         dedupe.expire(Timestamp(1_000_000_000));
-        assert_eq!(dedupe.len(), 0);
+        assert_eq!(dedupe.entries(), 0);
         assert!(dedupe.memory_bytes() < 8 << 20, "memory comes back: {}", dedupe.memory_bytes());
     }
 
@@ -333,7 +333,7 @@ mod tests {
                         oracle.insert(id, (stream, now));
                     }
                 }
-                prop_assert_eq!(dedupe.len(), oracle.len());
+                prop_assert_eq!(dedupe.entries(), oracle.len());
             }
         }
     }

@@ -98,7 +98,7 @@ fn verify_segment(
         first,
         next: first,
         records: 0,
-        bytes: walk.len(),
+        bytes: walk.size(),
         quarantined,
         problems: Vec::new(),
     };

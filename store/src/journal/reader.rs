@@ -116,7 +116,7 @@ impl Task<'_> {
             }
         }
         if !self.is_done() && self.chunk.next < until {
-            bad(walk.len());
+            bad(walk.size());
             self.skip_to(until, HoleReason::Damaged);
         }
         Ok(())

@@ -119,7 +119,7 @@ pub fn read(file: &dyn ReadAt, with_ids: bool) -> io::Result<Option<Summary>> {
     }
     let index_len = u32_at(&head, 40) as usize * INDEX_BYTES;
     let ids_len = if with_ids { u32_at(&head, 44) as usize * ID_BYTES } else { 0 };
-    if file.len()? < (HEAD_BYTES + index_len + ids_len) as u64 {
+    if file.size()? < (HEAD_BYTES + index_len + ids_len) as u64 {
         return Ok(None);
     }
     let mut body = vec![0; index_len + ids_len];

@@ -57,7 +57,7 @@ pub struct Walk {
 impl Walk {
     /// Reads `file` as it is now; what is written later is not seen.
     pub fn new(file: Box<dyn ReadAt>) -> io::Result<Self> {
-        let len = file.len()?;
+        let len = file.size()?;
         Ok(Self {
             file,
             len,
@@ -71,7 +71,7 @@ impl Walk {
     }
 
     /// Length of the file.
-    pub fn len(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         self.len
     }
 

@@ -49,7 +49,7 @@ pub trait ReadDisk: Send + Sync + 'static {
 /// A file open for reading.
 pub trait ReadAt: Send {
     /// Its length now.
-    fn len(&self) -> io::Result<u64>;
+    fn size(&self) -> io::Result<u64>;
     /// Reads into `buf` from `offset`; fewer bytes only at the file's end.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
 }

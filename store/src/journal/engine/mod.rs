@@ -298,7 +298,7 @@ impl<D: Disk> Engine<D> {
             add(&stats.duplicates, of(Outcome::Duplicate));
             add(&stats.too_old, of(Outcome::TooOld));
         }
-        set(&stats.dedupe_entries, self.dedupe.len() as u64);
+        set(&stats.dedupe_entries, self.dedupe.entries() as u64);
         set(&stats.dedupe_bytes, self.dedupe.memory_bytes() as u64);
     }
 
@@ -307,7 +307,7 @@ impl<D: Disk> Engine<D> {
         self.clock = self.clock.max(now);
         self.dedupe.expire(self.clock);
         self.retain();
-        set(&self.shared.stats.dedupe_entries, self.dedupe.len() as u64);
+        set(&self.shared.stats.dedupe_entries, self.dedupe.entries() as u64);
     }
 
     /// Log time.

@@ -362,12 +362,12 @@ impl<D: Disk> Recovery<'_, D> {
         engine.prove();
         engine.retain();
         let stats = &engine.shared.stats;
-        set(&stats.dedupe_entries, engine.dedupe.len() as u64);
+        set(&stats.dedupe_entries, engine.dedupe.entries() as u64);
         set(&stats.dedupe_bytes, engine.dedupe.memory_bytes() as u64);
         self.report.epoch = Some(epoch);
         self.report.epoch_reason = reason;
         (self.report.first, self.report.next) = (engine.shared.first(), next);
-        self.report.dedupe_entries = engine.dedupe.len();
+        self.report.dedupe_entries = engine.dedupe.entries();
         Ok(Recovered { engine, report: self.report })
     }
 }

@@ -76,7 +76,7 @@ pub fn scan(file: Box<dyn ReadAt>, segment: &SegmentHead) -> io::Result<Scan> {
         next: segment.first,
         time: segment.opened_at,
         end: BLOCK_BYTES as u64,
-        len: walk.len(),
+        len: walk.size(),
         proven: segment.proven,
         damage: None,
         torn: None,

@@ -270,7 +270,8 @@ impl Disk for SimDisk {
     }
 
     fn write_at(&mut self, file: &mut usize, offset: u64, blocks: &[u8]) -> io::Result<()> {
-        assert!(offset % 4096 == 0 && blocks.len() % 4096 == 0, "whole blocks only");
+        let whole = offset.is_multiple_of(4096) && blocks.len().is_multiple_of(4096);
+        assert!(whole, "whole blocks only");
         let used = self.used();
         let mut inner = self.inner();
         let trouble = inner.call()?;
@@ -371,7 +372,7 @@ impl ReadDisk for SimDisk {
 struct SimFile(SimDisk, usize);
 
 impl ReadAt for SimFile {
-    fn len(&self) -> io::Result<u64> {
+    fn size(&self) -> io::Result<u64> {
         Ok(self.0.inner().nodes[self.1].live.len() as u64)
     }
 
