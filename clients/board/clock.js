@@ -1,10 +1,11 @@
 /**
  * The running minute of a match between two of its events. Pure: `now` is an argument.
  *
- * Events say the minute they happened in; nobody sends minutes as such. In between, the board lets the minute run at
- * the pace at which this day runs: a real day at one minute a minute, a replayed one faster. The pace is learnt from
- * pairs of events of one half of one match, and is real time until there are enough of them. A guess never passes the
- * end of a half, and the next event puts it right.
+ * Events say the minute they happened in; nobody sends minutes as such. In between, the board lets
+ * the minute run at the pace at which this day runs: a real day at one minute a minute, a replayed
+ * one faster. The pace is learnt from pairs of events of one half of one match, and is real time
+ * until there are enough of them. A guess never passes the end of a half, and the next event puts
+ * it right.
  * @module
  */
 
@@ -34,7 +35,10 @@ export class Pace {
     if (pace <= PACE_MAX) this.#samples = [...this.#samples, pace].slice(-SAMPLES_MAX);
   }
 
-  /** Minutes of the match in a minute of the clock: the median of what was seen, real time where that is near. */
+  /**
+   * Minutes of the match in a minute of the clock: the median of what was seen, real time where
+   * that is near.
+   */
   get value() {
     if (this.#samples.length < SAMPLES_MIN) return 1;
     const sorted = [...this.#samples].sort((one, other) => one - other);
