@@ -191,8 +191,12 @@ fn close() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn a_client_that_keeps_the_protocol_is_understood_alike(

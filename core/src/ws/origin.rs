@@ -36,7 +36,7 @@ fn is_board(origin: &str, host: &str, port: u16) -> bool {
     }
 }
 
-/// `localhost`, `127.0.0.0/8` or `[::1]`, any port: pages that this machine's own user is working on.
+/// On any port of `localhost`, `127.0.0.0/8` or `[::1]`: pages this machine's own user works on.
 fn is_loopback(origin: &str) -> bool {
     let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     let Some((name, _)) = rest.and_then(split_port) else { return false };
