@@ -1,0 +1,93 @@
+//! Claim: the tables of `docs/protocol.md` say what the code does.
+//!
+//! `UPDATE_DOCS=1 cargo test -p touchline-tests --test protocol_tables` writes them anew.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use touchline_core::config::HubConfig;
+use touchline_core::limits;
+use touchline_core::protocol::ErrorCode;
+use touchline_core::ws::CloseCode;
+use touchline_fanout::options::SessionRules;
+
+fn page() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol.md")
+}
+
+fn close_codes() -> String {
+    let mut table = String::from("| code | name | come back? | why |\n|---|---|---|---|\n");
+    for row in CloseCode::ALL {
+        let _ = writeln!(
+            table,
+            "| {} | {} | {} | {} |",
+            row.label,
+            row.name,
+            row.come_back.as_str(),
+            row.meaning
+        );
+    }
+    table
+}
+
+fn error_codes() -> String {
+    let mut table = String::from("| code | meaning |\n|---|---|\n");
+    for (_, code, meaning) in ErrorCode::ALL {
+        let _ = writeln!(table, "| `{code}` | {meaning} |");
+    }
+    table
+}
+
+fn limit_table() -> String {
+    let (hub, rules) = (HubConfig::default(), SessionRules::default());
+    let rows = [
+        ("teams a session follows", hub.teams_max.to_string(), "`error` `too_many_teams`"),
+        ("bytes of a message", limits::MESSAGE_BYTES_MAX.to_string(), "close 1009"),
+        ("fragments of a message", limits::MESSAGE_FRAGMENTS_MAX.to_string(), "close 1008"),
+        (
+            "messages, pings and pongs a second, over a while",
+            format!("{}, {} at once", rules.messages_per_s, rules.messages_burst),
+            "`error` `too_many_messages`, then close 1008",
+        ),
+        ("topics in `after`", limits::AFTER_TOPICS_MAX.to_string(), "`error` `bad_field`"),
+        ("bytes of the URI", limits::URI_BYTES_MAX.to_string(), "414"),
+        ("bytes of the request's head", limits::REQUEST_HEAD_BYTES_MAX.to_string(), "431"),
+        ("seconds for the handshake", rules.handshake_max.as_secs().to_string(), "408"),
+        ("seconds between heartbeats", rules.heartbeat.as_secs().to_string(), "-"),
+        ("seconds to answer a ping", rules.pong_max.as_secs().to_string(), "close 4012"),
+        ("seconds to answer a close", rules.close_max.as_secs().to_string(), "the line is cut"),
+        (
+            "unsent bytes in one stream",
+            hub.streams[0].queue_bytes_max.to_string(),
+            "`broadcast`: close 4008; others: `gap`, reason `slow`",
+        ),
+    ];
+    let mut table = String::from("| what | default | beyond it |\n|---|---|---|\n");
+    for (what, value, beyond) in rows {
+        let _ = writeln!(table, "| {what} | {value} | {beyond} |");
+    }
+    table
+}
+
+/// Puts `table` between the marks of that name.
+fn fill(page: &str, name: &str, table: &str) -> String {
+    let begin = format!("<!-- generated: {name} -->\n");
+    let (before, rest) = page.split_once(&begin).unwrap_or_else(|| panic!("no marks for {name}"));
+    let (_, after) = rest.split_once("<!-- end -->").expect("an end mark");
+    format!("{before}{begin}{table}<!-- end -->{after}")
+}
+
+#[test]
+fn the_tables_of_the_protocol_page_are_those_of_the_code() {
+    let written = std::fs::read_to_string(page()).unwrap();
+    let mut wanted = fill(&written, "close codes", &close_codes());
+    wanted = fill(&wanted, "limits", &limit_table());
+    wanted = fill(&wanted, "error codes", &error_codes());
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(page(), &wanted).unwrap();
+    }
+    assert!(
+        written == wanted || std::env::var_os("UPDATE_DOCS").is_some(),
+        "docs/protocol.md is behind the code: UPDATE_DOCS=1 cargo test -p touchline-tests --test protocol_tables"
+    );
+}
