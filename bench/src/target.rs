@@ -154,7 +154,7 @@ impl Appliance {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build()?;
         loop {
-            let answer = runtime.block_on(client.get(&ready).send());
+            let answer = runtime.block_on(async { client.get(&ready).send().await });
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 return Ok(started.elapsed());
             }
