@@ -7,7 +7,7 @@ offline_if_complete
 say "check: formatting"
 cargo fmt --all --check
 say "check: lints"
-cargo clippy --quiet --workspace --all-targets -- -D warnings
+cargo clippy --quiet --workspace --all-targets --keep-going -- -D warnings
 say "check: laws"
 cargo test --quiet --package touchline-tests --test laws
 say "check: scripts"
