@@ -55,6 +55,8 @@ pub(super) struct World {
     tick: u64,
     healed: bool,
     pub(super) report: Report,
+    /// The most that all windows of a hub ever held.
+    pub(super) windows_peak: usize,
 }
 
 impl World {
@@ -79,6 +81,7 @@ impl World {
             tick: 0,
             healed: false,
             report: Report::default(),
+            windows_peak: 0,
             scenario,
             rng,
             log,
