@@ -22,14 +22,12 @@ fn main() {
         nofile_hard: 20_000,
     })
     .expect("19,000 sockets fit one table");
-    let mut options =
-        FanoutOptions::new("127.0.0.1:0".parse().expect("is an address"), plan);
+    let mut options = FanoutOptions::new("127.0.0.1:0".parse().expect("is an address"), plan);
     if std::env::args().nth(1).as_deref() == Some("epoll") {
         options.backend = Backend::Epoll;
     }
     let log = MemoryLog::new(1);
-    let (fanout, feed) =
-        Fanout::start(options, Arc::new(log.clone())).expect("the fan-out starts");
+    let (fanout, feed) = Fanout::start(options, Arc::new(log.clone())).expect("the fan-out starts");
     log.attach(Box::new(feed));
     println!("{}", json!({ "listening": fanout.local_addr() }));
     for line in stdin().lock().lines() {

@@ -50,7 +50,7 @@ pub const DESCRIPTORS_PERCENT: u64 = 97;
 /// More shards than this are a mistake in the configuration.
 pub const SHARDS_MAX: usize = 256;
 
-const _: () = assert!(WHEEL_SLOTS % 64 == 0);
+const _: () = assert!(WHEEL_SLOTS.is_multiple_of(64));
 const _: () = assert!(SCRATCH_BYTES >= REQUEST_HEAD_BYTES_MAX);
 const _: () = assert!(INBOUND_BYTES_MAX >= SCRATCH_BYTES);
 const _: () = assert!(BATCHES_MAX < MAILBOX_BATCHES_MAX);

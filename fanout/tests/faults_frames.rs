@@ -112,14 +112,18 @@ fn fault_19_large_and_endless_messages_are_1009_and_1008() {
         let mut large = vec![0x81, 0xff];
         large.extend_from_slice(&(64 * 1024 + 1u64).to_be_bytes());
         check(&stage, "64 KiB and one byte", &large, 1009);
-        let part = [&[0x00, 0xfe, 0xff, 0xff, 0, 0, 0, 0][..], &[b' '; 0xffff]].concat();
+        let part = [&[0x00, 0xfe, 0xff, 0xff, 0, 0, 0, 0][..], &vec![b' '; 0xffff]].concat();
         let sum = [frame(0x01, b" "), part.clone(), part].concat();
         check(&stage, "the sum of fragments", &sum, 1009);
-        let many: Vec<u8> =
-            std::iter::once(frame(0x01, b" ")).chain((0..1_100).map(|_| frame(0, b" "))).flatten().collect();
+        let many: Vec<u8> = std::iter::once(frame(0x01, b" "))
+            .chain((0..1_100).map(|_| frame(0, b" ")))
+            .flatten()
+            .collect();
         check(&stage, "1,101 fragments", &many, 1008);
-        let empty: Vec<u8> =
-            std::iter::once(frame(0x01, b" ")).chain((0..40).map(|_| frame(0, b""))).flatten().collect();
+        let empty: Vec<u8> = std::iter::once(frame(0x01, b" "))
+            .chain((0..40).map(|_| frame(0, b"")))
+            .flatten()
+            .collect();
         check(&stage, "empty fragments", &empty, 1008);
         all_fine_afterwards(&stage);
         stage.stop();

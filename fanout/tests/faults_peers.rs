@@ -359,7 +359,9 @@ fn status_rules_and_slow_sessions_reach_every_shard() {
         let slow = stage.fanout().slow_sessions(500 * MS);
         assert_eq!(slow.len(), 1);
         assert_eq!(slow[0].peer, Some(client.stream().local_addr().unwrap()));
-        assert!(slow[0].is_blocked && slow[0].unsent_bytes > 0 && slow[0].session.starts_with("0-"));
+        assert!(
+            slow[0].is_blocked && slow[0].unsent_bytes > 0 && slow[0].session.starts_with("0-")
+        );
         stage.stop();
     });
 }
@@ -369,8 +371,7 @@ fn a_port_that_is_taken_is_said_to_be() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let mut options = options(Backend::Auto);
     options.listen = taken.local_addr().unwrap();
-    let started =
-        touchline_fanout::Fanout::start(options, std::sync::Arc::new(MemoryLog::new(7)));
+    let started = touchline_fanout::Fanout::start(options, std::sync::Arc::new(MemoryLog::new(7)));
     let Err(touchline_fanout::StartError::Listen { source, .. }) = started else { panic!() };
     assert_eq!(source.kind(), std::io::ErrorKind::AddrInUse);
 }

@@ -8,9 +8,9 @@
 //! # Waking
 //! A wake costs a system call, so it is made only for a receiver that sleeps, and once. The receiver says that it is
 //! about to sleep ([`Doorbell::doze`]), looks into its mailboxes a last time, and only then blocks on the bell's
-//! descriptor. A sender stores its value, then asks whether the receiver dozes; the first sender to see that takes the
-//! doze away and rings. A sequentially consistent fence stands between the two steps on both sides, so at least one of
-//! the two sees the other: either the receiver finds the value in its last look, or the sender rings.
+//! descriptor. A sender stores its value, then takes the doze away; the sender that finds one rings. Both sides do so by
+//! an exchange of the same flag, each of which sees what its predecessor's thread had done: an exchange of the sender's
+//! that comes after the doze finds it and rings, and one that comes before shows the receiver the value in its last look.
 //!
 //! # Invariants
 //! - `head <= tail <= head + slots.len()`; only the receiver moves `head`, only the sender moves `tail`.

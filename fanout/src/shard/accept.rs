@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use touchline_core::time::Monotonic;
-use touchline_core::ws::{CloseCode, Handshake, Refusal};
+use touchline_core::ws::{CloseCode, Refusal};
 
 use super::Shard;
 use super::conn::{Conn, Input, Stage};
@@ -164,7 +164,7 @@ impl Shard {
             ticket,
             deadline,
             messages: Pace::default(),
-            input: Input::Handshake(Box::new(Handshake::default())),
+            input: Input::Handshake(Box::default()),
         };
         self.conns.insert(id, conn);
         self.wheel.set(id.index, deadline);

@@ -54,7 +54,7 @@ pub enum Outcome {
 /// Sends volleys.
 pub enum Launcher {
     /// By a ring of its own.
-    Ring(ring::Ring),
+    Ring(Box<ring::Ring>),
     /// By `send`, once for each.
     Plain,
 }
@@ -65,7 +65,7 @@ impl Launcher {
     /// # Errors
     /// When the host has none for us: the caller goes on with [`Launcher::Plain`] and says so.
     pub fn ring() -> Result<Self, RingError> {
-        ring::Ring::new().map(Self::Ring)
+        ring::Ring::new().map(|ring| Self::Ring(Box::new(ring)))
     }
 
     /// Fires all `shots` and adds the misses, in no particular order. Answers whether a ring has failed and been
