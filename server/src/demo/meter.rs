@@ -13,6 +13,9 @@ use hdrhistogram::Histogram;
 
 use crate::limits::demo::{FLIGHT_WAIT_MAX, FLIGHTS_MAX};
 
+/// Half of what a percentile looks back on.
+const FIGURES_WAIT: Duration = Duration::from_secs(10);
+
 /// Totals since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -42,14 +45,15 @@ pub struct Totals {
     pub trouble: Option<String>,
 }
 
-/// What happened since the last look.
+/// What it has come to.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// Since the start.
     pub totals: Totals,
-    /// Deliveries a second.
+    /// Deliveries a second since the last reading.
     pub deliveries_per_s: f64,
-    /// From the partner's first attempt to a follower's receipt: half were faster.
+    /// From the partner's first attempt to a follower's receipt, in the last ten to twenty
+    /// seconds: half were faster.
     pub p50_ms: Option<f64>,
     /// All but one in a hundred were faster.
     pub p99_ms: Option<f64>,
@@ -73,8 +77,8 @@ struct Inner {
     totals: Totals,
     flights: HashMap<u64, Flight>,
     order: VecDeque<u64>,
-    latency_us: Histogram<u64>,
-    spread_us: Histogram<u64>,
+    latency_us: Recent,
+    spread_us: Recent,
     read_at: Instant,
     read_deliveries: u64,
 }
@@ -85,12 +89,38 @@ impl Default for Meter {
             totals: Totals::default(),
             flights: HashMap::new(),
             order: VecDeque::new(),
-            latency_us: histogram(),
-            spread_us: histogram(),
+            latency_us: Recent::new(),
+            spread_us: Recent::new(),
             read_at: Instant::now(),
             read_deliveries: 0,
         };
         Self { inner: Arc::new(Mutex::new(inner)) }
+    }
+}
+
+/// What was recorded in the last ten seconds, and up to ten more: figures that can be read.
+struct Recent {
+    before: Histogram<u64>,
+    now: Histogram<u64>,
+    since: Instant,
+}
+
+impl Recent {
+    fn new() -> Self {
+        Self { before: histogram(), now: histogram(), since: Instant::now() }
+    }
+
+    /// In milliseconds; `None` if there was nothing.
+    fn quantile_ms(&mut self, quantile: f64) -> Option<f64> {
+        if self.since.elapsed() > FIGURES_WAIT {
+            std::mem::swap(&mut self.before, &mut self.now);
+            self.now.reset();
+            self.since = Instant::now();
+        }
+        let mut both = self.before.clone();
+        // Both have the same bounds, so nothing can be out of them.
+        let _ = both.add(&self.now);
+        (!both.is_empty()).then(|| both.value_at_quantile(quantile) as f64 / 1_000.0)
     }
 }
 
@@ -141,28 +171,22 @@ impl Meter {
         }
         flight.first.get_or_insert(now);
         flight.last = Some(now);
-        inner.latency_us.saturating_record(latency.as_micros() as u64);
+        inner.latency_us.now.saturating_record(latency.as_micros() as u64);
     }
 
-    /// What happened since the last reading, and the totals.
+    /// Totals, and figures of the last while.
     pub fn read(&self) -> Reading {
         let inner = &mut *self.lock();
         inner.land_old();
         let elapsed = inner.read_at.elapsed().as_secs_f64().max(0.001);
         let deliveries = inner.totals.deliveries - inner.read_deliveries;
-        let of = |histogram: &Histogram<u64>, quantile: f64| {
-            let any = !histogram.is_empty();
-            any.then(|| histogram.value_at_quantile(quantile) as f64 / 1_000.0)
-        };
         let reading = Reading {
             totals: inner.totals.clone(),
             deliveries_per_s: deliveries as f64 / elapsed,
-            p50_ms: of(&inner.latency_us, 0.5),
-            p99_ms: of(&inner.latency_us, 0.99),
-            spread_ms: of(&inner.spread_us, 0.5),
+            p50_ms: inner.latency_us.quantile_ms(0.5),
+            p99_ms: inner.latency_us.quantile_ms(0.99),
+            spread_ms: inner.spread_us.quantile_ms(0.5),
         };
-        inner.latency_us.reset();
-        inner.spread_us.reset();
         inner.read_at = Instant::now();
         inner.read_deliveries = inner.totals.deliveries;
         reading
@@ -181,7 +205,7 @@ impl Inner {
             if let Some(flight) = self.flights.remove(key)
                 && let (Some(first), Some(last)) = (flight.first, flight.last)
             {
-                self.spread_us.saturating_record((last - first).as_micros() as u64);
+                self.spread_us.now.saturating_record((last - first).as_micros() as u64);
             }
             self.order.pop_front();
         }
@@ -206,7 +230,12 @@ mod tests {
         let reading = meter.read();
         assert_eq!(reading.totals.deliveries, 2);
         assert!((20.0..2_000.0).contains(&reading.p50_ms.unwrap()), "{reading:?}");
-        assert_eq!(meter.read().p50_ms, None, "each reading is about what came since the last");
+        assert_eq!(meter.read().p50_ms, reading.p50_ms, "it can be read for a while");
+        for _ in 0..2 {
+            meter.lock().latency_us.since = Instant::now() - FIGURES_WAIT * 2;
+            meter.read();
+        }
+        assert_eq!(meter.read().p50_ms, None, "but not for ever");
     }
 
     #[test]

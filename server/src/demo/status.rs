@@ -23,7 +23,6 @@ pub async fn show(meter: Meter, followers: usize, mut stop: Stop) {
         }
         while !stop.sleep(UPDATE).await {
             bar.set_message(line(&meter.read(), followers));
-            bar.tick();
         }
         bar.finish_and_clear();
     } else {
@@ -40,14 +39,17 @@ pub fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
+/// Fits 80 columns as long as nothing is odd.
 fn line(reading: &Reading, followers: usize) -> String {
     let totals = &reading.totals;
-    let ms = |figure: Option<f64>| figure.map_or("-".into(), |ms| format!("{ms:.1} ms"));
+    let ms = |figure: Option<f64>| figure.map_or("-".into(), |ms| format!("{ms:.1}"));
+    let sockets = match totals.sockets == followers as u64 {
+        true => grouped(totals.sockets),
+        false => format!("{}/{}", grouped(totals.sockets), grouped(followers as u64)),
+    };
     let mut line = format!(
-        "{} events | {}/{} sockets | {} deliveries/s | p50 {} | p99 {} | spread {}",
+        "{} events | {sockets} sockets | {} deliveries/s | p50 {}, p99 {}, spread {} ms",
         grouped(totals.events),
-        grouped(totals.sockets),
-        grouped(followers as u64),
         grouped(reading.deliveries_per_s.round() as u64),
         ms(reading.p50_ms),
         ms(reading.p99_ms),
@@ -120,8 +122,7 @@ mod tests {
             p99_ms: Some(8.0),
             spread_ms: None,
         };
-        let calm = "1,234 events | 999/1,000 sockets | 56,789 deliveries/s | p50 1.2 ms | p99 8.0 ms \
-                    | spread -";
+        let calm = "1,234 events | 999/1,000 sockets | 56,789 deliveries/s | p50 1.2, p99 8.0, spread - ms";
         assert_eq!(line(&reading, 1_000), calm);
         reading.totals.missing = 2;
         reading.totals.trouble =
