@@ -8,7 +8,7 @@
  */
 
 import { dress } from './kit.js';
-import { minuteText } from './model.js';
+import { minuteText, noteText } from './model.js';
 
 const KINDS = {
   'match.scheduled': ['clock', 'Coming up'],
@@ -22,7 +22,6 @@ const KINDS = {
   'match.second_half': ['whistle', 'Second half'],
   'match.full_time': ['whistle', 'Full time'],
 };
-const NOTES = { penalty: 'penalty', own_goal: 'own goal' };
 
 const text = (value) => (typeof value === 'string' ? value.slice(0, 80) : '');
 
@@ -35,7 +34,7 @@ export function describe(event, nameOf) {
   const home = text(data.home_name) || nameOf(text(data.home));
   const away = text(data.away_name) || nameOf(text(data.away));
   const goals = data.score ? `${Number(data.score.home)}–${Number(data.score.away)}` : 'v';
-  const note = Object.hasOwn(NOTES, data.note) ? `, ${NOTES[data.note]}` : '';
+  const note = noteText(data.note) && `, ${noteText(data.note)}`;
   const swap = data.player_in
     ? `${text(data.player_in)} for ${text(data.player)}`
     : text(data.player);

@@ -8,13 +8,11 @@
  */
 
 import { dress } from './kit.js';
-import { minuteText } from './model.js';
+import { minuteText, noteText } from './model.js';
 
 const CALL_MS = 6_500;
 const CALL_MIN_MS = 2_600;
 const WAITING_MAX = 4;
-
-const NOTES = { penalty: 'penalty', own_goal: 'own goal' };
 
 export class Calls {
   #wall;
@@ -38,7 +36,7 @@ export class Calls {
   /** A goal: `match` after it, `side` that scored, `event` that told. */
   goal(match, side, event) {
     const { player, note } = event.data;
-    const suffix = Object.hasOwn(NOTES, note) ? ` (${NOTES[note]})` : '';
+    const suffix = noteText(note) && ` (${noteText(note)})`;
     const scorer = player
       ? `${String(player).slice(0, 80)}${suffix}, ${minuteText(match)}`
       : minuteText(match);

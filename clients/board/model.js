@@ -35,6 +35,13 @@ export function minuteText({ minute, stoppage }) {
   return stoppage > 0 ? `${minute}+${stoppage}′` : `${minute}′`;
 }
 
+const NOTES = { penalty: ['penalty', 'pen.'], own_goal: ['own goal', 'o.g.'] };
+
+/** What is worth saying of how a goal came about, or nothing; `short` where there is little room. */
+export function noteText(note, short = false) {
+  return Object.hasOwn(NOTES, note) ? NOTES[note][short ? 1 : 0] : '';
+}
+
 export class MatchDay {
   #seen = new Set();
   #pace = new Pace();

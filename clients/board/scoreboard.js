@@ -9,7 +9,7 @@
 
 import { Digit } from './dots.js';
 import { dress } from './kit.js';
-import { minuteText } from './model.js';
+import { minuteText, noteText } from './model.js';
 
 const FLASH_MS = 8_000;
 const LINE_MINUTES = 96;
@@ -53,21 +53,19 @@ class TeamRow {
     this.digits.forEach((digit, index) => digit.show(figures[index]));
     this.said.textContent = String(goals);
     const ours = cards.filter(({ team }) => team === this.team);
-    if (this.cards.childElementCount !== ours.length) this.#book(ours);
+    if (this.booked !== ours.length) this.#book(ours);
+    this.booked = ours.length;
   }
 
   #book(cards) {
-    const shown = cards.slice(-6).map(({ red, player, minute }) => {
-      const card = make('i', red ? 'red' : 'yellow');
-      card.title = `${red ? 'Red' : 'Yellow'} card: ${player} ${minute}′`;
-      return card;
-    });
     const count = (red) => cards.filter((card) => card.red === red).length;
-    const words = `${count(false)} yellow, ${count(true)} red cards`;
-    this.cards.replaceChildren(
-      ...shown,
-      ...(cards.length > 0 ? [make('span', 'hidden', words)] : []),
-    );
+    const [yellow, red] = [count(false), count(true)];
+    const shown = Object.entries({ yellow, red })
+      .filter(([, number]) => number > 0)
+      .flatMap(([colour, number]) => [make('i', colour), make('b', '', number > 1 ? number : '')]);
+    for (const element of shown) element.setAttribute('aria-hidden', 'true');
+    const words = make('span', 'hidden', `${yellow} yellow, ${red} red cards`);
+    this.cards.replaceChildren(...(cards.length > 0 ? [...shown, words] : []));
   }
 }
 
@@ -155,10 +153,11 @@ class Card {
 
   #listScorers(match) {
     const shown = match.scorers.map((goal) => {
-      const note = { penalty: ' (pen.)', own_goal: ' (own goal)' }[goal.note] ?? '';
-      const entry = make('li', '', `${goal.player || 'Goal'}${note} `);
+      const note = noteText(goal.note, true);
+      const name = make('span', '', `${goal.player || 'Goal'}${note && ` (${note})`}`);
+      const entry = make('li');
       entry.dataset.side = goal.team === match.home ? 'home' : 'away';
-      entry.append(make('b', '', minuteText(goal)));
+      entry.append(name, ' ', make('b', '', minuteText(goal)));
       return entry;
     });
     this.scorers.hidden = shown.length === 0;

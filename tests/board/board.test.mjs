@@ -67,7 +67,7 @@ test('what happens is on the page at once', async (t) => {
     const { score, state, scorers, bookings } = await card(page, fixture);
     assert.deepEqual(
       [score, state, scorers, bookings],
-      [[0, 1], 'Half time', ['É. Tremblay (own goal) 45+2′'], '0 yellow, 1 red cards'],
+      [[0, 1], 'Half time', ['É. Tremblay (o.g.) 45+2′'], '0 yellow, 1 red cards'],
     );
   });
   const [first, second, third] = await entries(page);
@@ -239,11 +239,12 @@ test('what a source writes is text, whatever it looks like', async (t) => {
   Object.assign(fixture.base, { home_name: evil, ground: evil, competition: evil });
   await server.publish(fixture.kickoff());
   const page = await opened(t, server);
-  await server.publish(fixture.goal('home', 5, evil, { note: evil }));
+  await server.publish(fixture.goal('home', 5, evil, { note: 'constructor' }));
   await page.waitForSelector('#call[data-kind="goal"]');
   await page.waitForTimeout(200);
   assert.equal(await page.locator('main img, .call img, main b b').count(), 0);
   assert.equal(await page.title(), 'Touchline: live board');
+  assert.doesNotMatch(await page.locator('#call').innerText(), /function/);
   assert.ok((await card(page, fixture)).names[0].startsWith('<img'));
 });
 
