@@ -1,6 +1,8 @@
-//! Lists the board's files (`clients/board`), so that the binary carries them and needs no folder beside it.
+//! Lists the board's files (`clients/board`), so that the binary carries them and needs no folder
+//! beside it.
 //!
-//! Writes `board.rs`: one row a file with its path below `/`, its type, a tag that changes with its bytes, and the bytes.
+//! Writes `board.rs`: one row a file with its path below `/`, its type, a tag that changes with its
+//! bytes, and the bytes.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -21,7 +23,8 @@ fn main() -> io::Result<()> {
         let file = file.canonicalize()?;
         let _ = writeln!(
             out,
-            "Asset {{ path: {path:?}, kind: {:?}, tag: \"\\\"{tag:016x}\\\"\", bytes: include_bytes!({:?}) }},",
+            "Asset {{ path: {path:?}, kind: {:?}, tag: \"\\\"{tag:016x}\\\"\", bytes: \
+             include_bytes!({:?}) }},",
             kind(path),
             file.display().to_string()
         );

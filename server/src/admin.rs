@@ -1,8 +1,8 @@
 //! The admin port: metrics, health, the configuration in force, and the order to drain.
 //!
-//! It has a thread and a runtime of its own, and asks nobody on the data path for more than loaded numbers; what has to
-//! ask a shard (`/sessions/slow`) waits on a thread of its own, for a second at most. Keep the port private: whoever
-//! reaches it can drain the node.
+//! It has a thread and a runtime of its own, and asks nobody on the data path for more than loaded
+//! numbers; what has to ask a shard (`/sessions/slow`) waits on a thread of its own, for a second
+//! at most. Keep the port private: whoever reaches it can drain the node.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

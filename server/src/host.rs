@@ -23,7 +23,8 @@ fn cores() -> Vec<usize> {
     (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect()
 }
 
-/// This thread, and those it starts, run on the last core only. Where there is but one, nothing changes.
+/// This thread, and those it starts, run on the last core only. Where there is but one, nothing
+/// changes.
 pub fn confine_to_spare_core() {
     let cores = cores();
     let (Some(last), true) = (cores.last(), cores.len() > 1) else { return };

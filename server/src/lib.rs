@@ -1,25 +1,28 @@
-//! The appliance: one process that takes events from partners and carries them to everyone who follows a team.
+//! The appliance: one process that takes events from partners and carries them to everyone who
+//! follows a team.
 //!
-//! This crate joins the others: it reads the configuration, opens the journal, starts the shards, and hangs the feed
-//! and the live state between them. [`start`] does all of that and gives a [`Running`](running::Running),
-//! in this process: the binary, the demo and the tests use the same door.
+//! This crate joins the others: it reads the configuration, opens the journal, starts the shards,
+//! and hangs the feed and the live state between them. [`start`] does all of that and gives a
+//! [`Running`](running::Running), in this process: the binary, the demo and the tests use the same
+//! door.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`config`] | keys, layers, and the [`Options`](config::Options) that everything else obeys |
 //! | [`wiring`] | who is started with what, in which order |
-//! | [`running`] | the started server: its state, how it drains, how it stops |
+//! | [`running`], `keeper` | the started server: its state; how it drains, how it stops |
 //! | [`reload`] | what SIGHUP may change, whole or not at all |
 //! | [`http`], [`admin`] | the API port, the admin port |
 //! | [`metrics`] | the table of metrics and the page they make |
 //! | [`live`] | the day's matches, from memory |
 //! | [`demo`] | a match day that plays itself |
 //! | [`cli`] | commands, flags and exit codes |
-//! | [`signals`], [`notify`], [`logging`], [`ports`] | what the system tells us, and what we tell it |
+//! | [`signals`], [`notify`], [`logging`], [`ports`] | what the system tells us, and we it |
 //! | [`limits`] | every bound of this crate |
 //!
 //! # Invariants
-//! - The admin port has a thread and a runtime of its own: it answers while everything else is busy or stuck.
+//! - The admin port has a thread and a runtime of its own: it answers while everything else is busy
+//!   or stuck.
 //! - Nothing on the way from the journal to a socket waits for anything in this crate.
 
 pub mod admin;
@@ -29,6 +32,7 @@ pub mod demo;
 mod figures;
 mod host;
 pub mod http;
+mod keeper;
 pub mod limits;
 pub mod live;
 pub mod logging;

@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use touchline_ingest::limits::{SECRET_KEY_BYTES_MAX, SECRETS_MAX};
 
-/// A secrets file: eight lines of at most 178 characters, with as much again for comments, many times over.
+/// A secrets file: eight lines of at most 178 characters, with as much again for comments, many
+/// times over.
 pub const SECRETS_FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// A request to API or admin port: its head must have arrived within it, and its answer must be written within it.
+/// A request to API or admin port: its head must have arrived within it, and its answer must be
+/// written within it.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// What a connection reads ahead; a head must fit it.
+pub const REQUEST_BUFFER_BYTES: usize = 64 * 1024;
 /// Threads of the API's runtime: signatures and JSON; they share the spare core.
 pub const API_THREADS: usize = 2;
 /// Connections to the API port at once.
@@ -47,6 +51,7 @@ pub const LOG_LINES_PER_S: u32 = 20;
 pub const LOG_FIELD_BYTES_MAX: usize = 4 * 1024;
 
 const _: () = assert!(SECRETS_FILE_BYTES_MAX as usize > SECRETS_MAX * SECRET_KEY_BYTES_MAX * 2);
+const _: () = assert!(REQUEST_BUFFER_BYTES >= touchline_core::limits::REQUEST_HEAD_BYTES_MAX);
 const _: () = assert!(DRAIN_S_MAX + DRAIN_OVERTIME.as_secs() >= 120, "the promise of DESIGN 10");
 const _: () = assert!(
     INTERRUPT_SESSIONS.as_millis() + INTERRUPT_REQUESTS.as_millis() <= 1_000,

@@ -1,7 +1,8 @@
 //! What the service manager is told: ready, still alive, stopping (sd_notify).
 //!
-//! Without `NOTIFY_SOCKET` all of it does nothing. The watchdog is fed only while every shard's heartbeat is young:
-//! a process whose timers run but whose shards hang is as good as dead, and is to be restarted.
+//! Without `NOTIFY_SOCKET` all of it does nothing. The watchdog is fed only while every shard's
+//! heartbeat is young: a process whose timers run but whose shards hang is as good as dead, and is
+//! to be restarted.
 
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ pub fn status(status: &str) {
     send(&[NotifyState::Status(status)]);
 }
 
-/// How often [`watchdog`] is to be called: half of what the service manager allows. `None`: it doesn't watch us.
+/// How often [`watchdog`] is to be called: half of what the service manager allows. `None`: it
+/// doesn't watch us.
 pub fn watchdog_interval() -> Option<Duration> {
     let variable = |name| std::env::var(name).ok();
     interval(variable("WATCHDOG_USEC"), variable("WATCHDOG_PID"), std::process::id())

@@ -1,7 +1,8 @@
 //! Who holds a port that we were to have.
 //!
-//! Linux says which sockets listen (`/proc/net/tcp`) and which process has which socket (`/proc/PID/fd`), the latter
-//! for our own user's processes only, unless we are root. It is asked once, when a start fails.
+//! Linux says which sockets listen (`/proc/net/tcp`) and which process has which socket
+//! (`/proc/PID/fd`), the latter for our own user's processes only, unless we are root. It is asked
+//! once, when a start fails.
 
 use std::net::SocketAddr;
 use std::path::Path;

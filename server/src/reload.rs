@@ -1,8 +1,8 @@
 //! SIGHUP: the configuration is read again, and taken whole or not at all.
 //!
-//! What can be reloaded is marked in the table of keys. A file that can't be read, a mistake in it, or a change of any
-//! other key refuses the whole: the old configuration stays in force, one line of the log says why, and
-//! `config_last_reload_successful` is 0 until a reload succeeds.
+//! What can be reloaded is marked in the table of keys. A file that can't be read, a mistake in it,
+//! or a change of any other key refuses the whole: the old configuration stays in force, one line
+//! of the log says why, and `config_last_reload_successful` is 0 until a reload succeeds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -34,8 +34,8 @@ impl Default for Reloads {
     }
 }
 
-/// Reads the configuration again and puts it in force. `false`: it was refused, and nothing has changed. Called from
-/// one thread at a time.
+/// Reads the configuration again and puts it in force. `false`: it was refused, and nothing has
+/// changed. Called from one thread at a time.
 pub fn reload(appliance: &Appliance) -> bool {
     let old = appliance.loaded.load_full();
     match old.reread() {
@@ -50,7 +50,8 @@ pub fn reload(appliance: &Appliance) -> bool {
         Err(error) => {
             appliance.reloads.last_taken.store(false, Relaxed);
             appliance.reloads.refused.fetch_add(1, Relaxed);
-            tracing::error!(%error, "the configuration was not reloaded; the old one stays in force");
+            tracing::error!(%error, "the configuration was not reloaded; the old one stays in \
+             force");
             false
         }
     }

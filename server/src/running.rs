@@ -1,29 +1,18 @@
-//! The started server: what it is made of, what state it is in, and how it comes to an end.
+//! The started server, from outside: what it is made of, what state it is in, how it is told to end.
 //!
-//! [`Appliance`] is shared by all who ask (admin port, demo, tests): parts, addresses, stage. [`Running`] is held by
-//! whoever started it. Its *keeper*, a thread, feeds the service manager's watchdog and carries out [`Order`]s; so a
-//! drain can take its minutes while signals, health and metrics are answered by others.
-//!
-//! # The end, by order
-//! | order | grace | sessions | then |
-//! |---|---|---|---|
-//! | `Drain` | `drain.grace_s`, not ready, still serving | told `reconnect`, closed 1012 at the configured pace | stop |
-//! | `Interrupt` | none | the same, all at once | stop |
-//! | `Now` | none | dropped | stop |
-//!
-//! A later order that is more urgent cuts an earlier one short. The stop itself: requests under way are answered, the
-//! shards end, the journal is flushed and closed, the admin port goes last.
+//! [`Appliance`] is shared by all who ask (admin port, demo, tests): parts, addresses, stage.
+//! [`Running`] is held by whoever started it. [`Order`]s are carried out by its
+//! [keeper](crate::keeper).
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
 use touchline_core::log::EventLog as _;
 use touchline_core::metrics::Padded;
 use touchline_fanout::{Fanout, ShardCommand, ShardStats, SlowSession, clock};
@@ -32,12 +21,8 @@ use touchline_store::journal::Journal;
 
 use crate::config::Loaded;
 use crate::http::StreamPlace;
-use crate::limits::{
-    DRAIN_OVERTIME, DRAIN_S_MAX, INTERRUPT_REQUESTS, INTERRUPT_SESSIONS, SHARD_SILENCE_MAX,
-    STOP_REQUESTS,
-};
+use crate::limits::SHARD_SILENCE_MAX;
 use crate::live::Live;
-use crate::notify;
 use crate::reload::Reloads;
 
 /// The addresses it listens on; port 0 of the configuration has become a real one.
@@ -165,7 +150,8 @@ impl Appliance {
         self.shards.iter().all(|shard| shard.is_alive(now, SHARD_SILENCE_MAX))
     }
 
-    /// Tells every shard. A shard that doesn't take it is dead or stuck, which `/readyz` tells as well.
+    /// Tells every shard. A shard that doesn't take it is dead or stuck, which `/readyz` tells as
+    /// well.
     pub fn command(&self, command: ShardCommand) {
         let fanout = self.fanout.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(Err(error)) = fanout.as_ref().map(|fanout| fanout.command(command)) {
@@ -179,7 +165,8 @@ impl Appliance {
         fanout.as_ref().map_or_else(Vec::new, |fanout| fanout.slow_sessions(timeout))
     }
 
-    fn end_shards(&self) {
+    /// Ends the shards, and waits for it.
+    pub(crate) fn end_shards(&self) {
         self.command(ShardCommand::Stop);
         let fanout = self.fanout.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Err(dead)) = fanout.map(Fanout::join) {
@@ -242,141 +229,5 @@ impl Drop for Running {
             self.appliance.order(Order::Now);
             self.join();
         }
-    }
-}
-
-/// The threads that serve ports, with what tells them to stop.
-pub(crate) struct Ports {
-    pub api_stop: watch::Sender<Option<Duration>>,
-    pub api: JoinHandle<()>,
-    pub admin_stop: watch::Sender<Option<Duration>>,
-    pub admin: JoinHandle<()>,
-}
-
-/// Minds a started server until its end.
-pub(crate) struct Keeper {
-    pub appliance: Arc<Appliance>,
-    pub orders: Receiver<Order>,
-    pub ports: Ports,
-}
-
-impl Keeper {
-    /// The keeper's life.
-    pub fn run(self) {
-        let order = self.wait_for_order(None, None).unwrap_or(Order::Now);
-        let drained = match order {
-            Order::Drain => self.drain(),
-            Order::Interrupt => self.interrupt(),
-            Order::Now => false,
-        };
-        self.stop(if drained { STOP_REQUESTS } else { INTERRUPT_REQUESTS });
-    }
-
-    /// Feeds the watchdog until an order more urgent than `current` comes. `None`: the time is up first.
-    fn wait_for_order(&self, current: Option<Order>, until: Option<Instant>) -> Option<Order> {
-        let mut alive = true;
-        loop {
-            let tick = notify::watchdog_interval().unwrap_or(Duration::from_secs(1));
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            match self.orders.recv_timeout(left.map_or(tick, |left| left.min(tick))) {
-                Ok(order) if Some(order) > current => return Some(order),
-                Ok(_) => {}
-                Err(RecvTimeoutError::Disconnected) => return Some(Order::Now),
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            if until.is_some_and(|until| Instant::now() >= until) {
-                return None;
-            }
-            alive = self.feed_watchdog(alive);
-        }
-    }
-
-    fn feed_watchdog(&self, was_alive: bool) -> bool {
-        let alive = self.appliance.shards_alive();
-        if alive {
-            notify::watchdog();
-        } else if was_alive {
-            let reasons = self.appliance.reasons_not_ready().join("; ");
-            tracing::error!(reasons, "a shard shows no life; not ready until a restart");
-        }
-        alive
-    }
-
-    fn enter(&self, stage: Stage) {
-        self.appliance.stage.store(stage as u8, Ordering::Relaxed);
-        let sessions = self.appliance.connections();
-        tracing::info!(stage = stage.as_str(), sessions, "on the way down");
-        notify::stopping(stage.as_str());
-    }
-
-    /// SIGTERM. `false`: it was cut short.
-    fn drain(&self) -> bool {
-        let settings = self.appliance.loaded.load().options.drain.clone();
-        self.enter(Stage::Grace);
-        let until = Instant::now() + settings.grace;
-        match self.wait_for_order(Some(Order::Drain), Some(until)) {
-            Some(Order::Interrupt) => return self.interrupt(),
-            Some(_) => return false,
-            None => {}
-        }
-        self.enter(Stage::Leaving);
-        let sessions = self.appliance.connections();
-        let needed = u32::try_from(sessions.div_ceil(DRAIN_S_MAX)).unwrap_or(u32::MAX);
-        self.send_away(settings.sessions_per_s.max(needed), "drain");
-        let patience = Duration::from_secs(DRAIN_S_MAX) + DRAIN_OVERTIME;
-        match self.wait_for_drained(Order::Drain, patience) {
-            Some(Order::Interrupt) => self.interrupt(),
-            Some(_) => false,
-            None => true,
-        }
-    }
-
-    /// SIGINT.
-    fn interrupt(&self) -> bool {
-        self.enter(Stage::Leaving);
-        self.send_away(u32::MAX, "restart");
-        self.wait_for_drained(Order::Interrupt, INTERRUPT_SESSIONS);
-        false
-    }
-
-    fn send_away(&self, sessions_per_s: u32, reason: &str) {
-        self.appliance.command(ShardCommand::Drain {
-            sessions_per_s,
-            reason: reason.into(),
-            reconnect_after: (Duration::from_secs(5), Duration::from_secs(30)),
-        });
-    }
-
-    /// `None`: everybody has gone, or the time is up.
-    fn wait_for_drained(&self, current: Order, patience: Duration) -> Option<Order> {
-        let deadline = Instant::now() + patience;
-        loop {
-            let gone = |shard: &Arc<Padded<ShardStats>>| shard.is_drained.load(Ordering::Relaxed);
-            let drained = self.appliance.shards.iter().all(gone);
-            if drained || Instant::now() >= deadline {
-                let left = self.appliance.connections();
-                tracing::info!(left, "sessions have been told to leave");
-                return None;
-            }
-            let soon = Instant::now() + Duration::from_millis(20);
-            if let Some(order) = self.wait_for_order(Some(current), Some(soon)) {
-                return Some(order);
-            }
-        }
-    }
-
-    fn stop(self, requests: Duration) {
-        self.enter(Stage::Stopping);
-        let Self { appliance, ports, .. } = self;
-        ports.api_stop.send_replace(Some(requests));
-        let _ = ports.api.join();
-        appliance.end_shards();
-        appliance.live.stop();
-        if !appliance.journal.close() {
-            tracing::error!("the disk took too long; what was acknowledged is on it all the same");
-        }
-        tracing::info!("stopped");
-        ports.admin_stop.send_replace(Some(Duration::ZERO));
-        let _ = ports.admin.join();
     }
 }

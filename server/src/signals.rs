@@ -1,8 +1,8 @@
 //! What the system tells the process: SIGTERM, SIGINT, SIGHUP.
 //!
-//! SIGTERM drains, SIGINT leaves within two seconds, a second of either ends at once; SIGHUP reloads. Signals that come
-//! faster than they are handled are one signal, as Unix has it, so that a hundred SIGHUPs a second cost a reload at a
-//! time and no queue.
+//! SIGTERM drains, SIGINT leaves within two seconds, a second of either ends at once; SIGHUP
+//! reloads. Signals that come faster than they are handled are one signal, as Unix has it, so that
+//! a hundred SIGHUPs a second cost a reload at a time and no queue.
 
 use std::io;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use signal_hook::iterator::Signals;
 use crate::reload::reload;
 use crate::running::{Order, Running};
 
-/// After an order to end at once, the process ends by itself should a part be stuck.
+/// After an order that leaves no time, the process ends by itself should a part be stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(3);
 
 /// The signals, caught from now on: those that come during the start are handled after it.
@@ -50,7 +50,7 @@ impl Attendant {
             };
             last = Some(signal);
             tracing::info!(signal, ?order, "a signal asks us to end");
-            if order == Order::Now {
+            if order > Order::Drain {
                 std::thread::spawn(end_if_stuck);
             }
             appliance.order(order);

@@ -1,13 +1,15 @@
 //! Who is started with what, in which order.
 //!
-//! 1. The plan of shards and cores; then all ports, so that the likeliest mistakes end a start before it touches data.
+//! 1. The plan of shards and cores; then all ports, so that the likeliest mistakes end a start
+//!    before it touches data.
 //! 2. The journal: opened, repaired, its dedupe window rebuilt.
 //! 3. The shards, which read the newest of the log; the feed from the journal into their mailboxes.
 //! 4. The live state, which reads the day back; its tap on the journal.
-//! 5. The API port, last of all: from its first request on everything behind it is there. The admin port.
+//! 5. The API port, last of all: from its first request on everything behind it is there. The admin
+//!    port.
 //!
-//! Everything here runs on a thread that is confined to the spare core, and so do the threads it starts; shards pin
-//! themselves.
+//! Everything here runs on a thread that is confined to the spare core, and so do the threads it
+//! starts; shards pin themselves.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -31,11 +33,12 @@ use crate::config::{Loaded, Options};
 use crate::figures::figures;
 use crate::http::serve::{StopSignal, bind, serve};
 use crate::http::{self, StreamPlace};
+use crate::keeper::{Keeper, Ports, Seen};
 use crate::limits::{ADMIN_CONNECTIONS_MAX, API_CONNECTIONS_MAX, API_THREADS};
 use crate::live::{self, Live, LiveTap, StreamAddress};
 use crate::ports::{Holder, holder};
 use crate::reload::{Reloads, rules_with_board};
-use crate::running::{Addresses, Appliance, Keeper, Ports, Running};
+use crate::running::{Addresses, Appliance, Running};
 use crate::{admin, host};
 
 /// Why it doesn't start. Each is one sentence that says what to do.
@@ -43,7 +46,8 @@ use crate::{admin, host};
 pub enum StartError {
     /// Somebody has the port.
     #[error(
-        "the {port} port {address} is taken{}: stop that one, or move ours with `listen.{port}` ({})",
+        "the {port} port {address} is taken{}: stop that one, or move ours with `listen.{port}` \
+         ({})",
         held_by(holder),
         variable_of(&format!("listen.{port}"))
     )]
@@ -57,7 +61,8 @@ pub enum StartError {
     },
     /// The system doesn't let us have it.
     #[error(
-        "the {port} port {address} can't be opened ({error}): choose another with `listen.{port}` ({})",
+        "the {port} port {address} can't be opened ({error}): choose another with `listen.{port}` \
+         ({})",
         variable_of(&format!("listen.{port}"))
     )]
     Port {
@@ -70,7 +75,8 @@ pub enum StartError {
     },
     /// The data folder.
     #[error(
-        "the data folder {} can't be written ({error}): give it to the user that runs touchline, or choose another with `node.data_dir` ({})",
+        "the data folder {} can't be written ({error}): give it to the user that runs touchline, \
+         or choose another with `node.data_dir` ({})",
         folder.display(),
         variable_of("node.data_dir")
     )]
@@ -117,7 +123,8 @@ pub fn start(loaded: Loaded) -> Result<Running, StartError> {
 /// The plan of shards for this host, or why there is none.
 ///
 /// # Errors
-/// [`StartError::Plan`] where the configuration is at fault, [`StartError::Host`] where the host is.
+/// [`StartError::Plan`] where the configuration is at fault, [`StartError::Host`] where the host
+/// is.
 pub fn plan(options: &Options) -> Result<Plan, StartError> {
     let facts = host::facts();
     let input = PlanInput {
@@ -182,7 +189,8 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
         api_open: AtomicBool::new(false),
     });
     let ports = open_ports(&appliance, bound)?;
-    let keeper = Keeper { appliance: Arc::clone(&appliance), orders: inbox, ports };
+    let keeper =
+        Keeper { appliance: Arc::clone(&appliance), orders: inbox, ports, seen: Seen::default() };
     let keeper = Builder::new().name("keeper".into()).spawn(move || keeper.run());
     let keeper = Some(keeper.map_err(StartError::Thread)?);
     announce(&appliance);
@@ -233,7 +241,8 @@ fn open_journal(options: &Options) -> Result<(Arc<Journal>, OpenReport), StartEr
     Ok((journal, report))
 }
 
-/// Makes the folder, and a file in it for a moment: a mode alone doesn't tell what a mount or a quota allows.
+/// Makes the folder, and a file in it for a moment: a mode alone doesn't tell what a mount or a
+/// quota allows.
 fn try_folder(folder: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
     let probe = folder.join(format!(".probe-{}", std::process::id()));
@@ -260,7 +269,8 @@ fn tell(report: &OpenReport) {
         tracing::warn!(bytes = report.torn_bytes, "a torn tail was cut off the journal");
     }
     for (file, offset) in &report.quarantined {
-        tracing::error!(%file, offset, "a damaged segment was set aside: see `touchline log verify`");
+        tracing::error!(%file, offset, "a damaged segment was set aside: see `touchline log \
+         verify`");
     }
 }
 
@@ -318,7 +328,8 @@ fn open_ports(appliance: &Arc<Appliance>, bound: Bound) -> Result<Ports, StartEr
     Ok(Ports { api_stop, api, admin_stop, admin })
 }
 
-/// A runtime of its own for one port, on a thread of its own; `open` is told when it begins and when it has ended.
+/// A runtime of its own for one port, on a thread of its own; `open` is told when it begins and
+/// when it has ended.
 fn serve_on(
     mut runtime: tokio::runtime::Builder,
     name: &str,
@@ -349,7 +360,8 @@ fn announce(appliance: &Appliance) {
     let loaded = appliance.loaded.load();
     if io == "epoll" && loaded.options.io == touchline_fanout::Backend::Auto {
         tracing::warn!(
-            "this host forbids io_uring: running on epoll, send and plain files; a delivery costs about a fifth more"
+            "this host forbids io_uring: running on epoll, send and plain files; a delivery costs \
+             about a fifth more"
         );
     }
     tracing::info!(

@@ -1,8 +1,9 @@
 //! Commands, flags and exit codes.
 //!
-//! Flags, help, completions and the man page come from the types below. A flag of configuration is a key with another
-//! spelling; `--set section.key=value` reaches every key. Commands print to standard output, errors and the log go to
-//! standard error; whoever closes the pipe early ends a command in peace.
+//! Flags, help, completions and the man page come from the types below. A flag of configuration is
+//! a key with another spelling; `--set section.key=value` reaches every key. Commands print to
+//! standard output, errors and the log go to standard error; whoever closes the pipe early ends a
+//! command in peace.
 
 mod config;
 mod demo;

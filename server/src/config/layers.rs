@@ -1,8 +1,9 @@
 //! Where values come from: defaults, a file, the environment, flags; later ones win.
 //!
-//! Each source becomes a [`Layer`]: values by path, each with its [`Origin`]. A layer is checked by itself, against
-//! the table of keys, so that a mistake is reported with the place where it was made even where a later layer would
-//! have covered it. A file gives its line, and its text never reaches an error message: it may hold secrets.
+//! Each source becomes a [`Layer`]: values by path, each with its [`Origin`]. A layer is checked by
+//! itself, against the table of keys, so that a mistake is reported with the place where it was
+//! made even where a later layer would have covered it. A file gives its line, and its text never
+//! reaches an error message: it may hold secrets.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
 
-use super::keys::{self, KEYS};
+use super::keys;
 use super::{Problem, units};
 
 /// The prefix of environment variables: `TOUCHLINE__NODE__NAME` is `node.name`.
@@ -81,7 +82,7 @@ fn insert(dict: &mut Dict, path: &str, value: Value) {
 
 /// The table's own defaults.
 pub fn defaults() -> Result<Layer, Vec<Problem>> {
-    let given = KEYS.iter().filter_map(|key| Some((key.path, key.default?)));
+    let given = keys::all().filter_map(|key| Some((key.path, key.default?)));
     texts(given.map(|(path, text)| (path.to_owned(), text.to_owned(), Origin::Default)))
 }
 
@@ -179,7 +180,7 @@ impl Walk<'_> {
         origin: Origin,
         dotted: bool,
     ) {
-        let section = !dotted && KEYS.iter().any(|key| key.is_below(&path));
+        let section = !dotted && keys::all().any(|key| key.is_below(&path));
         match (section, value, span, keys::find(&path).filter(|_| !dotted)) {
             (true, toml::Value::Table(inner), toml::de::DeValue::Table(spans), _) => {
                 self.table(&path, inner, spans);

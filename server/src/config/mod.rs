@@ -1,9 +1,11 @@
-//! The configuration: read in layers, checked against one table, then turned into what the program obeys.
+//! The configuration: read in layers, checked against one table, then turned into what the program
+//! obeys.
 //!
-//! First stage: [`layers`] gather values from defaults, a TOML file, environment variables and flags, each checked
-//! against [`keys`] where it was given; figment merges them and types them as [`raw`]. Second stage: [`Options`] is
-//! built once, by a conversion that may fail, with secrets read and bounds joined; nothing else of the program sees
-//! the first stage. Of every value it is known where it came from ([`Loaded::origin`]), and secrets are never shown.
+//! First stage: [`layers`] gather values from defaults, a TOML file, environment variables and
+//! flags, each checked against [`keys`] where it was given; figment merges them and types them as
+//! [`raw`]. Second stage: [`Options`] is built once, by a conversion that may fail, with secrets
+//! read and bounds joined; nothing else of the program sees the first stage. Of every value it is
+//! known where it came from ([`Loaded::origin`]), and secrets are never shown.
 //!
 //! # What it leaves out
 //! Whether a port is free or a folder can be written: that is tried at start, and told there.
@@ -154,7 +156,8 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Reads and checks a configuration. It touches no file but the configuration's own and its secrets'.
+/// Reads and checks a configuration. It touches no file but the configuration's own and its
+/// secrets'.
 pub fn load(request: LoadRequest) -> Result<Loaded, ConfigError> {
     let file = choose_file(&request);
     let layers = gather(&request, file.as_deref()).map_err(ConfigError)?;
@@ -212,7 +215,8 @@ impl Loaded {
         self.values.get(path).map_or(Origin::Default, |(_, origin)| origin.clone())
     }
 
-    /// Reads everything again, from the same places. `Err` names what is wrong, or which changed keys need a restart.
+    /// Reads everything again, from the same places. `Err` names what is wrong, or which changed
+    /// keys need a restart.
     pub fn reread(&self) -> Result<Self, ConfigError> {
         let fresh = load(self.request.clone())?;
         let fixed = fresh.changed(self).into_iter().filter(|path| !reloads(path));

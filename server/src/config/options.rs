@@ -1,7 +1,8 @@
 //! What the program obeys: the configuration with everything resolved, read and joined.
 //!
-//! Built once from [`Raw`] by [`build`], in the types of those who obey it. Whoever holds [`Options`] needs no further
-//! check: secrets are there, names keep their grammar, bounds fit each other.
+//! Built once from [`Raw`] by [`build`], in the types of those who obey it. Whoever holds
+//! [`Options`] needs no further check: secrets are there, names keep their grammar, bounds fit each
+//! other.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -164,7 +165,8 @@ fn sources(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin, problems: &mut Vec<Pro
     })
 }
 
-/// What a relative file is relative to: the configuration file's folder, else where the process stands.
+/// What a relative file is relative to: the configuration file's folder, else where the process
+/// stands.
 fn folder_of(origin: &Origin) -> &Path {
     match origin {
         Origin::File(file, _) => file.parent().unwrap_or(Path::new("")),
@@ -182,7 +184,8 @@ fn check_joins(raw: &Raw, problems: &mut Vec<Problem>) {
     ];
     for (name, bytes) in windows.into_iter().filter(|(_, bytes)| *bytes > all) {
         problems.push(Problem::Unfit(format!(
-            "`streams.{name}.window_bytes` ({}) is more than `windows.bytes_max` ({}) for all of them",
+            "`streams.{name}.window_bytes` ({}) is more than `windows.bytes_max` ({}) for all of \
+             them",
             size_text(bytes),
             size_text(all)
         )));
@@ -201,7 +204,8 @@ fn check_addresses(raw: &Raw, problems: &mut Vec<Problem>) {
     for origin in raw.sessions.origins.iter().filter(|origin| !is_origin(origin)) {
         let shown = origin.escape_debug();
         problems.push(Problem::Unfit(format!(
-            "`sessions.origins`: \"{shown}\" is not an origin: write scheme, host and port as in https://example.com"
+            "`sessions.origins`: \"{shown}\" is not an origin: write scheme, host and port as in \
+             https://example.com"
         )));
     }
     let url = &raw.listen.stream_url;
@@ -209,12 +213,14 @@ fn check_addresses(raw: &Raw, problems: &mut Vec<Problem>) {
     if !url.is_empty() && !(plain && (url.starts_with("ws://") || url.starts_with("wss://"))) {
         let shown = url.escape_debug();
         problems.push(Problem::Unfit(format!(
-            "`listen.stream_url`: \"{shown}\" is not a WebSocket's address: write it as in wss://live.example.com/v1/stream"
+            "`listen.stream_url`: \"{shown}\" is not a WebSocket's address: write it as in \
+             wss://live.example.com/v1/stream"
         )));
     }
 }
 
-/// Whether `text` is an origin as browsers send it: `scheme://host` or `scheme://host:port`, lower case.
+/// Whether `text` is an origin as browsers send it: `scheme://host` or `scheme://host:port`, lower
+/// case.
 fn is_origin(text: &str) -> bool {
     let Some((scheme, host)) = text.split_once("://") else { return false };
     let good =

@@ -39,11 +39,11 @@ pub fn to_json(loaded: &Loaded) -> serde_json::Value {
 
 /// In the order of the table, so that sections stay together.
 fn rows(loaded: &Loaded) -> impl Iterator<Item = (String, String, Origin)> + '_ {
-    let rank = |path: &str| keys::KEYS.iter().position(|key| key.is(path)).unwrap_or(usize::MAX);
+    let rank = |path: &str| keys::all().position(|key| key.is(path)).unwrap_or(usize::MAX);
     let mut paths: Vec<_> = loaded.values.iter().collect();
     paths.sort_by_key(|(path, _)| {
         let section = path.rsplit_once('.').map_or("", |(section, _)| section).to_owned();
-        let first = keys::KEYS.iter().position(|key| key.is_below(&section));
+        let first = keys::all().position(|key| key.is_below(&section));
         (first, section, rank(path))
     });
     paths.into_iter().map(|(path, (value, origin))| {

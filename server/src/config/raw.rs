@@ -1,7 +1,7 @@
 //! The configuration as it is written: sections and keys, typed, not yet joined to anything.
 //!
-//! It mirrors the table of [`keys`](super::keys), which holds the defaults; a test keeps the two the same. What the
-//! program reads is [`Options`](super::Options), built from this.
+//! It mirrors the table of [`keys`](super::keys), which holds the defaults; a test keeps the two
+//! the same. What the program reads is [`Options`](super::Options), built from this.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -2,33 +2,36 @@
 
 use std::fmt::Write as _;
 
-use super::keys::{KEYS, Key, Kind};
+use super::keys::{self, Key, Kind};
 use super::layers::variable_of;
 use super::units::size_text;
 
 const INTRODUCTION: &str = "\
 # Configuration
 
-Generated from `server/src/config/keys.rs`; a test fails where the two differ.
+Generated from `server/src/config/keys`; a test fails where the two differ.
 
-A value is taken from the first of: a flag (`--set section.key=value`, or one of its own), the environment variable
-`TOUCHLINE__SECTION__KEY`, the file (`--config FILE`, else `/etc/touchline/touchline.toml` if there is one), the default.
-An unknown key is an error. `touchline print-config` shows every value in force with where it came from;
-`touchline check-config` says whether a configuration is good. Sizes are bytes or a text such as `\"16MiB\"`; keys that
-end in `_s` are seconds, fractions allowed; port 0 lets the kernel choose, and the log and `/config` tell what it chose.
-SIGHUP reads everything again: it takes the keys marked *reload*, and refuses the whole file where another has changed.
+A value is taken from the first of: a flag (`--set section.key=value`, or one of its own), the
+environment variable `TOUCHLINE__SECTION__KEY`, the file (`--config FILE`, else
+`/etc/touchline/touchline.toml` if there is one), the default. An unknown key is an error.
+`touchline print-config` shows every value in force with where it came from; `touchline
+check-config` says whether a configuration is good. Sizes are bytes or a text such as `\"16MiB\"`;
+keys that end in `_s` are seconds, fractions allowed; port 0 lets the kernel choose, and the log and
+`/config` tell what it chose. SIGHUP reads everything again: it takes the keys marked *reload*, and
+refuses the whole file where another has changed.
 ";
 
 /// The page.
 pub fn markdown() -> String {
     let mut out = String::from(INTRODUCTION);
     let mut section = "";
-    for key in KEYS {
+    for key in keys::all() {
         let head = key.path.rsplit_once('.').map_or("", |(head, _)| head);
         if head != section {
             let _ = write!(
                 out,
-                "\n## `[{}]`\n\n| key | value | default | what it is for | what it costs |\n|---|---|---|---|---|\n",
+                "\n## `[{}]`\n\n| key | value | default | what it is for | what it costs \
+                 |\n|---|---|---|---|---|\n",
                 head.replace('*', "NAME")
             );
             section = head;

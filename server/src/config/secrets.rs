@@ -1,7 +1,8 @@
 //! Partners' secrets: read from a file or the configuration, kept in memory, shown nowhere.
 //!
-//! A secret is `whsec_` and base64, as Standard Webhooks say. A file holds one a line; empty lines and lines that
-//! begin with `#` don't count. Errors name the file and the line, never what stands there.
+//! A secret is `whsec_` and base64, as Standard Webhooks say. A file holds one a line; empty lines
+//! and lines that begin with `#` don't count. Errors name the file and the line, never what stands
+//! there.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -64,7 +65,8 @@ pub fn read(name: &str, partner: &Partner, folder: &Path) -> Result<Vec<Secret>,
     }
     match secrets.len() {
         0 => Err(Problem::Unfit(format!(
-            "partner `{name}` has no secret: put one `whsec_<base64>` a line in a file and name it in `{}`",
+            "partner `{name}` has no secret: put one `whsec_<base64>` a line in a file and name \
+             it in `{}`",
             at("secrets_file")
         ))),
         1..=SECRETS_MAX => Ok(secrets),

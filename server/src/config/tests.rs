@@ -28,7 +28,7 @@ fn the_table_holds_every_default_that_the_sections_need() {
     assert_eq!(loaded.options.rules.hub, touchline_core::config::HubConfig::default());
     assert_eq!(loaded.options.drain.grace.as_secs(), 10);
     assert!(!loaded.options.node.is_empty());
-    for key in keys::KEYS.iter().filter(|key| key.default.is_some()) {
+    for key in keys::all().filter(|key| key.default.is_some()) {
         let mut without = layers::defaults().unwrap();
         without.values.remove(key.path);
         let raw: Result<raw::Raw, _> = Figment::from(&without).extract();
@@ -147,6 +147,7 @@ fn the_reference_is_what_the_table_says() {
     let have = std::fs::read_to_string(page).unwrap_or_default();
     assert!(
         have == reference::markdown(),
-        "docs/reference/config.md is stale: run `cargo run -p touchline -- reference config > docs/reference/config.md`"
+        "docs/reference/config.md is stale: run `cargo run -p touchline -- reference config > \
+         docs/reference/config.md`"
     );
 }

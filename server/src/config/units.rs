@@ -1,8 +1,9 @@
 //! Values with their unit: sizes, durations, addresses, and how a text becomes one.
 //!
-//! A file gives typed TOML values; a flag, an environment variable or a default gives a text. [`parse`] turns such a
-//! text into the value that a file would have given, by the key's [`Kind`], so that `name = "007"` stays a text
-//! however it is set. [`check`] holds every value, wherever it came from, against the key's type and bounds.
+//! A file gives typed TOML values; a flag, an environment variable or a default gives a text.
+//! [`parse`] turns such a text into the value that a file would have given, by the key's [`Kind`],
+//! so that `name = "007"` stays a text however it is set. [`check`] holds every value, wherever it
+//! came from, against the key's type and bounds.
 
 use figment::value::{Num, Tag, Value};
 use std::time::Duration;
@@ -87,8 +88,8 @@ pub fn expects(kind: Kind) -> String {
     }
 }
 
-/// `value` in the one form in which `kind` keeps it, so that equal values compare equal however they were written.
-/// `Err` completes "`key` ..." and never repeats the value.
+/// `value` in the one form in which `kind` keeps it, so that equal values compare equal however
+/// they were written. `Err` completes "`key` ..." and never repeats the value.
 pub fn check(kind: Kind, value: Value) -> Result<Value, String> {
     let count = |min, max| count_of(&value).filter(|n| (min..=max).contains(n)).map(Value::from);
     let text = || value.as_str().map(Value::from);

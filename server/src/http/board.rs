@@ -32,7 +32,8 @@ pub fn router() -> Router {
 }
 
 impl Asset {
-    /// Browsers ask each time and are told 304 while the file is the same, so a new binary shows at once.
+    /// Browsers ask each time and are told 304 while the file is the same, so a new binary shows at
+    /// once.
     fn answer(&self, headers: &HeaderMap) -> Response {
         let head = [(header::ETAG, self.tag), (header::CACHE_CONTROL, "no-cache")];
         let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());

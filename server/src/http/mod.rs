@@ -1,11 +1,12 @@
 //! The API port: webhooks, the live state, and the board.
 //!
-//! Every answer carries a request id and the headers that keep a browser safe; a handler that panics costs its own
-//! request (500) and nothing else; what isn't known is a problem+json like every other refusal. Heads and bodies have
-//! a deadline, connections a limit ([`serve`]).
+//! Every answer carries a request id and the headers that keep a browser safe; a handler that
+//! panics costs its own request (500) and nothing else; what isn't known is a problem+json like
+//! every other refusal. Heads and bodies have a deadline, connections a limit ([`serve`]).
 //!
 //! # What it leaves out
-//! What the routes do: webhooks are `touchline_ingest`'s, the live state is [`live`](crate::live)'s.
+//! What the routes do: webhooks are `touchline_ingest`'s, the live state is
+//! [`live`](crate::live)'s.
 
 pub mod board;
 pub mod serve;
@@ -107,7 +108,8 @@ pub fn harden(headers: &mut HeaderMap) {
     }
 }
 
-/// Own files, and WebSockets to the stream: at the page's own host and the stream's port, or where the owner says.
+/// Own files, and WebSockets to the stream: at the page's own host and the stream's port, or where
+/// the owner says.
 fn content_policy(place: &StreamPlace, headers: &HeaderMap, uri: &Uri) -> HeaderValue {
     let named = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = named.or(uri.host()).and_then(bare_host);

@@ -1,7 +1,9 @@
-//! Serves a router on a port: with a limit on connections, deadlines, and an end that lets requests finish.
+//! Serves a router on a port: with a limit on connections, deadlines, and an end that lets requests
+//! finish.
 //!
-//! A connection beyond the limit waits in the kernel's backlog until another ends. A head that doesn't arrive, a body
-//! that isn't read and an answer that isn't taken each end their connection after a while; none holds up another.
+//! A connection beyond the limit waits in the kernel's backlog until another ends. A head that
+//! doesn't arrive, a body that isn't read and an answer that isn't taken each end their connection
+//! after a while; none holds up another.
 
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
@@ -15,7 +17,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::limits::REQUEST_TIMEOUT;
+use touchline_core::limits::REQUEST_HEADERS_MAX;
+
+use crate::limits::{REQUEST_BUFFER_BYTES, REQUEST_TIMEOUT};
 
 /// Connections that wait for us in the kernel.
 const BACKLOG: i32 = 1_024;
@@ -35,7 +39,8 @@ pub fn bind(address: SocketAddr) -> std::io::Result<StdListener> {
     Ok(socket.into())
 }
 
-/// Serves until told to stop; then takes no more, and returns once all is answered or the time is up.
+/// Serves until told to stop; then takes no more, and returns once all is answered or the time is
+/// up.
 pub async fn serve(
     listener: StdListener,
     router: Router,
@@ -94,7 +99,8 @@ async fn carry(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(REQUEST_TIMEOUT)
-        .max_headers(64)
+        .max_headers(REQUEST_HEADERS_MAX)
+        .max_buf_size(REQUEST_BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {

@@ -145,7 +145,8 @@ impl fmt::Write for Bounded {
     }
 }
 
-/// JSON leaves DEL and the controls from U+0080 on as they are; terminals don't. They only stand inside strings.
+/// JSON leaves DEL and the controls from U+0080 on as they are; terminals don't. They only stand
+/// inside strings.
 fn escape_rest(json: String) -> String {
     if !json.chars().any(char::is_control) {
         return json;
@@ -166,10 +167,14 @@ fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '='))
 }
 
-/// `text` with everything escaped that a terminal would act on: controls, and marks that turn its direction.
+/// `text` with everything escaped that a terminal would act on: controls, and marks that turn its
+/// direction.
 pub fn put_visible(out: &mut String, text: &str) {
     for c in text.chars() {
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let turns = matches!(
+            c,
+            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        );
         if c.is_control() || turns {
             out.extend(c.escape_unicode());
         } else {

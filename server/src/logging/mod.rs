@@ -1,9 +1,10 @@
 //! What the process writes about itself: one line for each thing that happened, on standard error.
 //!
-//! JSON for machines, `key=value` for a terminal. What comes from outside (ids, names, addresses) is text in a line and
-//! nothing else: control characters are escaped and long fields cut, so that no source can write a line of its own,
-//! move a cursor or forge a field (FAULTS 45). A kind of line that comes too often is counted instead; the next line
-//! of its kind says how many were left out.
+//! JSON for machines, `key=value` for a terminal. What comes from outside (ids, names, addresses)
+//! is text in a line and nothing else: control characters are escaped and long fields cut, so that
+//! no source can write a line of its own, move a cursor or forge a field (FAULTS 45). A kind of
+//! line that comes too often is counted instead; the next line of its kind says how many were left
+//! out.
 //!
 //! The level can be changed while the process runs ([`set_level`]); the format can't.
 
@@ -29,7 +30,8 @@ type LevelHandle = reload::Handle<Targets, Registry>;
 
 static LEVEL: OnceLock<LevelHandle> = OnceLock::new();
 
-/// Begins to write. Later calls in one process only change the level: its first caller has chosen the format.
+/// Begins to write. Later calls in one process only change the level: its first caller has chosen
+/// the format.
 pub fn init(settings: &LoggingSettings) {
     let json = settings.json.unwrap_or_else(|| !std::io::stderr().is_terminal());
     let (filter, handle) = reload::Layer::new(targets(&settings.level));
@@ -76,7 +78,8 @@ impl<S: Subscriber> Layer<S> for Writer {
         let line = Line::of(event, left_out);
         let mut text = if self.json { line.to_json() } else { line.to_text() };
         text.push('\n');
-        // One write, so that lines of several threads don't mix. A closed standard error is nobody's fault.
+        // One write, so that lines of several threads don't mix. A closed standard error is
+        // nobody's fault.
         let _ = std::io::stderr().lock().write_all(text.as_bytes());
     }
 }

@@ -1,7 +1,7 @@
 //! How often one kind of line may be written.
 //!
-//! A kind is a place in the code, so the table is as large as the code has such places. Each has a bucket of
-//! [`LOG_LINES_BURST`] lines that fills at [`LOG_LINES_PER_S`].
+//! A kind is a place in the code, so the table is as large as the code has such places. Each has a
+//! bucket of [`LOG_LINES_BURST`] lines that fills at [`LOG_LINES_PER_S`].
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -23,7 +23,8 @@ struct Bucket {
 }
 
 impl Rates {
-    /// `Some(n)`: write it, and say that `n` of its kind were left out before. `None`: leave it out.
+    /// `Some(n)`: write it, and say that `n` of its kind were left out before. `None`: leave it
+    /// out.
     pub fn judge(&mut self, kind: Identifier, now: Instant) -> Option<u64> {
         let burst = f64::from(LOG_LINES_BURST);
         let fresh = || Bucket { tokens: burst, filled_at: now, left_out: 0 };

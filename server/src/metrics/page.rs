@@ -1,7 +1,7 @@
 //! Writes the text that Prometheus reads (exposition format 0.0.4).
 //!
-//! Written by hand because the crate of that trade writes OpenMetrics, where a counter's family lacks its `_total`:
-//! `promtool check metrics` and older scrapers refuse that.
+//! Written by hand because the crate of that trade writes OpenMetrics, where a counter's family
+//! lacks its `_total`: `promtool check metrics` and older scrapers refuse that.
 
 use std::fmt::Write as _;
 
@@ -16,7 +16,8 @@ pub struct Page {
     text: String,
 }
 
-/// Buckets of a histogram: upper bounds in seconds with the count of all at or below, ascending; then the whole.
+/// Buckets of a histogram: upper bounds in seconds with the count of all at or below, ascending;
+/// then the whole.
 #[derive(Clone, Debug, Default)]
 pub struct Buckets {
     /// Bound and cumulated count.

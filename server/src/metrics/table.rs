@@ -1,7 +1,8 @@
-//! Every metric, once: name, kind, labels, meaning. The page of `/metrics` and `docs/reference/metrics.md` come from it.
+//! Every metric, once: name, kind, labels, meaning. The page of `/metrics` and
+//! `docs/reference/metrics.md` come from it.
 //!
-//! Labels are bounded: a shard, a close code, a configured partner, a word of a fixed list. Never a team, a user, or
-//! anything else that a client chooses (FAULTS 45).
+//! Labels are bounded: a shard, a close code, a configured partner, a word of a fixed list. Never a
+//! team, a user, or anything else that a client chooses (FAULTS 45).
 
 use std::fmt::Write as _;
 
@@ -60,26 +61,36 @@ metrics! {
     BUILD_INFO: Gauge "build_info" ["version"] "Always 1; its label names the build";
     UP_SECONDS: Gauge "up_seconds" [] "How long the process has been running";
     READY: Gauge "ready" [] "1 while /readyz answers 200";
-    IO_BACKEND_INFO: Gauge "io_backend_info" ["backend"] "Always 1; its label says how shards talk to the kernel";
-    CONFIG_LAST_RELOAD_SUCCESSFUL: Gauge "config_last_reload_successful" [] "0 after a reload that was refused";
+    IO_BACKEND_INFO: Gauge "io_backend_info" ["backend"] "Always 1; its label says how shards \
+     talk to the kernel";
+    CONFIG_LAST_RELOAD_SUCCESSFUL: Gauge "config_last_reload_successful" [] "0 after a reload \
+     that was refused";
     CONFIG_RELOADS: Counter "config_reloads_total" ["result"] "Reloads asked for by SIGHUP";
 
     CONNECTIONS: Gauge "connections" ["shard"] "Open sessions";
     CONNECTIONS_OPENED: Counter "connections_opened_total" [] "Sessions opened";
-    CONNECTIONS_CLOSED: Counter "connections_closed_total" ["code"] "Sessions closed, by the close code that ended them";
-    HANDSHAKE_FAILURES: Counter "handshake_failures_total" ["reason"] "Connections that never became a session";
-    SHARD_BUSY_RATIO: Gauge "shard_busy_ratio" ["shard"] "Share of the last second that a shard's thread worked";
-    SHARD_HEARTBEAT_AGE_SECONDS: Gauge "shard_heartbeat_age_seconds" ["shard"] "Since a shard last said that it lives";
+    CONNECTIONS_CLOSED: Counter "connections_closed_total" ["code"] "Sessions closed, by the \
+     close code that ended them";
+    HANDSHAKE_FAILURES: Counter "handshake_failures_total" ["reason"] "Connections that never \
+     became a session";
+    SHARD_BUSY_RATIO: Gauge "shard_busy_ratio" ["shard"] "Share of the last second that a shard's \
+     thread worked";
+    SHARD_HEARTBEAT_AGE_SECONDS: Gauge "shard_heartbeat_age_seconds" ["shard"] "Since a shard \
+     last said that it lives";
 
     DELIVERIES: Counter "deliveries_total" [] "Events handed to the kernel, once for each socket";
     SENDS: Counter "sends_total" [] "Sends; each carries one or more events";
     SENDS_BLOCKED: Counter "sends_blocked_total" [] "Sends that found the socket full";
     SENT_BYTES: Counter "sent_bytes_total" [] "Bytes handed to the kernel";
-    DELIVERY_LATENCY_SECONDS: Histogram "delivery_latency_seconds" [] "From durable to handed to the kernel; of each send, its oldest event";
-    BROADCAST_SPREAD_SECONDS: Histogram "broadcast_spread_seconds" [] "From the first to the last socket of one event on one shard";
-    EVENT_AGE_SECONDS: Histogram "event_age_seconds" ["stream"] "From occurred to handed to the kernel; of each send, its oldest event";
+    DELIVERY_LATENCY_SECONDS: Histogram "delivery_latency_seconds" [] "From durable to handed to \
+     the kernel; of each send, its oldest event";
+    BROADCAST_SPREAD_SECONDS: Histogram "broadcast_spread_seconds" [] "From the first to the last \
+     socket of one event on one shard";
+    EVENT_AGE_SECONDS: Histogram "event_age_seconds" ["stream"] "From occurred to handed to the \
+     kernel; of each send, its oldest event";
     GAPS: Counter "gaps_total" ["reason"] "Holes that sessions were told of";
-    CONFLATED: Counter "conflated_total" [] "Events that a newer one replaced before they were sent";
+    CONFLATED: Counter "conflated_total" [] "Events that a newer one replaced before they were \
+     sent";
     SLOW_CLOSED: Counter "slow_closed_total" [] "Sessions closed because they took too little";
     RESUMES: Counter "resume_total" ["result"] "Sessions that asked to go on from a mark";
     CATCHING_UP: Gauge "catching_up_sessions" [] "Sessions that wait for the log";
@@ -88,25 +99,34 @@ metrics! {
     POISON: Counter "poison_total" [] "Records in a lane that isn't theirs";
     TOPICS: Gauge "topics" [] "Topics in memory, over all shards";
     WINDOW_BYTES: Gauge "window_bytes" [] "Bytes of all windows, over all shards";
-    CLIENT_ERRORS: Counter "client_errors_total" [] "Client messages that were answered by an error";
+    CLIENT_ERRORS: Counter "client_errors_total" [] "Client messages that were answered by an \
+     error";
     SESSION_PANICS: Counter "session_panics_total" [] "Panics that cost one session each";
-    ACCEPT_SHORTAGES: Counter "accept_shortages_total" [] "Times that accepting paused for want of descriptors or memory";
+    ACCEPT_SHORTAGES: Counter "accept_shortages_total" [] "Times that accepting paused for want \
+     of descriptors or memory";
     RING_FAILURES: Counter "ring_failures_total" [] "Rings that failed and were replaced";
-    SENDS_RETRIED: Counter "sends_retried_total" [] "Sends that the kernel put off for reasons of its own";
+    SENDS_RETRIED: Counter "sends_retried_total" [] "Sends that the kernel put off for reasons of \
+     its own";
 
-    EVENTS_INGESTED: Counter "events_ingested_total" ["source"] "Events that a source was told 202 for, once each";
+    EVENTS_INGESTED: Counter "events_ingested_total" ["source"] "Events that a source was told \
+     202 for, once each";
     EVENTS_DUPLICATE: Counter "events_duplicate_total" ["source"] "Events that were known already";
-    EVENTS_TOO_OLD: Counter "events_too_old_total" ["source"] "Events acknowledged and not shown, being older than the dedupe window";
+    EVENTS_TOO_OLD: Counter "events_too_old_total" ["source"] "Events acknowledged and not shown, \
+     being older than the dedupe window";
     INGEST_ERRORS: Counter "ingest_errors_total" ["source", "reason"] "Bodies refused whole";
-    SOURCE_STALENESS_SECONDS: Gauge "source_staleness_seconds" ["source"] "Since a source's last accepted event";
-    INGEST_IN_FLIGHT_BYTES: Gauge "ingest_in_flight_bytes" [] "Bodies being read or waiting for the log";
+    SOURCE_STALENESS_SECONDS: Gauge "source_staleness_seconds" ["source"] "Since a source's last \
+     accepted event";
+    INGEST_IN_FLIGHT_BYTES: Gauge "ingest_in_flight_bytes" [] "Bodies being read or waiting for \
+     the log";
 
-    LOG_APPEND_SECONDS: Histogram "log_append_seconds" [] "From handing a batch to the log to its answer";
+    LOG_APPEND_SECONDS: Histogram "log_append_seconds" [] "From handing a batch to the log to its \
+     answer";
     LOG_FSYNC_SECONDS: Histogram "log_fsync_seconds" [] "How long each sync took";
     LOG_SIZE_BYTES: Gauge "log_size_bytes" [] "The journal's files";
     LOG_SEGMENTS: Gauge "log_segments" [] "How many there are";
     LOG_RECORDS: Counter "log_records_total" [] "Events made durable";
-    LOG_WRITTEN_BYTES: Counter "log_written_bytes_total" [] "Bytes written to segments, padding included";
+    LOG_WRITTEN_BYTES: Counter "log_written_bytes_total" [] "Bytes written to segments, padding \
+     included";
     LOG_PENDING_BYTES: Gauge "log_pending_bytes" [] "Events that wait for the disk";
     LOG_PENDING_SECONDS: Gauge "log_pending_seconds" [] "How long the oldest of them has waited";
     LOG_WRITABLE: Gauge "log_writable" [] "1 while the log takes events";
@@ -117,8 +137,10 @@ metrics! {
 /// `docs/reference/metrics.md`.
 pub fn markdown() -> String {
     let mut out = String::from(
-        "# Metrics\n\nGenerated from `server/src/metrics/table.rs`; a test fails where the two differ.\n\n\
-         `GET /metrics` on the admin port. Shards own their counters; a scrape adds them up and stops nobody.\n\n\
+        "# Metrics\n\n\
+         Generated from `server/src/metrics/table.rs`; a test fails where the two differ.\n\n\
+         `GET /metrics` on the admin port. Shards own their counters; a scrape adds them up and stops \
+         nobody.\n\n\
          | metric | kind | labels | meaning |\n|---|---|---|---|\n",
     );
     for Metric { name, kind, labels, help } in METRICS {
@@ -148,7 +170,8 @@ mod tests {
         let have = std::fs::read_to_string(page).unwrap_or_default();
         assert!(
             have == markdown(),
-            "docs/reference/metrics.md is stale: run `cargo run -p touchline -- reference metrics > docs/reference/metrics.md`"
+            "docs/reference/metrics.md is stale: run `cargo run -p touchline -- reference metrics \
+             > docs/reference/metrics.md`"
         );
     }
 }

@@ -102,7 +102,8 @@ fn tail_prints_what_is_wanted_and_goes_on_with_what_comes() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
-    // It may look for the end before or after this event; the second one it sees for sure once it prints.
+    // It may look for the end before or after this event; the second one it sees for sure once it
+    // prints.
     std::thread::sleep(std::time::Duration::from_millis(500));
     server.post(&event("fresh", &["ars"]));
     let line = lines.next().unwrap().unwrap();

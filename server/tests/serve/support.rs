@@ -1,4 +1,5 @@
-//! A touchline of its own for each test: started in a folder that goes with it, ended when it is dropped.
+//! A touchline of its own for each test: started in a folder that goes with it, ended when it is
+//! dropped.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -282,7 +283,8 @@ impl Socket {
             Self { stream: TcpStream::connect(to).expect("it listens"), buffer: vec![] };
         socket.stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let head = format!(
-            "GET /v1/stream?{query} HTTP/1.1\r\nHost: {to}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            "GET /v1/stream?{query} HTTP/1.1\r\nHost: {to}\r\n\
+             Upgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         );
         socket.stream.write_all(head.as_bytes()).expect("it reads");

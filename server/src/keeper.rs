@@ -1,0 +1,188 @@
+//! Minds a started server: feeds the service manager's watchdog, carries out orders, stops the parts.
+//!
+//! The keeper is a thread of its own, so a drain can take its minutes while signals, health and
+//! metrics are answered by others. Once a second it looks at shards and log: what has changed for
+//! the worse, or back, is logged once and told to sessions.
+//!
+//! # The end, by order
+//! | order | grace | sessions | then |
+//! |---|---|---|---|
+//! | `Drain` | `drain.grace_s`, still serving | told `reconnect`, closed 1012 at a pace | stop |
+//! | `Interrupt` | none | the same, all at once | stop |
+//! | `Now` | none | dropped | stop |
+//!
+//! A later order that is more urgent cuts an earlier one short. The stop itself: requests under way
+//! are answered, the shards end, the journal is flushed and closed, the admin port goes last.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use touchline_core::event::{Stream, StreamSet};
+use touchline_core::log::{EventLog as _, LogHealthError};
+use touchline_core::metrics::Padded;
+use touchline_fanout::{ShardCommand, ShardStats};
+
+use crate::limits::{
+    DRAIN_OVERTIME, DRAIN_S_MAX, INTERRUPT_REQUESTS, INTERRUPT_SESSIONS, STOP_REQUESTS,
+};
+use crate::notify;
+use crate::running::{Appliance, Order, Stage};
+
+/// The threads that serve ports, with what tells them to stop.
+pub(crate) struct Ports {
+    pub api_stop: watch::Sender<Option<Duration>>,
+    pub api: JoinHandle<()>,
+    pub admin_stop: watch::Sender<Option<Duration>>,
+    pub admin: JoinHandle<()>,
+}
+
+/// What the keeper has seen and told already.
+#[derive(Default)]
+pub(crate) struct Seen {
+    is_dead: bool,
+    takes_nothing: bool,
+}
+
+/// Minds a started server until its end.
+pub(crate) struct Keeper {
+    pub appliance: Arc<Appliance>,
+    pub orders: Receiver<Order>,
+    pub ports: Ports,
+    pub seen: Seen,
+}
+
+impl Keeper {
+    /// The keeper's life.
+    pub fn run(mut self) {
+        let order = self.wait_for_order(None, None).unwrap_or(Order::Now);
+        let drained = match order {
+            Order::Drain => self.drain(),
+            Order::Interrupt => self.interrupt(),
+            Order::Now => false,
+        };
+        self.stop(if drained { STOP_REQUESTS } else { INTERRUPT_REQUESTS });
+    }
+
+    /// Feeds the watchdog until an order more urgent than `current` comes. `None`: the time is up
+    /// first.
+    fn wait_for_order(&mut self, current: Option<Order>, until: Option<Instant>) -> Option<Order> {
+        loop {
+            let tick = notify::watchdog_interval().unwrap_or(Duration::from_secs(1));
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            match self.orders.recv_timeout(left.map_or(tick, |left| left.min(tick))) {
+                Ok(order) if Some(order) > current => return Some(order),
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => return Some(Order::Now),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return None;
+            }
+            self.look();
+        }
+    }
+
+    /// Feeds the watchdog while all is well, and tells of what has changed.
+    fn look(&mut self) {
+        let is_dead = !self.appliance.shards_alive();
+        if !is_dead {
+            notify::watchdog();
+        } else if !self.seen.is_dead {
+            let reasons = self.appliance.reasons_not_ready().join("; ");
+            tracing::error!(reasons, "a shard shows no life; not ready until a restart");
+        }
+        let health = self.appliance.journal.health();
+        let takes_nothing =
+            matches!(health, Err(LogHealthError::DiskFull | LogHealthError::ReadOnly));
+        if takes_nothing != self.seen.takes_nothing {
+            let state = if takes_nothing { "degraded" } else { "live" };
+            let reason = health.err().map(|error| error.to_string());
+            tracing::warn!(state, reason, "the log's state has changed; sessions are told");
+            let streams = StreamSet::EMPTY.with(Stream::Broadcast);
+            self.appliance.command(ShardCommand::Status { state: state.into(), streams });
+        }
+        self.seen = Seen { is_dead, takes_nothing };
+    }
+
+    fn enter(&self, stage: Stage) {
+        self.appliance.stage.store(stage as u8, Ordering::Relaxed);
+        let sessions = self.appliance.connections();
+        tracing::info!(stage = stage.as_str(), sessions, "on the way down");
+        notify::stopping(stage.as_str());
+    }
+
+    /// SIGTERM. `false`: it was cut short.
+    fn drain(&mut self) -> bool {
+        let settings = self.appliance.loaded.load().options.drain.clone();
+        self.enter(Stage::Grace);
+        let until = Instant::now() + settings.grace;
+        match self.wait_for_order(Some(Order::Drain), Some(until)) {
+            Some(Order::Interrupt) => return self.interrupt(),
+            Some(_) => return false,
+            None => {}
+        }
+        self.enter(Stage::Leaving);
+        let sessions = self.appliance.connections();
+        let needed = u32::try_from(sessions.div_ceil(DRAIN_S_MAX)).unwrap_or(u32::MAX);
+        self.send_away(settings.sessions_per_s.max(needed), "drain");
+        let patience = Duration::from_secs(DRAIN_S_MAX) + DRAIN_OVERTIME;
+        match self.wait_for_drained(Order::Drain, patience) {
+            Some(Order::Interrupt) => self.interrupt(),
+            Some(_) => false,
+            None => true,
+        }
+    }
+
+    /// SIGINT.
+    fn interrupt(&mut self) -> bool {
+        self.enter(Stage::Leaving);
+        self.send_away(u32::MAX, "restart");
+        self.wait_for_drained(Order::Interrupt, INTERRUPT_SESSIONS);
+        false
+    }
+
+    fn send_away(&self, sessions_per_s: u32, reason: &str) {
+        self.appliance.command(ShardCommand::Drain {
+            sessions_per_s,
+            reason: reason.into(),
+            reconnect_after: (Duration::from_secs(5), Duration::from_secs(30)),
+        });
+    }
+
+    /// `None`: everybody has gone, or the time is up.
+    fn wait_for_drained(&mut self, current: Order, patience: Duration) -> Option<Order> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let gone = |shard: &Arc<Padded<ShardStats>>| shard.is_drained.load(Ordering::Relaxed);
+            let drained = self.appliance.shards.iter().all(gone);
+            if drained || Instant::now() >= deadline {
+                let left = self.appliance.connections();
+                tracing::info!(left, "sessions have been told to leave");
+                return None;
+            }
+            let soon = Instant::now() + Duration::from_millis(20);
+            if let Some(order) = self.wait_for_order(Some(current), Some(soon)) {
+                return Some(order);
+            }
+        }
+    }
+
+    fn stop(self, requests: Duration) {
+        self.enter(Stage::Stopping);
+        let Self { appliance, ports, .. } = self;
+        ports.api_stop.send_replace(Some(requests));
+        let _ = ports.api.join();
+        appliance.end_shards();
+        appliance.live.stop();
+        if !appliance.journal.close() {
+            tracing::error!("the disk took too long; what was acknowledged is on it all the same");
+        }
+        tracing::info!("stopped");
+        ports.admin_stop.send_replace(Some(Duration::ZERO));
+        let _ = ports.admin.join();
+    }
+}
