@@ -115,6 +115,7 @@ pub struct Place {
     client_core: usize,
     binary: Option<PathBuf>,
     congestion: Option<String>,
+    softirq_threads: [Option<u32>; 2],
     pairs: usize,
     quick: bool,
 }
@@ -135,6 +136,7 @@ impl Place {
             client_core: args.client_core,
             binary: args.server.clone().or(beside),
             congestion: args.congestion.clone(),
+            softirq_threads: [args.server_core, args.client_core].map(probe::softirq_thread),
             pairs: if args.quick { 1 } else { args.pairs.into() },
             quick: args.quick,
         })

@@ -61,6 +61,26 @@ impl Cpu {
     }
 }
 
+impl CpuUse {
+    /// Adds what another process used over the same time, all of it in the kernel.
+    pub fn add_kernel(&mut self, other: &Self) {
+        let user_ns = self.user_share * self.total_ns as f64;
+        self.total_ns += other.total_ns;
+        self.user_share = user_ns / self.total_ns.max(1) as f64;
+        self.of_a_core += other.of_a_core;
+    }
+}
+
+/// The kernel's thread that does what is left of network work on `core` when somebody else wants the core. Over loopback
+/// that work was made by whoever sends from there, so it belongs to him.
+pub fn softirq_thread(core: usize) -> Option<u32> {
+    let name = format!("ksoftirqd/{core}");
+    fs::read_dir("/proc").ok()?.filter_map(Result::ok).find_map(|entry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        (one_line(&format!("/proc/{pid}/comm")) == name).then_some(pid)
+    })
+}
+
 /// Memory of a process.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Memory {

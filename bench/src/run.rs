@@ -256,6 +256,7 @@ struct Sample {
     server: Cpu,
     receivers: Cpu,
     controller: Cpu,
+    softirq: [Cpu; 2],
     busy_ns: [u64; 2],
     at_ns: u64,
 }
@@ -266,18 +267,23 @@ impl Sample {
             server: Cpu::of(server)?,
             receivers: Cpu::of(receivers)?,
             controller: Cpu::of(std::process::id())?,
+            softirq: place
+                .softirq_threads
+                .map(|pid| pid.and_then(|pid| Cpu::of(pid).ok()).unwrap_or_default()),
             busy_ns: [place.server_core, place.client_core].map(probe::core_busy_ns),
             at_ns: sys::now_ns(),
         })
     }
 
-    /// Server, and clients with publisher.
+    /// Server, and clients with publisher; each with what the kernel's thread did for it.
     fn used_since(&self, earlier: &Self) -> [CpuUse; 2] {
+        let mut server = self.server.since(&earlier.server);
         let mut generator = self.receivers.since(&earlier.receivers);
-        let controller = self.controller.since(&earlier.controller);
-        generator.total_ns += controller.total_ns;
-        generator.of_a_core += controller.of_a_core;
-        [self.server.since(&earlier.server), generator]
+        generator.add_kernel(&self.controller.since(&earlier.controller));
+        for (index, used) in [&mut server, &mut generator].into_iter().enumerate() {
+            used.add_kernel(&self.softirq[index].since(&earlier.softirq[index]));
+        }
+        [server, generator]
     }
 
     /// What else kept the cores busy.
