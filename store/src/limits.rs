@@ -26,6 +26,8 @@ pub const APPEND_EVENTS_MAX: usize = 4_096;
 /// Records of a whole group in its file: the target, and one append of the largest events.
 pub const GROUP_BYTES_MAX: usize =
     GROUP_BYTES_TARGET + APPEND_EVENTS_MAX * (RECORD_HEAD_BYTES + RECORD_BODY_BYTES_MAX);
+/// Room that a full disk must have again before sources are let in, at the least: some 3,000 ordinary events.
+pub const FULL_ROOM_BYTES: usize = 1 << 20;
 /// A start reads the newest segment whole and only the summaries of the others: 64 MiB at most (DESIGN section 7).
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 /// Below this a segment is more head than records.

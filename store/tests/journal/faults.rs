@@ -250,6 +250,13 @@ fn fault_32_a_full_disk_refuses_and_recovers_by_itself() {
     assert_eq!(goal(&log, "b"), Err(AppendError::DiskFull));
     assert_eq!(log.health(), Err(LogHealthError::DiskFull));
     assert_eq!(ids(&read_all(&log, 0).records), ["a"], "reading goes on");
+    disk.set_capacity(disk.used() + 100_000);
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(
+        goal(&log, "b"),
+        Err(AppendError::DiskFull),
+        "a little room only opens it for a moment"
+    );
     disk.set_capacity(u64::MAX);
     wait_until("it recovers", || log.health().is_ok());
     assert_eq!(seq_of(goal(&log, "b").unwrap()[0]), 1, "the failed one left no trace");

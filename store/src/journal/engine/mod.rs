@@ -35,7 +35,7 @@ use super::format::GroupBuffer;
 use super::options::{JournalOptions, SKEW};
 use super::stats::{add, set};
 use super::view::{IndexEntry, Mode, Segment, Shared};
-use crate::limits::INDEX_STRIDE_BYTES;
+use crate::limits::{FULL_ROOM_BYTES, INDEX_STRIDE_BYTES};
 
 /// A batch that wants to become durable.
 #[derive(Clone, Debug)]
@@ -154,8 +154,10 @@ impl<D: Disk> Engine<D> {
         if matches!(self.shared.mode(), Mode::ReadOnly | Mode::Closed) {
             return;
         }
+        let full = self.shared.mode() == Mode::DiskFull;
+        let room = if full { self.find_room() } else { Ok(()) };
         self.group.clear();
-        match self.write_group(self.next, Vec::new()) {
+        match room.and_then(|()| self.write_group(self.next, Vec::new())) {
             Ok(()) => {
                 self.shared.set_mode(Mode::Writable);
                 add(&self.shared.stats.proofs, 1);
@@ -164,6 +166,15 @@ impl<D: Disk> Engine<D> {
                 self.fail(error);
             }
         }
+    }
+
+    /// Whether a full disk has room for more than the proof: takes it, and gives it back. Otherwise a few free blocks
+    /// would open and shut the door to sources in turns.
+    fn find_room(&mut self) -> Result<(), WriteError> {
+        self.ensure_active()?;
+        let Some(active) = &mut self.active else { return Ok(()) };
+        self.disk.write_at(&mut active.file, active.end, &vec![0; FULL_ROOM_BYTES])?;
+        Ok(self.disk.truncate(&mut active.file, active.end)?)
     }
 
     /// Whether [`Engine::prove`] has something to do.
