@@ -6,12 +6,14 @@
 //! | `surface` | ports, webhooks, sockets, metrics and readiness are there, by both ways |
 //! | `lifecycle` | signals, drains, reloads and the service manager get what they are promised |
 //! | `refusals` | a start that can't be ends with one sentence that says what to do |
+//! | `crash` | kill -9 at any moment loses nothing that was acknowledged, and repeats nothing |
 //! | `commands` | every other command does its work and ends with the right code |
 
-#[path = "support.rs"]
+mod client;
 mod support;
 
 mod commands;
+mod crash;
 mod lifecycle;
 mod refusals;
 mod surface;
