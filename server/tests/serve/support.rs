@@ -93,6 +93,14 @@ impl Home {
         adjust(&mut command);
         Server::spawn(command)
     }
+
+    /// Starts `serve` where one table holds only `files` open files.
+    pub fn serve_within(&self, files: u32) -> Server {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {files}; exec \"$@\""), "sh", BINARY, "serve"]);
+        command.arg("--config").arg(self.config());
+        Server::spawn(command)
+    }
 }
 
 /// A running server.

@@ -48,6 +48,34 @@ fn a_webhook_reaches_a_socket_and_the_live_state() {
     }
 }
 
+/// Each shard has a table of descriptors of its own; log, API and log lines cross between them.
+#[test]
+fn shards_with_private_tables_carry_the_whole_path() {
+    let home = Home::new("");
+    let text = std::fs::read_to_string(home.config()).unwrap();
+    std::fs::write(home.config(), text.replace("= 1000", "= 5000")).unwrap();
+    let mut server = home.serve_within(2_000);
+    let serving: Value = serde_json::from_str(&server.wait_for_line("\"serving\"")).unwrap();
+    assert_eq!(serving["shards"], 3);
+    let mut sockets: Vec<_> = (0..40).map(|_| Socket::open(server.stream, "teams=ars")).collect();
+    let marks = sockets.iter_mut().map(|socket| socket.hear_op("subscribed")["mark"].clone());
+    let mark = marks.last().unwrap();
+    for n in 0..5 {
+        server.post(&event(&format!("g-{n}"), &["ars"]));
+    }
+    let mut late =
+        Socket::open(server.stream, &format!("teams=ars&mark={}", mark.as_str().unwrap()));
+    for socket in sockets.iter_mut().chain([&mut late]) {
+        for n in 0..5 {
+            assert_eq!(socket.hear_op("event")["id"], format!("g-{n}"));
+        }
+    }
+    let shards = (0..3).map(|n| server.metric(&format!("touchline_connections{{shard=\"{n}\"}}")));
+    assert_eq!(shards.sum::<f64>(), 41.0);
+    server.signal(rustix::process::Signal::INT);
+    assert_eq!(server.wait().0, Some(0), "{:#?}", server.log());
+}
+
 #[test]
 fn the_board_is_served_with_a_policy_that_lets_it_reach_the_stream() {
     let home = Home::new("");
