@@ -195,6 +195,7 @@ impl Hub {
             let Some(index) = self.topics.longest_idle() else { return };
             let lane = self.topics.get(index).lane;
             let floor = self.topics.evict(index);
+            self.stats.topics_evicted += 1;
             if let Some(lane) = self.lanes.get_mut(usize::from(lane.0)) {
                 lane.floor = lane.floor.max(floor);
             }

@@ -23,6 +23,8 @@ pub struct HubStats {
     pub rereads: u64,
     /// Records in a lane that this log doesn't have (R1).
     pub poison: u64,
+    /// Topics whose whole window gave way because all windows together were too large (R6).
+    pub topics_evicted: u64,
     /// Topics in memory.
     pub topics: u64,
     /// Memory of all windows.

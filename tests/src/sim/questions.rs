@@ -13,8 +13,8 @@ impl World {
         // An entry of a window takes its frame and less than 200 bytes.
         let out_of_window =
             unsent.values().any(|(bytes, events)| bytes + events * 200 >= limits.window_bytes);
-        // Where all windows together reached their bound, whole topics gave way.
-        let crowded = 2 * self.windows_peak >= config.windows_bytes_max;
+        // Where all windows together reached their bound, whole topics gave way (R6).
+        let crowded = self.hub.stats().topics_evicted > 0;
         if queue > limits.queue_bytes_max || out_of_window || crowded {
             return Ok(());
         }
@@ -24,7 +24,6 @@ impl World {
     pub(super) fn limits_hold(&mut self) -> Result<(), String> {
         let config = &self.scenario.config;
         let windows = self.hub.stats().windows_bytes as usize;
-        self.windows_peak = self.windows_peak.max(windows);
         let one =
             config.streams.iter().map(|stream| stream.window_bytes).max().unwrap_or(0) + 1_000;
         if windows > config.windows_bytes_max + one {

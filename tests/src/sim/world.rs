@@ -55,8 +55,6 @@ pub(super) struct World {
     tick: u64,
     healed: bool,
     pub(super) report: Report,
-    /// The most that all windows of a hub ever held.
-    pub(super) windows_peak: usize,
 }
 
 impl World {
@@ -81,7 +79,6 @@ impl World {
             tick: 0,
             healed: false,
             report: Report::default(),
-            windows_peak: 0,
             scenario,
             rng,
             log,
