@@ -48,7 +48,14 @@ pub fn event(id: &str, word: &str, occurred_at: Timestamp) -> Event {
 
 /// Options for a folder of a test.
 pub fn options(dir: &Path, backend: Backend) -> JournalOptions {
-    JournalOptions { dir: dir.to_owned(), backend, segment_bytes: 64 << 10, ..Default::default() }
+    JournalOptions {
+        dir: dir.to_owned(),
+        backend,
+        segment_bytes: 64 << 10,
+        // A host that builds something else meanwhile may sync for seconds.
+        pending_age_max: Duration::from_secs(60),
+        ..Default::default()
+    }
 }
 
 /// Appends and waits.
@@ -59,7 +66,7 @@ pub fn append(
 ) -> Result<Vec<Outcome>, AppendError> {
     let (tell, told) = sync_channel(1);
     log.append(events, now, Box::new(move |result| tell.send(result).unwrap()));
-    told.recv_timeout(Duration::from_secs(20)).expect("an append is answered")
+    told.recv_timeout(Duration::from_secs(60)).expect("an append is answered")
 }
 
 /// Reads one chunk and waits.
@@ -67,7 +74,7 @@ pub fn read(log: &Journal, from: u64, bytes_max: usize) -> ReadChunk {
     let (tell, told) = sync_channel(1);
     let request = ReadRequest { from: Position { lane: Lane(0), seq: from }, bytes_max };
     log.read(request, Box::new(move |result| tell.send(result).unwrap()));
-    told.recv_timeout(Duration::from_secs(20)).expect("a read is answered").unwrap()
+    told.recv_timeout(Duration::from_secs(60)).expect("a read is answered").unwrap()
 }
 
 /// Reads from `from` to the end.
