@@ -9,7 +9,8 @@ use crate::event::Stream;
 pub struct StreamLimits {
     /// A topic's window in memory. Default 16 MiB: at 217-byte frames and 1,000 events/s a minute.
     pub window_bytes: usize,
-    /// What one session may have unsent in this stream before the stream's policy acts. Default 8 MiB.
+    /// What one session may have unsent in this stream before the stream's policy acts. Default 8
+    /// MiB.
     pub queue_bytes_max: usize,
     /// Sensor values older than this are stale and dropped; counts from ingest (R20). Default 30 s.
     pub age_max: Duration,
@@ -24,7 +25,8 @@ pub struct HubConfig {
     pub windows_bytes_max: usize,
     /// Teams one session may follow. Default 20.
     pub teams_max: usize,
-    /// Bytes a session may be handed in one visit, so that none holds up the others. Default 256 KiB.
+    /// Bytes a session may be handed in one visit, so that none holds up the others. Default 256
+    /// KiB.
     pub visit_bytes_max: usize,
     /// Bytes of one read from the log. Default 1 MiB.
     pub read_bytes_max: usize,

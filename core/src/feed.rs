@@ -1,14 +1,15 @@
 //! From the log to the shards: each durable event is encoded once, whatever the number of sockets.
 //!
-//! A [`Feed`] hangs at the log as its [`TailSink`]. It turns records into frames, gathers them into batches, and puts
-//! each batch, shared, into every shard's mailbox. It runs on the log's own thread and so never blocks: a mailbox that
-//! is full refuses the batch, and its shard reads what it misses back from the log (R26). [`encode_chunk`] makes the
-//! same kind of batch out of such a read.
+//! A [`Feed`] hangs at the log as its [`TailSink`]. It turns records into frames, gathers them into
+//! batches, and puts each batch, shared, into every shard's mailbox. It runs on the log's own
+//! thread and so never blocks: a mailbox that is full refuses the batch, and its shard reads what
+//! it misses back from the log (R26). [`encode_chunk`] makes the same kind of batch out of such a
+//! read.
 //!
 //! # Invariants
 //! - A batch has at most [`BATCH_EVENTS_MAX`] events.
-//! - The spans of successive batches join up in each lane: a batch that a shard doesn't get shows as a hole between
-//!   two others, so shards need no count of their own.
+//! - The spans of successive batches join up in each lane: a batch that a shard doesn't get shows
+//!   as a hole between two others, so shards need no count of their own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,8 +31,8 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// A feed of the log's life `epoch` into `shards`. `clock` tells when a batch became known to be durable: it is
-    /// the moment from which delivery latency counts.
+    /// A feed of the log's life `epoch` into `shards`. `clock` tells when a batch became known to
+    /// be durable: it is the moment from which delivery latency counts.
     pub fn new(epoch: Epoch, shards: Vec<BatchSender>, clock: fn() -> Monotonic) -> Self {
         Self { epoch, shards, clock }
     }
@@ -50,7 +51,8 @@ impl TailSink for Feed {
     }
 }
 
-/// Cuts `records` into batches, each of which covers its lanes up to its last event; the last one covers all the rest.
+/// Cuts `records` into batches, each of which covers its lanes up to its last event; the last one
+/// covers all the rest.
 fn batches<'a>(
     records: &'a [Record],
     spans: &'a [Span],

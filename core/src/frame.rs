@@ -1,8 +1,8 @@
 //! A durable event, encoded once: the exact bytes every socket gets.
 //!
-//! [`Published::encode`] writes the WebSocket head and the JSON of DESIGN section 5 into one shared buffer. From there
-//! on nobody serializes, copies or inspects the event again: shards keep the [`Bytes`], and what the hub needs to know
-//! for its policies stands beside them in [`Published`].
+//! [`Published::encode`] writes the WebSocket head and the JSON of DESIGN section 5 into one shared
+//! buffer. From there on nobody serializes, copies or inspects the event again: shards keep the
+//! [`Bytes`], and what the hub needs to know for its policies stands beside them in [`Published`].
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -144,7 +144,8 @@ fn event_json(event: &Event, topic: &Topic, pos: &str) -> Vec<u8> {
     json
 }
 
-/// A JSON string. Names and ids are printable ASCII, so quote and backslash are all there is to escape.
+/// A JSON string. Names and ids are printable ASCII, so quote and backslash are all there is to
+/// escape.
 fn put_string(json: &mut Vec<u8>, text: &str) {
     json.push(b'"');
     for byte in text.bytes() {

@@ -1,13 +1,14 @@
 //! Touchline's vocabulary, and everything that needs no I/O.
 //!
-//! An [`Event`](event::Event) is what happened. It concerns a [`Route`](event::Route), the set of teams; with its
-//! stream (and language) that names a [`Topic`](event::Topic), the unit of order, of history and of resume. The log
-//! gives it a [`Position`](log::Position); [`frame`] writes the bytes that every socket gets, once. Shards and the
-//! log's threads meet through [`mailbox`]. [`ws`] and [`protocol`] are what a client says and hears, as pure functions.
+//! An [`Event`](event::Event) is what happened. It concerns a [`Route`](event::Route), the set of
+//! teams; with its stream (and language) that names a [`Topic`](event::Topic), the unit of order,
+//! of history and of resume. The log gives it a [`Position`](log::Position); [`frame`] writes the
+//! bytes that every socket gets, once. Shards and the log's threads meet through [`mailbox`].
+//! [`ws`] and [`protocol`] are what a client says and hears, as pure functions.
 //!
 //! # What it leaves out
-//! Sockets, files, clocks, threads and async runtimes. Whoever needs the time passes it in, as [`time::Monotonic`] for
-//! deadlines and [`time::Timestamp`] for what is written down.
+//! Sockets, files, clocks, threads and async runtimes. Whoever needs the time passes it in, as
+//! [`time::Monotonic`] for deadlines and [`time::Timestamp`] for what is written down.
 //!
 //! # How it is laid out
 //! | module | what it holds |

@@ -17,17 +17,20 @@ pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// Lanes of one log (R1).
 pub const LANES_MAX: usize = 256;
-/// Highest sequence in a lane: 42 bits, four trillion events. A mark of 256 such lanes then takes 6 bytes a lane.
+/// Highest sequence in a lane: 42 bits, four trillion events. A mark of 256 such lanes then takes 6
+/// bytes a lane.
 pub const SEQ_MAX: u64 = (1 << 42) - 1;
-/// A mark's text. 11 bytes of head and 6 of each of 256 lanes are 1,547 bytes, in base64 2,063 characters: just above
-/// R2's 2 KiB, which holds as long as the average lane stays below 2^35 events (5 bytes: 1,722 characters).
+/// A mark's text. 11 bytes of head and 6 of each of 256 lanes are 1,547 bytes, in base64 2,063
+/// characters: just above R2's 2 KiB, which holds as long as the average lane stays below 2^35
+/// events (5 bytes: 1,722 characters).
 pub const MARK_TEXT_BYTES_MAX: usize = (11 + 6 * LANES_MAX).div_ceil(3) * 4;
 /// A position's text: epoch 8, lane 2, seq 6 bytes at most.
 pub const POSITION_TEXT_BYTES_MAX: usize = 16usize.div_ceil(3) * 4;
 
 /// A frame's head: 2 bytes and up to 8 of extended length; servers don't mask (RFC 6455, 5.2).
 pub const FRAME_HEAD_BYTES_MAX: usize = 10;
-/// JSON around an event's `data`: names, topic, teams, two ids that may double when escaped, and punctuation.
+/// JSON around an event's `data`: names, topic, teams, two ids that may double when escaped, and
+/// punctuation.
 pub const ENVELOPE_BYTES_MAX: usize =
     512 + 4 * ROUTE_TEAMS_MAX * (NAME_BYTES_MAX + 3) + 6 * ID_BYTES_MAX + KIND_BYTES_MAX;
 /// The largest frame an event can become.
@@ -37,7 +40,8 @@ pub const EVENT_FRAME_BYTES_MAX: usize = FRAME_HEAD_BYTES_MAX + ENVELOPE_BYTES_M
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Fragments of one message (FAULTS 19).
 pub const MESSAGE_FRAGMENTS_MAX: u32 = 1_024;
-/// Fragments of one message that carry nothing (FAULTS 19): no client has a reason to send one; a proxy may send a few.
+/// Fragments of one message that carry nothing (FAULTS 19): no client has a reason to send one; a
+/// proxy may send a few.
 pub const MESSAGE_EMPTY_FRAGMENTS_MAX: u32 = 16;
 /// A client frame's head: ours and the mask's key (RFC 6455, 5.2).
 pub const CLIENT_HEAD_BYTES_MAX: usize = FRAME_HEAD_BYTES_MAX + 4;
@@ -49,7 +53,8 @@ pub const REQUEST_HEAD_BYTES_MAX: usize = 8 * 1024;
 pub const REQUEST_HEADERS_MAX: usize = 64;
 /// A request's URI (DESIGN section 5).
 pub const URI_BYTES_MAX: usize = 4 * 1024;
-/// Teams named in one subscribe or unsubscribe. What a session may follow is less, and the hub's to say.
+/// Teams named in one subscribe or unsubscribe. What a session may follow is less, and the hub's to
+/// say.
 pub const SUBSCRIBE_TEAMS_MAX: usize = 1_024;
 /// Topics named by `after` in one subscribe.
 pub const AFTER_TOPICS_MAX: usize = 1_024;

@@ -33,7 +33,8 @@ impl Sub<Duration> for Monotonic {
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// Reads RFC 3339, e.g. `2026-06-24T18:03:11.5Z`; an offset is required. `None` if it is anything else.
+    /// Reads RFC 3339, e.g. `2026-06-24T18:03:11.5Z`; an offset is required. `None` if it is
+    /// anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let timestamp: jiff::Timestamp = text.parse().ok()?;
         Some(Self(timestamp.as_microsecond()))

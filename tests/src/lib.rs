@@ -1,4 +1,5 @@
-//! What proves Touchline from the outside: simulation, conformance, faults, and the laws of the house.
+//! What proves Touchline from the outside: simulation, conformance, faults, and the laws of the
+//! house.
 
 pub mod e2e;
 pub mod sim;

@@ -1,7 +1,9 @@
-//! Claim: with sockets of any capacity, the hub sends each session exactly what a list of events per session would.
+//! Claim: with sockets of any capacity, the hub sends each session exactly what a list of events
+//! per session would.
 //!
-//! The oracle is the naive fan-out: an event is pushed to the list of every session that follows one of its teams, and a
-//! list is emptied by stream, then by age. Bounds are out of reach here; the simulation looks at those.
+//! The oracle is the naive fan-out: an event is pushed to the list of every session that follows
+//! one of its teams, and a list is emptied by stream, then by age. Bounds are out of reach here;
+//! the simulation looks at those.
 
 use std::collections::VecDeque;
 
@@ -137,7 +139,8 @@ impl World {
         naive.queue.retain(|event| teams.iter().any(|team| event.topic.route.contains(team)));
     }
 
-    /// Sends with sockets that take `room` bytes each, and lets the oracle send what was said to fit.
+    /// Sends with sockets that take `room` bytes each, and lets the oracle send what was said to
+    /// fit.
     fn volleys(&mut self, room: usize) {
         let mut rooms = [room; SESSIONS];
         for id in &self.ids {
@@ -161,7 +164,8 @@ impl World {
         }
     }
 
-    /// What has come is what the oracle would have sent: the same bytes, topic by topic in the same order.
+    /// What has come is what the oracle would have sent: the same bytes, topic by topic in the same
+    /// order.
     fn compare(&mut self, session: usize) {
         let naive = &mut self.naive[session];
         let mut bytes = &self.received[session][..];
@@ -223,7 +227,8 @@ proptest! {
             match step {
                 Step::Publish(events) => world.publish(&events),
                 Step::Follow(session, team) => world.follow(session, team),
-                // A half-sent frame is finished after leaving too: the oracle leaves between frames.
+                // A half-sent frame is finished after leaving too: the oracle leaves between
+                // frames.
                 Step::Leave(session, team) => {
                     world.volleys(1 << 20);
                     world.leave(session, team);

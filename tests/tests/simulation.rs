@@ -1,6 +1,8 @@
-//! Claim: whatever clients, sockets, mailbox and log do to it, the hub keeps every promise of RULES.md.
+//! Claim: whatever clients, sockets, mailbox and log do to it, the hub keeps every promise of
+//! RULES.md.
 //!
-//! A fixed set of worlds has to pass. `simulate --seconds 60` (in `scripts/test`) then looks at new ones.
+//! A fixed set of worlds has to pass. `simulate --seconds 60` (in `scripts/test`) then looks at new
+//! ones.
 
 use touchline_tests::sim;
 

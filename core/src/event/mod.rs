@@ -1,10 +1,12 @@
 //! What happened, to whom, and where it came from.
 //!
-//! An [`Event`] is immutable: once a source has been told 202 it is what the log holds, and its [`Content`] hash is how
-//! a second copy is told from a second event (R15). `data` stays the bytes the source sent; nothing here parses them.
+//! An [`Event`] is immutable: once a source has been told 202 it is what the log holds, and its
+//! [`Content`] hash is how a second copy is told from a second event (R15). `data` stays the bytes
+//! the source sent; nothing here parses them.
 //!
-//! Names are short, ASCII and bounded, because they stand in every frame, in log lines and in URLs. Their grammars live
-//! in [`names`]; whoever holds a [`Team`], a [`Route`] or a [`Lang`] holds a valid one.
+//! Names are short, ASCII and bounded, because they stand in every frame, in log lines and in URLs.
+//! Their grammars live in [`names`]; whoever holds a [`Team`], a [`Route`] or a [`Lang`] holds a
+//! valid one.
 
 mod names;
 mod route;
@@ -18,7 +20,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::time::Timestamp;
 
-/// Where an event came from, and what it may cost. In the order in which a session is sent them (R25).
+/// Where an event came from, and what it may cost. In the order in which a session is sent them
+/// (R25).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Stream {
@@ -126,7 +129,8 @@ pub struct Supersedes {
 pub struct SensorKey {
     /// Names the value within (topic, source).
     pub key: Box<str>,
-    /// The device's own sequence, where it has one: the latest value is the highest sequence, else position.
+    /// The device's own sequence, where it has one: the latest value is the highest sequence, else
+    /// position.
     pub sequence: Option<u64>,
 }
 
@@ -163,13 +167,14 @@ impl Event {
         Topic { stream: self.stream, route: self.route.clone(), lang: self.lang }
     }
 
-    /// What tells this event from all others: a hash of (source, id). 128 bits, so that 8 million entries collide with
-    /// a probability of about 1e-25.
+    /// What tells this event from all others: a hash of (source, id). 128 bits, so that 8 million
+    /// entries collide with a probability of about 1e-25.
     pub fn identity(&self) -> Identity {
         Identity::of(&self.source, &self.id)
     }
 
-    /// Hash of what the source said, without id and correlation: a second delivery has the same one (R15).
+    /// Hash of what the source said, without id and correlation: a second delivery has the same one
+    /// (R15).
     pub fn content(&self) -> Content {
         let mut hash = Xxh3::new();
         let mut field = |bytes: &[u8]| {

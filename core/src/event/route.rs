@@ -60,7 +60,8 @@ impl Route {
         self.teams().any(|name| name == team.as_str())
     }
 
-    /// Which of `count` partitions holds this route (R1). Part of the log's format: never change it within an epoch.
+    /// Which of `count` partitions holds this route (R1). Part of the log's format: never change it
+    /// within an epoch.
     pub fn partition(&self, count: u16) -> u16 {
         let hash = xxh3_64(self.0.as_bytes());
         u16::try_from(hash % u64::from(count.max(1))).unwrap_or(0)
@@ -79,8 +80,8 @@ impl fmt::Debug for Route {
     }
 }
 
-/// One route of one stream, of an update in one language: the unit of order, of history and of resume. Written
-/// `broadcast:ars+che` or `update:ars+che:es`.
+/// One route of one stream, of an update in one language: the unit of order, of history and of
+/// resume. Written `broadcast:ars+che` or `update:ars+che:es`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Topic {
     /// Its stream.

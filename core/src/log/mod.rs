@@ -1,18 +1,22 @@
-//! The log as its readers and writers see it: lanes, positions, marks, epochs, and the trait both kinds implement.
+//! The log as its readers and writers see it: lanes, positions, marks, epochs, and the trait both
+//! kinds implement.
 //!
-//! A log is a set of lanes (R1); the journal has one, Kafka one for each partition. A [`Position`] is a place in one
-//! lane, a [`Mark`] says for every lane which sequence is to be read next. Both reach clients only as opaque tokens
-//! ([`token`]), which carry the [`Epoch`]: one life of a log.
+//! A log is a set of lanes (R1); the journal has one, Kafka one for each partition. A [`Position`]
+//! is a place in one lane, a [`Mark`] says for every lane which sequence is to be read next. Both
+//! reach clients only as opaque tokens ([`token`]), which carry the [`Epoch`]: one life of a log.
 //!
 //! # What a reader may rely on
 //! - It never sees anything beyond the durable watermark (R11).
-//! - [`EventLog::read`] either returns what it was asked for or names the hole ([`Hole`]): silence is never a hole.
-//! - [`TailSink::durable`] is called in order of position, exactly once for each record that becomes durable while the
-//!   sink is attached, and before the writer is told (so that a 202 is never older than the feed).
+//! - [`EventLog::read`] either returns what it was asked for or names the hole ([`Hole`]): silence
+//!   is never a hole.
+//! - [`TailSink::durable`] is called in order of position, exactly once for each record that
+//!   becomes durable while the sink is attached, and before the writer is told (so that a 202 is
+//!   never older than the feed).
 //!
 //! # What threads may rely on
-//! Every method may be called from any thread, shards with a private table of descriptors included: implementations
-//! hand work to their own threads by queues that need no descriptor, or by one that was opened before tables parted.
+//! Every method may be called from any thread, shards with a private table of descriptors included:
+//! implementations hand work to their own threads by queues that need no descriptor, or by one that
+//! was opened before tables parted.
 
 pub mod record;
 pub mod token;
@@ -32,7 +36,8 @@ pub struct Epoch(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Lane(pub u16);
 
-/// Where an event stands. Comparable within a lane only; the derived order (by lane first) is for keys of maps.
+/// Where an event stands. Comparable within a lane only; the derived order (by lane first) is for
+/// keys of maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// Its lane.
@@ -211,9 +216,11 @@ pub type AppendReply = Box<dyn FnOnce(Result<Vec<Outcome>, AppendError>) + Send>
 /// Called once with what was read.
 pub type ReadReply = Box<dyn FnOnce(Result<ReadChunk, ReadError>) + Send>;
 
-/// Learns of every record that becomes durable. Called on the log's own thread: it must neither block nor panic.
+/// Learns of every record that becomes durable. Called on the log's own thread: it must neither
+/// block nor panic.
 pub trait TailSink: Send {
-    /// `records` are durable, ascending by position within each lane; each lane of `spans` is now complete to its end.
+    /// `records` are durable, ascending by position within each lane; each lane of `spans` is now
+    /// complete to its end.
     fn durable(&mut self, records: Vec<Record>, spans: &[Span]);
 }
 
@@ -230,7 +237,8 @@ pub struct Span {
 
 /// Where events become durable and get their order. Journal and Kafka implement it.
 pub trait EventLog: Send + Sync {
-    /// Makes all of `events` durable or none; `reply` is called from the log's thread once that is known (R14).
+    /// Makes all of `events` durable or none; `reply` is called from the log's thread once that is
+    /// known (R14).
     fn append(&self, events: Vec<Event>, received_at: Timestamp, reply: AppendReply);
     /// Reads from a position towards the watermark; `reply` is called from the log's reader.
     fn read(&self, request: ReadRequest, reply: ReadReply);
@@ -238,7 +246,8 @@ pub trait EventLog: Send + Sync {
     fn bounds(&self) -> LogBounds;
     /// Topics fixed for an epoch: the lane of a topic (R1).
     fn lane_of(&self, topic: &Topic) -> Lane;
-    /// Whether it can be written to, for `/readyz` and back-pressure: `Err` says why not, and whose turn it is.
+    /// Whether it can be written to, for `/readyz` and back-pressure: `Err` says why not, and whose
+    /// turn it is.
     fn health(&self) -> Result<(), LogHealthError>;
 }
 

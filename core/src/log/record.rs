@@ -1,7 +1,8 @@
 //! An event as bytes: what journal and spool write between their own heads and checksums.
 //!
-//! Little endian; a version byte first. Short texts carry a `u16` length, `data` a `u32`. The codec is strict: what
-//! [`decode`] accepts, [`encode`] would have written, so a record that passes its checksum but not this is damage.
+//! Little endian; a version byte first. Short texts carry a `u16` length, `data` a `u32`. The codec
+//! is strict: what [`decode`] accepts, [`encode`] would have written, so a record that passes its
+//! checksum but not this is damage.
 
 use bytes::{Buf, BufMut, Bytes};
 

@@ -1,8 +1,9 @@
 //! Positions and marks as clients carry them: opaque, URL-safe ASCII that holds the epoch (R2).
 //!
-//! A token is base64url without padding of: a kind-and-version byte, the epoch (8 bytes, little endian), then LEB128
-//! numbers: lane and sequence of a position; the count of lanes and the next sequence of each of a mark. One spelling
-//! for each value: a token that isn't the one we would write is refused, so that nobody can grow state from variants.
+//! A token is base64url without padding of: a kind-and-version byte, the epoch (8 bytes, little
+//! endian), then LEB128 numbers: lane and sequence of a position; the count of lanes and the next
+//! sequence of each of a mark. One spelling for each value: a token that isn't the one we would
+//! write is refused, so that nobody can grow state from variants.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

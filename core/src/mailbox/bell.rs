@@ -30,7 +30,8 @@ impl Doorbell {
         Self { dozes: AtomicBool::new(false), bell: Box::new(bell) }
     }
 
-    /// The receiver is about to sleep. It must look into each of its mailboxes after this and before it blocks.
+    /// The receiver is about to sleep. It must look into each of its mailboxes after this and
+    /// before it blocks.
     pub fn doze(&self) {
         self.dozes.swap(true, Ordering::AcqRel);
     }
@@ -40,7 +41,8 @@ impl Doorbell {
         self.dozes.swap(false, Ordering::AcqRel);
     }
 
-    /// Rings if the receiver sleeps and nobody else has rung. Called by senders after they have stored what they bring.
+    /// Rings if the receiver sleeps and nobody else has rung. Called by senders after they have
+    /// stored what they bring.
     pub fn notify(&self) {
         if self.dozes.swap(false, Ordering::AcqRel) {
             self.bell.ring();
@@ -50,8 +52,8 @@ impl Doorbell {
 
 /// A [`Bell`] that is an eventfd: its thread waits until the descriptor is readable.
 ///
-/// Make it before tables of descriptors part (DESIGN section 4): it then has the same number in each. Drop it in the
-/// table in which it was made.
+/// Make it before tables of descriptors part (DESIGN section 4): it then has the same number in
+/// each. Drop it in the table in which it was made.
 #[derive(Debug)]
 pub struct EventBell(OwnedFd);
 

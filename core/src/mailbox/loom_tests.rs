@@ -5,7 +5,8 @@ use loom::sync::{Arc, Condvar, Mutex};
 
 use super::*;
 
-/// A bell whose sleeper blocks on loom's own primitives, so that a lost wake is a deadlock that loom reports.
+/// A bell whose sleeper blocks on loom's own primitives, so that a lost wake is a deadlock that
+/// loom reports.
 #[derive(Clone)]
 struct LoomBell(Arc<(Mutex<bool>, Condvar)>);
 
@@ -30,7 +31,8 @@ impl Bell for LoomBell {
     }
 }
 
-/// All interleavings with at most four forced switches: a lost wake has needed that many, and more take hours.
+/// All interleavings with at most four forced switches: a lost wake has needed that many, and more
+/// take hours.
 fn explore(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(4);

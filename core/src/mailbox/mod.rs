@@ -1,25 +1,30 @@
 //! A bounded queue between two threads, and the bell that wakes the one that sleeps.
 //!
-//! One thread sends, one receives ([`channel`]). Sending never blocks: a full mailbox gives the value back and notes
-//! that something was refused ([`Receiver::take_overflowed`]), which is the receiver's cue to read what it misses from
-//! the log (R26). Any number of mailboxes may share one [`Doorbell`]: a shard sleeps in a single place, whoever has
-//! something for it.
+//! One thread sends, one receives ([`channel`]). Sending never blocks: a full mailbox gives the
+//! value back and notes that something was refused ([`Receiver::take_overflowed`]), which is the
+//! receiver's cue to read what it misses from the log (R26). Any number of mailboxes may share one
+//! [`Doorbell`]: a shard sleeps in a single place, whoever has something for it.
 //!
 //! # Waking
-//! A wake costs a system call, so it is made only for a receiver that sleeps, and once. The receiver says that it is
-//! about to sleep ([`Doorbell::doze`]), looks into its mailboxes a last time, and only then blocks on the bell's
-//! descriptor. A sender stores its value, then takes the doze away; the sender that finds one rings. Both sides do so by
-//! an exchange of the same flag, each of which sees what its predecessor's thread had done: an exchange of the sender's
-//! that comes after the doze finds it and rings, and one that comes before shows the receiver the value in its last look.
+//! A wake costs a system call, so it is made only for a receiver that sleeps, and once. The
+//! receiver says that it is about to sleep ([`Doorbell::doze`]), looks into its mailboxes a last
+//! time, and only then blocks on the bell's descriptor. A sender stores its value, then takes the
+//! doze away; the sender that finds one rings. Both sides do so by an exchange of the same flag,
+//! each of which sees what its predecessor's thread had done: an exchange of the sender's that
+//! comes after the doze finds it and rings, and one that comes before shows the receiver the value
+//! in its last look.
 //!
 //! # Invariants
-//! - `head <= tail <= head + slots.len()`; only the receiver moves `head`, only the sender moves `tail`.
-//! - A slot is touched by the sender while it lies outside `head..tail`, by the receiver while it lies inside. The
-//!   lock around each slot is therefore never contended; it is there because this crate forbids unsafe code, and costs
-//!   two uncontended exchanges a value. Values are batches, not events.
+//! - `head <= tail <= head + slots.len()`; only the receiver moves `head`, only the sender moves
+//!   `tail`.
+//! - A slot is touched by the sender while it lies outside `head..tail`, by the receiver while it
+//!   lies inside. The lock around each slot is therefore never contended; it is there because this
+//!   crate forbids unsafe code, and costs two uncontended exchanges a value. Values are batches,
+//!   not events.
 //!
 //! # What it leaves out
-//! Blocking. The receiver waits on a descriptor of its own kind (that of [`EventBell`]), together with its sockets.
+//! Blocking. The receiver waits on a descriptor of its own kind (that of [`EventBell`]), together
+//! with its sockets.
 
 mod bell;
 mod sync;
@@ -56,7 +61,8 @@ struct Shared<T> {
     overflowed: AtomicBool,
 }
 
-/// A cache line of its own (two on x86, which fetches them in pairs), so that the two threads don't share one.
+/// A cache line of its own (two on x86, which fetches them in pairs), so that the two threads don't
+/// share one.
 #[repr(align(128))]
 struct Line<T>(T);
 
@@ -73,7 +79,8 @@ impl<T> Sender<T> {
     /// Puts `value` in and wakes the receiver if it sleeps. Never blocks.
     ///
     /// # Errors
-    /// Gives `value` back when the mailbox is full; the receiver will see [`Receiver::take_overflowed`].
+    /// Gives `value` back when the mailbox is full; the receiver will see
+    /// [`Receiver::take_overflowed`].
     pub fn try_send(&mut self, value: T) -> Result<(), T> {
         let capacity = self.shared.slots.len();
         if self.tail - self.head_seen == capacity {
@@ -130,7 +137,8 @@ impl<T> Receiver<T> {
         self.head == self.tail_seen
     }
 
-    /// Whether a value was refused since [`take_overflowed`](Self::take_overflowed): part of the last look.
+    /// Whether a value was refused since [`take_overflowed`](Self::take_overflowed): part of the
+    /// last look.
     pub fn has_overflowed(&self) -> bool {
         self.shared.overflowed.load(Ordering::Acquire)
     }
@@ -142,7 +150,8 @@ impl<T> Receiver<T> {
     }
 }
 
-/// Nothing that can panic runs under the lock, so it is never poisoned; if it were, the value is whole all the same.
+/// Nothing that can panic runs under the lock, so it is never poisoned; if it were, the value is
+/// whole all the same.
 fn lock<T>(slot: &Mutex<Option<T>>) -> MutexGuard<'_, Option<T>> {
     slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -1,8 +1,9 @@
 //! Durations in log-linear buckets: eight equal steps to each doubling, from 1 us to 137 s.
 //!
-//! A bucket is found by shifts alone, without a search or a logarithm. An eighth of a doubling keeps the error of a
-//! quantile below 12.5 %, while a whole histogram is 218 numbers. Scrapes are given a coarser view, one bound for each
-//! doubling ([`Snapshot::doublings`]), because Prometheus pays for every bucket of every shard.
+//! A bucket is found by shifts alone, without a search or a logarithm. An eighth of a doubling
+//! keeps the error of a quantile below 12.5 %, while a whole histogram is 218 numbers. Scrapes are
+//! given a coarser view, one bound for each doubling ([`Snapshot::doublings`]), because Prometheus
+//! pays for every bucket of every shard.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -14,7 +15,8 @@ const LAST_BITS: u32 = 37;
 const STEP_BITS: u32 = 3;
 const STEPS: usize = 1 << STEP_BITS;
 
-/// Buckets of a histogram: one below the first bound, eight for each of 27 doublings, one above the last bound.
+/// Buckets of a histogram: one below the first bound, eight for each of 27 doublings, one above the
+/// last bound.
 pub const BUCKETS: usize = 1 + (LAST_BITS - FIRST_BITS) as usize * STEPS + 1;
 
 const _: () = assert!(BUCKETS == 218);
@@ -128,8 +130,8 @@ impl Snapshot {
         self.sum_ns as f64 / 1e9
     }
 
-    /// The bound below which the share `q` (0 to 1) of durations lies; `None` while there are none. Above 137 s it
-    /// answers 137 s.
+    /// The bound below which the share `q` (0 to 1) of durations lies; `None` while there are none.
+    /// Above 137 s it answers 137 s.
     pub fn quantile(&self, q: f64) -> Option<Duration> {
         let count = self.count();
         let rank = ((q.clamp(0.0, 1.0) * count as f64).ceil() as u64).max(1);
@@ -141,8 +143,8 @@ impl Snapshot {
         (count > 0).then(|| Duration::from_nanos(bound_of(bucket).min(1 << LAST_BITS)))
     }
 
-    /// For Prometheus: upper bounds in seconds, a doubling apart, with how many durations lie below each. The count of
-    /// all, `+Inf`, is [`count`](Self::count).
+    /// For Prometheus: upper bounds in seconds, a doubling apart, with how many durations lie below
+    /// each. The count of all, `+Inf`, is [`count`](Self::count).
     pub fn doublings(&self) -> impl Iterator<Item = (f64, u64)> {
         let mut seen = 0;
         let mut next = 0;

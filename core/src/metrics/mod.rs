@@ -1,13 +1,15 @@
 //! Counters, gauges and histograms with one writer each, read by scrapes that stop nobody.
 //!
-//! A shard counts millions of deliveries a second. A counter that several threads write costs an atomic exchange and a
-//! cache line that wanders between cores; these are written by one thread, so adding is a relaxed load and a relaxed
-//! store, plain moves on every machine we know. A scrape loads them whenever it likes and adds up the shards: it may see one
-//! number from before a step and another from after it, which is what Prometheus expects.
+//! A shard counts millions of deliveries a second. A counter that several threads write costs an
+//! atomic exchange and a cache line that wanders between cores; these are written by one thread, so
+//! adding is a relaxed load and a relaxed store, plain moves on every machine we know. A scrape
+//! loads them whenever it likes and adds up the shards: it may see one number from before a step
+//! and another from after it, which is what Prometheus expects.
 //!
 //! # Rules
 //! - One thread writes a metric. Two writers lose counts; nothing worse.
-//! - What one thread writes lies together, in a [`Padded`] of its own, so that threads share no cache line.
+//! - What one thread writes lies together, in a [`Padded`] of its own, so that threads share no
+//!   cache line.
 //! - [`Histogram`]s have fixed buckets, so that shards and nodes add up.
 
 mod histogram;
@@ -64,7 +66,8 @@ impl Gauge {
     }
 }
 
-/// Keeps what one thread writes away from the cache lines of others. 128 bytes: x86 fetches lines in pairs.
+/// Keeps what one thread writes away from the cache lines of others. 128 bytes: x86 fetches lines
+/// in pairs.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Padded<T>(pub T);

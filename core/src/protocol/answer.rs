@@ -1,4 +1,5 @@
-//! The server's frames, other than events. Each function returns one complete, unmasked WebSocket frame.
+//! The server's frames, other than events. Each function returns one complete, unmasked WebSocket
+//! frame.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -88,7 +89,8 @@ pub fn mark(mark: &Mark) -> Bytes {
     json_frame("mark", &Body { mark: token::encode_mark(mark) })
 }
 
-/// `{"op":"gap","topic":...}`: `from` and `to` are the first and last position that may be missing (R9).
+/// `{"op":"gap","topic":...}`: `from` and `to` are the first and last position that may be missing
+/// (R9).
 pub fn gap_topic(
     topic: &Topic,
     epoch: Epoch,

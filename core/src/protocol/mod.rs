@@ -1,8 +1,9 @@
 //! What a client says and what it hears, version 1 (DESIGN section 5).
 //!
-//! [`request`] turns a client's JSON or its URL into [`ClientMessage`]; [`answer`] writes the server's frames. Both are
-//! strict about what they let in and exact about what they send out: an unknown field is an error with a stable
-//! [`ErrorCode`], never ignored, so that a typo can't look like a subscription.
+//! [`request`] turns a client's JSON or its URL into [`ClientMessage`]; [`answer`] writes the
+//! server's frames. Both are strict about what they let in and exact about what they send out: an
+//! unknown field is an error with a stable [`ErrorCode`], never ignored, so that a typo can't look
+//! like a subscription.
 
 pub mod answer;
 pub mod request;
@@ -49,13 +50,15 @@ pub struct Subscribe {
     pub teams: Vec<Team>,
     /// [`StreamSet::DEFAULT`] when the client names none.
     pub streams: StreamSet,
-    /// Language of translated updates. One for the session: the first subscribe that names one fixes it.
+    /// Language of translated updates. One for the session: the first subscribe that names one
+    /// fixes it.
     pub lang: Option<Lang>,
     /// Where to go on; counts in a connection's first subscribe only (R5).
     pub resume: Option<Resume>,
 }
 
-/// What a client has: the last mark it was given, and the last position of each topic it had events of since.
+/// What a client has: the last mark it was given, and the last position of each topic it had events
+/// of since.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Resume {
     /// The last mark. `None`: only `after` counts, and other topics start at the head.

@@ -1,15 +1,18 @@
-//! Reading from the log: for sessions that start below the windows (R7), and for the shard itself (R26).
+//! Reading from the log: for sessions that start below the windows (R7), and for the shard itself
+//! (R26).
 //!
-//! At most one read is under way. Its answer is either the shard's next batch (the shard was behind: at its start, or
-//! because its mailbox was full) or a chunk for sessions that wait. Where both are wanted they take turns. Sessions are
-//! served lowest position first, so that one sweep serves all of a crowd that came back together, and every second time
-//! the one that has waited longest, so that a steady stream of low positions can't starve anybody.
+//! At most one read is under way. Its answer is either the shard's next batch (the shard was
+//! behind: at its start, or because its mailbox was full) or a chunk for sessions that wait. Where
+//! both are wanted they take turns. Sessions are served lowest position first, so that one sweep
+//! serves all of a crowd that came back together, and every second time the one that has waited
+//! longest, so that a steady stream of low positions can't starve anybody.
 //!
 //! # A session's way back
-//! For each lane it stands at `next`. It is *served* from the chunk that holds `next`; it *waits* where none does; it
-//! *joins*, lane by lane, once everything it follows from `next` on is in the windows and this node has read as far as
-//! the client already has. Joining turns `next` and the client's own last positions into cursors; from then on the
-//! session is like any other. Until then publishing passes it by in that lane, and no bound but its stall acts on it.
+//! For each lane it stands at `next`. It is *served* from the chunk that holds `next`; it *waits*
+//! where none does; it *joins*, lane by lane, once everything it follows from `next` on is in the
+//! windows and this node has read as far as the client already has. Joining turns `next` and the
+//! client's own last positions into cursors; from then on the session is like any other. Until then
+//! publishing passes it by in that lane, and no bound but its stall acts on it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -159,7 +162,8 @@ impl Hub {
             .any(|of| self.chunks.find(of.lane, of.next).is_some() || self.can_join(index, of))
     }
 
-    /// Whether everything the session follows from `of.next` on is in memory, and nothing it has lies ahead of us.
+    /// Whether everything the session follows from `of.next` on is in memory, and nothing it has
+    /// lies ahead of us.
     pub(super) fn can_join(&self, index: u32, of: &LaneCatchup) -> bool {
         let session = &self.sessions[index as usize];
         let after = session.catchup.as_ref().map_or(0, |catchup| catchup.after_in(of.lane));
@@ -194,7 +198,8 @@ impl Hub {
         }
     }
 
-    /// Topics in memory that `session` follows in `lane`, each once, with the first sequence it has not got for sure.
+    /// Topics in memory that `session` follows in `lane`, each once, with the first sequence it has
+    /// not got for sure.
     fn topics_of(&self, session: &Session, lane: Lane) -> Vec<(TopicIx, u64)> {
         let mut found: Vec<(TopicIx, u64)> = Vec::new();
         for follow in &session.follows {
@@ -224,8 +229,8 @@ impl Hub {
         }
     }
 
-    /// The log has begun a new life: positions of the old one mean nothing any more (R8). Everybody is told and goes on
-    /// live. Once in the life of a log, so every session may be visited.
+    /// The log has begun a new life: positions of the old one mean nothing any more (R8). Everybody
+    /// is told and goes on live. Once in the life of a log, so every session may be visited.
     fn begin_epoch(&mut self, bounds: &LogBounds) {
         let from = self.progress();
         let all: Vec<u32> = (0..self.sessions.len() as u32).collect();

@@ -1,8 +1,9 @@
 //! Pieces of the log, read for sessions that start below the windows.
 //!
-//! Sessions that come back together want the same stretch of the log, a little apart from each other. A [`Chunk`] is
-//! such a stretch with an index by team, so a session pays for what it follows and not for what was read; the newest
-//! few chunks are kept, so one scan serves all (R6), and a slow reader costs a second read but never holds up others.
+//! Sessions that come back together want the same stretch of the log, a little apart from each
+//! other. A [`Chunk`] is such a stretch with an index by team, so a session pays for what it
+//! follows and not for what was read; the newest few chunks are kept, so one scan serves all (R6),
+//! and a slow reader costs a second read but never holds up others.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -80,8 +81,9 @@ impl Chunks {
 impl Chunk {
     /// What of this chunk `session` is still to be sent from `seq` on, ascending.
     ///
-    /// A merge of its teams' lists: the lowest head wins, equal heads (an event of two followed teams) count once. What
-    /// this chunk itself replaces is left out, and sensor values from before `stale`: latest values, no backlog.
+    /// A merge of its teams' lists: the lowest head wins, equal heads (an event of two followed
+    /// teams) count once. What this chunk itself replaces is left out, and sensor values from
+    /// before `stale`: latest values, no backlog.
     pub(super) fn events_for<'a>(
         &'a self,
         session: &'a Session,
@@ -149,7 +151,8 @@ fn replaced(events: &[Published]) -> Vec<bool> {
     replaced
 }
 
-/// Whether `session` follows one of the event's teams in its stream and language, and did when it happened.
+/// Whether `session` follows one of the event's teams in its stream and language, and did when it
+/// happened.
 fn follows(session: &Session, catchup: &Catchup, topics: &Topics, event: &Published) -> bool {
     let topic = &event.topic;
     if topic.stream == Stream::Update && topic.lang.is_some() && topic.lang != session.lang {

@@ -10,12 +10,13 @@ use touchline_core::protocol::{
 use touchline_core::time::Monotonic;
 
 use super::session::{Cursor, Flags, Follow, Session};
-use super::{Heartbeat, Hub, SessionId};
+use super::{Hub, SessionId};
 use crate::limits::SNAPSHOT_BYTES_MAX;
 
 impl Hub {
-    /// Carries out what a client asks for and queues the answer. `bounds` is what the log holds now: a resume is
-    /// judged by it (R4). An error changes nothing; the caller counts it and sends it.
+    /// Carries out what a client asks for and queues the answer. `bounds` is what the log holds
+    /// now: a resume is judged by it (R4). An error changes nothing; the caller counts it and sends
+    /// it.
     pub fn handle_message(
         &mut self,
         id: SessionId,
@@ -115,7 +116,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Enters the session into the lists of its new teams and streams. Returns (team, stream) pairs that are new.
+    /// Enters the session into the lists of its new teams and streams. Returns (team, stream) pairs
+    /// that are new.
     fn follow(
         &mut self,
         index: u32,
@@ -144,7 +146,8 @@ impl Hub {
         new
     }
 
-    /// `subscribed` for what starts at the head, with the latest sensor values of what is new (R20).
+    /// `subscribed` for what starts at the head, with the latest sensor values of what is new
+    /// (R20).
     fn subscribed_at_head(
         &mut self,
         index: u32,
@@ -194,7 +197,8 @@ impl Hub {
         }
     }
 
-    /// Moves what the session follows of updates from the list of those without a language to that of `lang`.
+    /// Moves what the session follows of updates from the list of those without a language to that
+    /// of `lang`.
     fn fix_lang(&mut self, index: u32, lang: Lang) {
         if self.sessions[index as usize].lang == Some(lang) {
             return;
@@ -284,20 +288,6 @@ impl Hub {
         while !self.sessions[index as usize].follows.is_empty() {
             let last = self.sessions[index as usize].follows.len() - 1;
             self.unfollow(index, last);
-        }
-    }
-
-    /// Makes the shared heartbeat speak of the shard's progress.
-    pub(super) fn refresh_heartbeat(&mut self, ws_ping: &Bytes) {
-        let same = |of: &Heartbeat| {
-            of.ping == *ws_ping
-                && of.progress.iter().eq(self.lanes.iter().map(|lane| &lane.progress))
-        };
-        if !self.heartbeat.as_ref().is_some_and(same) {
-            let mark = self.progress();
-            let frame = [&ws_ping[..], &answer::mark(&mark)].concat().into();
-            let ping = ws_ping.clone();
-            self.heartbeat = Some(Heartbeat { ping, progress: mark.next, frame });
         }
     }
 }

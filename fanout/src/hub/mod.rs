@@ -1,34 +1,38 @@
 //! Who follows what on one shard, how far each has been sent, and what is to be sent next.
 //!
-//! A [`Hub`] owns every topic and session of its shard. It performs no I/O and reads no clock: the caller passes `now`,
-//! hands in what came from the log ([`Hub::handle_batch`]) and from clients ([`Hub::handle_message`]), and takes what
-//! is to be sent from [`Hub::poll_volley`].
+//! A [`Hub`] owns every topic and session of its shard. It performs no I/O and reads no clock: the
+//! caller passes `now`, hands in what came from the log ([`Hub::handle_batch`]) and from clients
+//! ([`Hub::handle_message`]), and takes what is to be sent from [`Hub::poll_volley`].
 //!
 //! # The idea
-//! A socket is a cursor. A topic keeps a window of frames already encoded; a session keeps, for each topic in which it
-//! lags, the sequence of the first event it has not been sent, and nothing where it is caught up. Its queue is the
-//! distance to the head: nothing is pushed to it, nothing is freed when it goes, and slow clients cost no memory.
+//! A socket is a cursor. A topic keeps a window of frames already encoded; a session keeps, for
+//! each topic in which it lags, the sequence of the first event it has not been sent, and nothing
+//! where it is caught up. Its queue is the distance to the head: nothing is pushed to it, nothing
+//! is freed when it goes, and slow clients cost no memory.
 //!
-//! - *Publishing* ([`publish`]) appends to the window, then walks the followers of the event's teams once per batch and
-//!   gives a cursor to whoever was caught up.
-//! - *Visiting* ([`visit`]) turns the cursors of one session into one contiguous send, from a range that was put
-//!   together once and serves all sessions at the same cursor.
+//! - *Publishing* ([`publish`]) appends to the window, then walks the followers of the event's
+//!   teams once per batch and gives a cursor to whoever was caught up.
+//! - *Visiting* ([`visit`]) turns the cursors of one session into one contiguous send, from a range
+//!   that was put together once and serves all sessions at the same cursor.
 //! - *Policies* ([`policy`]) act where a session has fallen too far behind in a stream.
-//! - *Catching up* ([`catchup`]) reads what is older than the windows from the log, for sessions that come back and for
-//!   the shard itself.
+//! - *Catching up* ([`catchup`]) reads what is older than the windows from the log, for sessions
+//!   that come back and for the shard itself.
 //!
 //! # Invariants
 //! - A session that is caught up has no cursor; it has one in each topic in which it lags.
 //! - A cursor lies on a frame boundary; `partial` holds the frame that went out in part.
 //! - A session is in the queue of volleys at most once, and never while its socket is blocked.
-//! - In a lane that a session reads from the log it has no cursor: one of the two covers each event, never both.
-//! - What a session has been sent, or told of as a `gap`, below its mark is all that it follows (R3).
+//! - In a lane that a session reads from the log it has no cursor: one of the two covers each
+//!   event, never both.
+//! - What a session has been sent, or told of as a `gap`, below its mark is all that it follows
+//!   (R3).
 //!
 //! # What it leaves out
 //! Sockets, clocks, identity, WebSocket control frames' meaning. See `shard` for those.
 
 mod catchup;
 mod chunks;
+mod marks;
 mod message;
 mod policy;
 mod publish;
@@ -54,10 +58,11 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use touchline_core::config::HubConfig;
-use touchline_core::log::{Epoch, Lane, LogBounds, Mark, Position};
+use touchline_core::log::{Epoch, Lane, LogBounds, Mark};
 use touchline_core::time::Monotonic;
 
 use chunks::Chunks;
+use marks::Heartbeat;
 use ranges::Ranges;
 use session::{Cursor, Flags, Session};
 use topics::Topics;
@@ -65,7 +70,8 @@ use topics::Topics;
 /// Why the hub wants a session closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseCause {
-    /// It fell out of the window or past its queue's bound in a stream that is never conflated: 4008.
+    /// It fell out of the window or past its queue's bound in a stream that is never conflated:
+    /// 4008.
     Slow,
     /// Its socket took nothing for as long as a socket may: 4008.
     Stalled,
@@ -73,7 +79,8 @@ pub enum CloseCause {
     LogUnavailable,
 }
 
-/// A session has as many answers waiting as it may: whoever asks faster than he reads is at fault (1008).
+/// A session has as many answers waiting as it may: whoever asks faster than he reads is at fault
+/// (1008).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the session reads its answers slower than it asks")]
 pub struct ControlFull;
@@ -125,14 +132,9 @@ pub struct Hub {
     stats: HubStats,
 }
 
-struct Heartbeat {
-    ping: Bytes,
-    progress: Box<[u64]>,
-    frame: Bytes,
-}
-
 impl Hub {
-    /// A hub that will read the log from `start` on: the tail that is to be in its windows before it is ready.
+    /// A hub that will read the log from `start` on: the tail that is to be in its windows before
+    /// it is ready.
     pub fn new(config: HubConfig, bounds: &LogBounds, start: &Mark) -> Self {
         let lane = |(index, bounds): (usize, &touchline_core::log::LaneBounds)| {
             let begin = start.next(Lane(index as u16)).clamp(bounds.first, bounds.next);
@@ -191,7 +193,8 @@ impl Hub {
         }
         self.forget_follows(id.index);
         let session = &mut self.sessions[id.index as usize];
-        // QUEUED stays with the slot: the queue still holds its index, and a second entry would send twice a round.
+        // QUEUED stays with the slot: the queue still holds its index, and a second entry would
+        // send twice a round.
         let queued = session.flags.has(Flags::QUEUED);
         let generation = session.generation.wrapping_add(1);
         let stamp = session.stamp;
@@ -203,8 +206,8 @@ impl Hub {
         self.stats.sessions -= 1;
     }
 
-    /// Ends a session in order: it follows nothing from now on; a half-sent frame is finished, answers that wait are
-    /// sent, then `last_frame`. The parcel that completes it says so.
+    /// Ends a session in order: it follows nothing from now on; a half-sent frame is finished,
+    /// answers that wait are sent, then `last_frame`. The parcel that completes it says so.
     pub fn begin_close(&mut self, id: SessionId, last_frame: Bytes) {
         let Some(session) = self.session(id) else { return };
         if session.flags.has(Flags::CLOSING) {
@@ -219,7 +222,8 @@ impl Hub {
         self.enqueue(id.index);
     }
 
-    /// Queues a frame that is no event: `hello`, an error, a status. It goes before events and after what is half sent.
+    /// Queues a frame that is no event: `hello`, an error, a status. It goes before events and
+    /// after what is half sent.
     pub fn push_control(&mut self, id: SessionId, frame: Bytes) -> Result<(), ControlFull> {
         let bytes_max = self.config.control_bytes_max;
         let Some(session) = self.session_mut(id) else { return Ok(()) };
@@ -241,17 +245,6 @@ impl Hub {
             session.control.get_or_insert_default().pong = Some(frame);
             self.enqueue(id.index);
         }
-    }
-
-    /// Queues a ping and a mark: the shared frame for who is caught up, its own for who lags (R3).
-    pub fn handle_heartbeat(&mut self, id: SessionId, ws_ping: &Bytes) {
-        let Some(session) = self.session_mut(id) else { return };
-        if session.flags.has(Flags::CLOSING) {
-            return;
-        }
-        session.flags.set(Flags::HEARTBEAT);
-        self.refresh_heartbeat(ws_ping);
-        self.enqueue(id.index);
     }
 
     /// The socket takes bytes again.
@@ -346,7 +339,8 @@ impl Hub {
         }
     }
 
-    /// Queues an answer of the hub's own. A session that lets more than twice the bound of them pile up reads nothing.
+    /// Queues an answer of the hub's own. A session that lets more than twice the bound of them
+    /// pile up reads nothing.
     fn tell(&mut self, index: u32, frame: Bytes) {
         let session = &mut self.sessions[index as usize];
         session.push_control(frame);
@@ -366,29 +360,5 @@ impl Hub {
         session.flags.set(Flags::CONDEMNED);
         self.stats.slow_closed += u64::from(cause != CloseCause::LogUnavailable);
         self.closes.push_back((self.id_of(index), cause));
-    }
-
-    /// The session's own mark (R3).
-    ///
-    /// Its cursors are moved to what is really unsent first: a mark that was given must not sink when something between
-    /// a loose cursor and the first living event is evicted later.
-    fn mark_of(&mut self, index: u32) -> Mark {
-        let mut mark = self.progress();
-        let Self { sessions, topics, .. } = self;
-        let session = &mut sessions[index as usize];
-        for cursor in &mut session.cursors {
-            let window = &topics.get(cursor.topic).window;
-            // What was evicted is not declared before the session is visited: until then the mark stays below it.
-            if cursor.seq >= window.floor() {
-                let unsent = window.live_from(cursor.seq).next();
-                cursor.seq = unsent.map_or(window.last_seq() + 1, |entry| entry.seq);
-            }
-        }
-        session.fit_mark(&mut mark, |cursor| {
-            let topic = topics.get(cursor.topic);
-            let lags = cursor.seq <= topic.window.last_seq();
-            lags.then_some(Position { lane: topic.lane, seq: cursor.seq })
-        });
-        mark
     }
 }

@@ -1,10 +1,11 @@
 //! What happens to a session that has fallen too far behind in a stream (DESIGN section 4, R24).
 //!
-//! A session is judged when it is visited, and by its stall timer while its socket is blocked. Two bounds hold for each
-//! stream: the window (what was evicted can't be sent) and the session's own `queue_bytes_max`. Past either,
+//! A session is judged when it is visited, and by its stall timer while its socket is blocked. Two
+//! bounds hold for each stream: the window (what was evicted can't be sent) and the session's own
+//! `queue_bytes_max`. Past either,
 //! - `broadcast` ends the session, 4008: it comes back and resumes, and the log makes it whole;
-//! - `update`, `social` and `sensor` skip ahead, and the session is told what it lost: a `gap` for the topic, reason
-//!   `slow`. What conflation replaced is not lost and not told.
+//! - `update`, `social` and `sensor` skip ahead, and the session is told what it lost: a `gap` for
+//!   the topic, reason `slow`. What conflation replaced is not lost and not told.
 
 use smallvec::SmallVec;
 use touchline_core::event::Stream;
@@ -16,8 +17,8 @@ use super::session::{Cursor, Flags};
 use super::{CloseCause, Hub, SessionId};
 
 impl Hub {
-    /// Judges a session whose socket is blocked: bounds, and how long it has taken nothing. To be called about once a
-    /// second for as long as [`Hub::is_blocked`].
+    /// Judges a session whose socket is blocked: bounds, and how long it has taken nothing. To be
+    /// called about once a second for as long as [`Hub::is_blocked`].
     pub fn handle_stall(&mut self, id: SessionId, now: Monotonic) {
         let Some(session) = self.session(id) else { return };
         if session.flags.has(Flags::BLOCKED)
@@ -47,8 +48,8 @@ impl Hub {
         }
     }
 
-    /// A session on its way back may have any queue that the windows hold: what it missed is not its fault, and to end
-    /// it for that would bring it back with the same mark for ever.
+    /// A session on its way back may have any queue that the windows hold: what it missed is not
+    /// its fault, and to end it for that would bring it back with the same mark for ever.
     fn is_out_of_bounds(&self, index: u32, stream: Stream) -> bool {
         let returning = self.sessions[index as usize].flags.has(Flags::RETURNING);
         let mut queue_bytes = 0;
@@ -62,7 +63,8 @@ impl Hub {
             }
         }
         let bytes_max = self.config.stream(stream).queue_bytes_max as u64;
-        // The cheap figure counts what has been replaced meanwhile; only past the bound is the exact one worth a walk.
+        // The cheap figure counts what has been replaced meanwhile; only past the bound is the
+        // exact one worth a walk.
         !returning && queue_bytes > bytes_max && self.queue_bytes(index, stream) > bytes_max
     }
 
@@ -73,8 +75,9 @@ impl Hub {
         of_stream.map(|(topic, seq)| topic.window.bytes_from(seq)).sum()
     }
 
-    /// Moves each cursor of the stream to the window's start, or further, so that half of what the session may have
-    /// unsent is left: a session that is always slow then hears of one gap now and again, not of one an event.
+    /// Moves each cursor of the stream to the window's start, or further, so that half of what the
+    /// session may have unsent is left: a session that is always slow then hears of one gap now and
+    /// again, not of one an event.
     fn skip_ahead(&mut self, index: u32, stream: Stream) {
         let cursors: SmallVec<[Cursor; 4]> =
             self.sessions[index as usize].cursors.iter().copied().collect();

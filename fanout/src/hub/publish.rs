@@ -1,7 +1,8 @@
 //! Taking in a batch: windows grow, followers get cursors.
 //!
-//! The cost is one append for each event, one walk over the followers of each topic that the batch touches, and nothing
-//! for anybody else. A batch of a hundred goals of one route walks its followers once.
+//! The cost is one append for each event, one walk over the followers of each topic that the batch
+//! touches, and nothing for anybody else. A batch of a hundred goals of one route walks its
+//! followers once.
 
 use std::collections::VecDeque;
 
@@ -18,8 +19,8 @@ use super::window::Appended;
 use crate::limits::TOPICS_MAX;
 
 impl Hub {
-    /// Takes in what has become durable. A batch that doesn't follow on what this shard has read is not used: the shard
-    /// has missed one and rereads from the log (R26).
+    /// Takes in what has become durable. A batch that doesn't follow on what this shard has read is
+    /// not used: the shard has missed one and rereads from the log (R26).
     pub fn handle_batch(&mut self, batch: &Batch, now: Monotonic) {
         self.accept_spans(batch);
         self.ranges.clear();
@@ -62,7 +63,8 @@ impl Hub {
         }
     }
 
-    /// Appends the event to its topic. Returns the topic when this batch touches it for the first time.
+    /// Appends the event to its topic. Returns the topic when this batch touches it for the first
+    /// time.
     fn take_in(&mut self, event: &Published, now: Monotonic) -> Option<TopicIx> {
         let lane = event.position.lane;
         let Some(state) = self.lanes.get(usize::from(lane.0)) else {
@@ -134,8 +136,9 @@ impl Hub {
         self.stamp
     }
 
-    /// The log could not give this shard what `batch` lacks. Whoever follows anything may miss something, and nobody
-    /// can name the topics: all are told. Damage and overrun retention are rare enough to visit every session.
+    /// The log could not give this shard what `batch` lacks. Whoever follows anything may miss
+    /// something, and nobody can name the topics: all are told. Damage and overrun retention are
+    /// rare enough to visit every session.
     fn declare_holes(&mut self, batch: &Batch) {
         for (lane, hole) in &batch.holes {
             let Some(state) = self.lanes.get_mut(usize::from(lane.0)) else { continue };
@@ -212,10 +215,12 @@ impl Hub {
     }
 }
 
-/// A prime well above a batch's usual distance, so that successive batches begin far apart in a list.
+/// A prime well above a batch's usual distance, so that successive batches begin far apart in a
+/// list.
 const ROTATION_STEP: usize = 7_919;
 
-/// The inner step of publishing: a session that is caught up in the topic gets a cursor and a place in the queue.
+/// The inner step of publishing: a session that is caught up in the topic gets a cursor and a place
+/// in the queue.
 fn lag(
     session: &mut Session,
     index: u32,

@@ -1,8 +1,9 @@
 //! Ranges of a topic's window, put together once and sent to all sessions at the same cursor.
 //!
-//! One event alone is its own frame: no copy. Several are copied into one buffer, so that a socket that is behind is
-//! served by one send whatever it has missed; under load nearly all sockets stand at one of a handful of cursors, and
-//! the copy is paid for once. The cache lives from one batch to the next.
+//! One event alone is its own frame: no copy. Several are copied into one buffer, so that a socket
+//! that is behind is served by one send whatever it has missed; under load nearly all sockets stand
+//! at one of a handful of cursors, and the copy is paid for once. The cache lives from one batch to
+//! the next.
 
 use bytes::{Bytes, BytesMut};
 use touchline_core::time::Monotonic;
@@ -48,7 +49,8 @@ impl Ranges {
         self.victim = 0;
     }
 
-    /// What lives in `topic` from `from` on, at most `bytes_max` but at least one frame. `None`: nothing does.
+    /// What lives in `topic` from `from` on, at most `bytes_max` but at least one frame. `None`:
+    /// nothing does.
     pub(super) fn get(
         &mut self,
         index: TopicIx,

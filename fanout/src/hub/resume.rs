@@ -1,4 +1,5 @@
-//! The first subscribe of a client that comes back: where it goes on, and whether that can be whole (R4 to R9).
+//! The first subscribe of a client that comes back: where it goes on, and whether that can be whole
+//! (R4 to R9).
 
 use smallvec::SmallVec;
 use touchline_core::event::Topic;
@@ -41,7 +42,8 @@ impl Hub {
         Verdict { mark, recovered, gaps }
     }
 
-    /// Whether mark and positions can stem from this life of the log: its epoch, its lanes, below its real end (R4).
+    /// Whether mark and positions can stem from this life of the log: its epoch, its lanes, below
+    /// its real end (R4).
     fn is_of_this_life(&self, resume: &Resume, bounds: &LogBounds) -> bool {
         let end = |lane: Lane| bounds.lanes.get(usize::from(lane.0)).map(|lane| lane.next);
         let mark_fits = resume.mark.as_ref().is_none_or(|mark| {
@@ -56,8 +58,8 @@ impl Hub {
             })
     }
 
-    /// Stands the session at `mark` in every lane, then joins those that memory can answer at once. Returns what
-    /// retention has removed already.
+    /// Stands the session at `mark` in every lane, then joins those that memory can answer at once.
+    /// Returns what retention has removed already.
     fn begin_catchup(
         &mut self,
         index: u32,

@@ -10,8 +10,8 @@ use touchline_core::time::Monotonic;
 
 use super::topics::{TeamIx, TopicIx, TopicState};
 
-/// Names a session within its shard. The index is dense, so that a shard can keep what it knows beside it; the
-/// generation tells sessions apart that had the same index one after the other.
+/// Names a session within its shard. The index is dense, so that a shard can keep what it knows
+/// beside it; the generation tells sessions apart that had the same index one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionId {
     /// Slot in the shard.
@@ -64,7 +64,8 @@ pub(super) struct Catchup {
     pub(super) lanes: SmallVec<[LaneCatchup; 1]>,
     /// Last positions that the client named, by topic.
     pub(super) after: Vec<(Topic, Position)>,
-    /// Teams that were subscribed while the session was on its way back: they start at the head of then (R5).
+    /// Teams that were subscribed while the session was on its way back: they start at the head of
+    /// then (R5).
     pub(super) late: Vec<(TeamIx, Stream, Mark)>,
     /// Since when it waits for the log; `None` while it has something to send.
     pub(super) waiting_since: Option<Monotonic>,
@@ -85,7 +86,8 @@ impl Catchup {
         after.map_or(0, |(_, position)| position.seq + 1)
     }
 
-    /// Where an event stream of `team` begins for this session in `lane`: at the head, if it was subscribed late.
+    /// Where an event stream of `team` begins for this session in `lane`: at the head, if it was
+    /// subscribed late.
     pub(super) fn since(&self, team: TeamIx, stream: Stream, lane: Lane) -> u64 {
         let mut late =
             self.late.iter().filter(|(of, in_stream, _)| *of == team && *in_stream == stream);
@@ -153,7 +155,8 @@ pub(super) struct Session {
     pub(super) progress_at: Monotonic,
 }
 
-/// The user memory that the hub promises for an idle session that follows one team: 600 bytes less the shard's part.
+/// The user memory that the hub promises for an idle session that follows one team: 600 bytes less
+/// the shard's part.
 const _: () = assert!(size_of::<Session>() + size_of::<Follow>() <= 256);
 
 impl Session {
@@ -166,8 +169,8 @@ impl Session {
         follows.any(|follow| teams.contains(&follow.team))
     }
 
-    /// While it is on its way back: the first sequence of `topic` that it may lack, by what the client named and by
-    /// when it followed which team.
+    /// While it is on its way back: the first sequence of `topic` that it may lack, by what the
+    /// client named and by when it followed which team.
     pub(super) fn begin_of(&self, topic: &TopicState) -> u64 {
         let Some(catchup) = &self.catchup else { return 0 };
         let stream = topic.key.stream;
@@ -197,11 +200,11 @@ impl Session {
         self.cursors.is_empty() && self.catchup.is_none() && !half_sent
     }
 
-    /// Moves `mark` to what this session has been sent (R3). `place` names a topic's lane and the first sequence that
-    /// is still unsent from a cursor on.
+    /// Moves `mark` to what this session has been sent (R3). `place` names a topic's lane and the
+    /// first sequence that is still unsent from a cursor on.
     pub(super) fn fit_mark(&self, mark: &mut Mark, place: impl Fn(&Cursor) -> Option<Position>) {
-        // A lane that is read from the log stands where the reading does: also ahead of this node, for a client that
-        // came from one that had read further.
+        // A lane that is read from the log stands where the reading does: also ahead of this node,
+        // for a client that came from one that had read further.
         for of in self.catchup.iter().flat_map(|catchup| &catchup.lanes) {
             if let Some(next) = mark.next.get_mut(usize::from(of.lane.0)) {
                 *next = of.next;

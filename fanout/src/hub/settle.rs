@@ -1,8 +1,9 @@
 //! Taking back what did not go out.
 //!
-//! A visit moves cursors as if its parcel had been sent whole. What the socket refused is put back segment by segment: the
-//! frame that was cut becomes the session's `partial`, cursors return to the first frame behind it, answers to the front
-//! of their queue. The windows and chunks are the same as when the visit was made: nothing happens in between.
+//! A visit moves cursors as if its parcel had been sent whole. What the socket refused is put back
+//! segment by segment: the frame that was cut becomes the session's `partial`, cursors return to
+//! the first frame behind it, answers to the front of their queue. The windows and chunks are the
+//! same as when the visit was made: nothing happens in between.
 
 use std::ops::Range;
 
@@ -16,8 +17,8 @@ use super::topics::TopicIx;
 use super::volley::{Parcel, Segment, Volley};
 
 impl Hub {
-    /// Takes back what of a parcel the socket did not take: `sent_bytes` of it went out. The session then waits for
-    /// [`Hub::handle_writable`].
+    /// Takes back what of a parcel the socket did not take: `sent_bytes` of it went out. The
+    /// session then waits for [`Hub::handle_writable`].
     pub fn settle(&mut self, volley: &Volley, parcel: &Parcel, sent_bytes: usize) {
         let Some(session) = self.session_mut(parcel.session) else { return };
         if sent_bytes > 0 || !session.flags.has(Flags::BLOCKED) {

@@ -1,5 +1,5 @@
-//! The hub's promises one at a time, in sequences short enough to be read. The simulation in `tests/` runs all of them
-//! at once against an oracle.
+//! The hub's promises one at a time, in sequences short enough to be read. The simulation in
+//! `tests/` runs all of them at once against an oracle.
 
 use std::sync::Arc;
 

@@ -1,8 +1,9 @@
 //! Topics and teams of one shard: who exists, what belongs together, what has been idle longest.
 //!
-//! A topic lives in the registry from its first event until its window has been evicted and no cursor points at it. A
-//! team lives while somebody follows it or a topic names it. Both are reached by a small index ([`TopicIx`],
-//! [`TeamIx`]); an index is given out again only when nothing holds it any more.
+//! A topic lives in the registry from its first event until its window has been evicted and no
+//! cursor points at it. A team lives while somebody follows it or a topic names it. Both are
+//! reached by a small index ([`TopicIx`], [`TeamIx`]); an index is given out again only when
+//! nothing holds it any more.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -59,8 +60,8 @@ impl TeamState {
         &mut self.updates[index].1
     }
 
-    /// The lists that an event of `topic` concerns. An update without a language concerns everybody who wants updates,
-    /// one with a language those who want it.
+    /// The lists that an event of `topic` concerns. An update without a language concerns everybody
+    /// who wants updates, one with a language those who want it.
     pub(super) fn lists(&self, topic: &Topic) -> impl Iterator<Item = &[u32]> {
         let plain = (topic.stream != Stream::Update).then(|| &*self.plain[topic.stream as usize]);
         let lang = topic.lang;
@@ -183,8 +184,8 @@ impl Topics {
         (self.idle.len() > 1).then(|| self.idle.values().next().copied()).flatten()
     }
 
-    /// Empties the window of `index`, and forgets the topic unless a cursor still points at it. Returns one above the
-    /// last sequence that is no longer in memory.
+    /// Empties the window of `index`, and forgets the topic unless a cursor still points at it.
+    /// Returns one above the last sequence that is no longer in memory.
     pub(super) fn evict(&mut self, index: TopicIx) -> u64 {
         let topic = &mut self.topics[index.0 as usize];
         self.bytes -= topic.window.bytes();

@@ -1,9 +1,10 @@
 //! Turning what a session lacks into one send.
 //!
-//! A visit assembles, in the order of R25: the rest of a half-sent frame, control frames and answers, the heartbeat,
-//! then events by the priority of their streams. In the usual case, one cursor and nothing else, the send is a shared
-//! range and the visit a few comparisons ([`Hub::visit_shared`]); otherwise the pieces are copied together into the
-//! volley's scratch, so that each session costs one send.
+//! A visit assembles, in the order of R25: the rest of a half-sent frame, control frames and
+//! answers, the heartbeat, then events by the priority of their streams. In the usual case, one
+//! cursor and nothing else, the send is a shared range and the visit a few comparisons
+//! ([`Hub::visit_shared`]); otherwise the pieces are copied together into the volley's scratch, so
+//! that each session costs one send.
 //!
 //! The visit moves cursors as if all went out; [`settle`](super::settle) takes back what did not.
 
@@ -30,8 +31,9 @@ struct Visit {
 }
 
 impl Hub {
-    /// Fills `volley` with at most `sends_max` sends and returns how many there are. The hub goes on as if they had all
-    /// gone out; what did not is reported by [`Hub::settle`] before anything else is done with the hub.
+    /// Fills `volley` with at most `sends_max` sends and returns how many there are. The hub goes
+    /// on as if they had all gone out; what did not is reported by [`Hub::settle`] before anything
+    /// else is done with the hub.
     pub fn poll_volley(&mut self, volley: &mut Volley, sends_max: usize, now: Monotonic) -> usize {
         volley.clear();
         volley.now = now;
@@ -150,13 +152,15 @@ impl Hub {
 
     fn add_control(&mut self, visit: &Visit, volley: &mut Volley) {
         let Some(control) = self.sessions[visit.index as usize].control.take() else { return };
-        // The pong comes last: a ping may have come with the handshake, whose 101 is the first of the frames.
+        // The pong comes last: a ping may have come with the handshake, whose 101 is the first of
+        // the frames.
         for frame in control.frames.into_iter().chain(control.pong) {
             add_frame(volley, frame);
         }
     }
 
-    /// A caught-up session gets the frame that all caught-up sessions get; one that lags its own mark (R3).
+    /// A caught-up session gets the frame that all caught-up sessions get; one that lags its own
+    /// mark (R3).
     fn add_heartbeat(&mut self, visit: &Visit, volley: &mut Volley) {
         let session = &mut self.sessions[visit.index as usize];
         if !session.flags.has(Flags::HEARTBEAT) {
@@ -187,8 +191,8 @@ impl Hub {
         volley.segments.push(Segment::Heartbeat { frame });
     }
 
-    /// Events of all streams by priority. Each stream leaves an eighth of the visit to every stream below it that has
-    /// something to send (R25).
+    /// Events of all streams by priority. Each stream leaves an eighth of the visit to every stream
+    /// below it that has something to send (R25).
     fn add_streams(&mut self, visit: &mut Visit, bytes_max: usize, volley: &mut Volley) {
         let mut left = bytes_max;
         for stream in Stream::ALL {
@@ -206,7 +210,8 @@ impl Hub {
         cursors.any(|cursor| self.topics.get(cursor.topic).key.stream == stream)
     }
 
-    /// Events of one stream, the topic with the oldest unsent event first. At least one frame, whatever the budget.
+    /// Events of one stream, the topic with the oldest unsent event first. At least one frame,
+    /// whatever the budget.
     fn add_stream(
         &mut self,
         visit: &mut Visit,

@@ -1,8 +1,9 @@
 //! What is to be sent in one round: at most one send per session.
 //!
-//! The hub fills a [`Volley`] and, from then on, behaves as if all of it had been sent. The caller sends, and reports
-//! only what did not go out whole ([`Hub::settle`](super::Hub::settle)); success costs nothing further. Between filling
-//! and the last `settle` nothing else may happen to the hub: the round is one synchronous step of the shard.
+//! The hub fills a [`Volley`] and, from then on, behaves as if all of it had been sent. The caller
+//! sends, and reports only what did not go out whole ([`Hub::settle`](super::Hub::settle)); success
+//! costs nothing further. Between filling and the last `settle` nothing else may happen to the hub:
+//! the round is one synchronous step of the shard.
 
 use bytes::Bytes;
 use touchline_core::event::Stream;
@@ -25,7 +26,8 @@ pub struct Volley {
     pub(super) serial: u64,
 }
 
-/// Bytes that all sessions at the same cursor are sent: referenced once a round, not once a session.
+/// Bytes that all sessions at the same cursor are sent: referenced once a round, not once a
+/// session.
 #[derive(Clone)]
 pub(super) struct Buffer {
     pub(super) bytes: Bytes,
@@ -37,7 +39,8 @@ pub(super) struct Buffer {
 pub struct News {
     /// Events in it.
     pub frames: u32,
-    /// Of the oldest live event: when it became durable. `None` for control frames and for what is read back.
+    /// Of the oldest live event: when it became durable. `None` for control frames and for what is
+    /// read back.
     pub durable_at: Option<Monotonic>,
     /// Of the same event: when it happened, and its stream.
     pub occurred_at: Option<(Stream, Timestamp)>,
@@ -130,7 +133,8 @@ impl Volley {
         });
     }
 
-    /// A parcel of what was put into the scratch since `offset`, made of the segments since `first`.
+    /// A parcel of what was put into the scratch since `offset`, made of the segments since
+    /// `first`.
     pub(super) fn push_scratch(
         &mut self,
         session: SessionId,

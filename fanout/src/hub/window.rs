@@ -1,14 +1,17 @@
 //! The part of a topic that a shard still holds in memory.
 //!
-//! A [`Window`] is a queue of frames by ascending sequence. Cursors are sequences, so evicting from the front moves
-//! nobody. Two kinds of topic conflate: an `update` replaces an earlier one of the same original, a `sensor` value an
-//! earlier one of the same key. What was replaced goes *dead*: its frame is dropped for everybody at once, because
-//! whoever had not been sent it will be sent its replacement. Dead entries are swept when they outnumber the living.
+//! A [`Window`] is a queue of frames by ascending sequence. Cursors are sequences, so evicting from
+//! the front moves nobody. Two kinds of topic conflate: an `update` replaces an earlier one of the
+//! same original, a `sensor` value an earlier one of the same key. What was replaced goes *dead*:
+//! its frame is dropped for everybody at once, because whoever had not been sent it will be sent
+//! its replacement. Dead entries are swept when they outnumber the living.
 //!
 //! # Invariants
-//! - Sequences ascend. `end` grows by each frame's length, so the bytes between two entries are a subtraction.
-//! - `floor` is one above the last *living* event that was evicted: a cursor below it may have missed something, a
-//!   cursor at or above it has not. Dead and stale entries never move it (R3: conflated counts as sent).
+//! - Sequences ascend. `end` grows by each frame's length, so the bytes between two entries are a
+//!   subtraction.
+//! - `floor` is one above the last *living* event that was evicted: a cursor below it may have
+//!   missed something, a cursor at or above it has not. Dead and stale entries never move it (R3:
+//!   conflated counts as sent).
 
 use std::collections::{HashMap, VecDeque};
 
@@ -17,7 +20,8 @@ use touchline_core::event::Identity;
 use touchline_core::frame::{Published, Subject};
 use touchline_core::time::{Monotonic, Timestamp};
 
-/// Memory an entry takes besides its frame: the entry itself and its frame's reference count and allocation.
+/// Memory an entry takes besides its frame: the entry itself and its frame's reference count and
+/// allocation.
 pub(super) const ENTRY_BYTES: usize = size_of::<Entry>() + 64;
 /// Sweep dead entries only from this many on: below it a sweep isn't worth its memmove.
 const DEAD_MIN: usize = 64;
@@ -117,7 +121,8 @@ impl Window {
         }
     }
 
-    /// Drops dead entries once they outnumber the living: amortized, each append pays for two moves.
+    /// Drops dead entries once they outnumber the living: amortized, each append pays for two
+    /// moves.
     fn sweep(&mut self) {
         if self.dead < DEAD_MIN || self.dead * 2 < self.entries.len() {
             return;
@@ -137,7 +142,8 @@ impl Window {
         }
     }
 
-    /// Evicts from the front until at most `bytes_max` are held; the newest event stays in any case.
+    /// Evicts from the front until at most `bytes_max` are held; the newest event stays in any
+    /// case.
     pub(super) fn evict_to(&mut self, bytes_max: usize) {
         while self.bytes > bytes_max && self.entries.len() > 1 {
             self.pop(true);

@@ -1,5 +1,6 @@
-//! Runs simulated worlds by seed: `simulate --seed N` one, `simulate --from N --count M` several, `--seconds S` new ones
-//! for a while. `--trace C` prints what client C hears and does. Exits 1 at the first failure, naming its seed.
+//! Runs simulated worlds by seed: `simulate --seed N` one, `simulate --from N --count M` several,
+//! `--seconds S` new ones for a while. `--trace C` prints what client C hears and does. Exits 1 at
+//! the first failure, naming its seed.
 
 use std::time::{Duration, Instant, SystemTime};
 

@@ -1,7 +1,8 @@
 //! A client that follows the protocol to the letter, and its socket.
 //!
-//! The socket holds what the hub was told the kernel took. It reaches the client a little later; a reset loses what is
-//! still under way (R10). The client keeps what RULES.md asks a client to keep, and hands every frame to its oracle.
+//! The socket holds what the hub was told the kernel took. It reaches the client a little later; a
+//! reset loses what is still under way (R10). The client keeps what RULES.md asks a client to keep,
+//! and hands every frame to its oracle.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,9 +1,10 @@
 //! The hub, simulated by seed.
 //!
-//! [`run`] builds a world out of one number: a log of some lanes, a hub with tight or generous bounds, clients with
-//! sockets of random capacity that stall, lose what the kernel held, come back and resume, subscribe and leave. Time is
-//! a counter. Nothing here knows how the hub works: the [`oracle`] is the naive thing, a list of what each client is
-//! owed, and after every frame it asks the questions of RULES.md:
+//! [`run`] builds a world out of one number: a log of some lanes, a hub with tight or generous
+//! bounds, clients with sockets of random capacity that stall, lose what the kernel held, come back
+//! and resume, subscribe and leave. Time is a counter. Nothing here knows how the hub works: the
+//! [`oracle`] is the naive thing, a list of what each client is owed, and after every frame it asks
+//! the questions of RULES.md:
 //!
 //! | question | rules |
 //! |---|---|
@@ -13,9 +14,11 @@
 //! | was a session that was closed as slow really past its bounds? | R24 |
 //! | do windows and queues stay within their limits? | DESIGN section 4 |
 //!
-//! At the end every socket takes everything, everybody comes back, and each client must be owed nothing.
+//! At the end every socket takes everything, everybody comes back, and each client must be owed
+//! nothing.
 //!
-//! A failure names its seed; `cargo run -p touchline-tests --bin simulate -- --seed N` repeats it to the letter.
+//! A failure names its seed; `cargo run -p touchline-tests --bin simulate -- --seed N` repeats it
+//! to the letter.
 
 mod client;
 mod log;

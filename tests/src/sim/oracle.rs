@@ -15,8 +15,8 @@ struct Follow {
     stream: Stream,
     /// Everything from here on is owed.
     since: Vec<u64>,
-    /// From here on what the client had not named when it came back: its mark may lie below the head at which it had
-    /// begun to follow.
+    /// From here on what the client had not named when it came back: its mark may lie below the
+    /// head at which it had begun to follow.
     resumed: Vec<u64>,
 }
 
@@ -89,7 +89,8 @@ impl Owed {
         self.mark = None;
     }
 
-    /// An `event` frame: followed, new, in order, whole, and with nothing silently left out before it.
+    /// An `event` frame: followed, new, in order, whole, and with nothing silently left out before
+    /// it.
     pub(super) fn event(
         &mut self,
         json: &Value,
@@ -247,7 +248,8 @@ impl Owed {
         Ok(None)
     }
 
-    /// Bytes of `stream` that are owed and have not come, by topic: what the naive queue would hold.
+    /// Bytes of `stream` that are owed and have not come, by topic: what the naive queue would
+    /// hold.
     pub(super) fn unsent(&self, stream: Stream, log: &SimLog) -> HashMap<Topic, (usize, usize)> {
         let mut unsent: HashMap<Topic, (usize, usize)> = HashMap::new();
         for (lane, state) in log.lanes.iter().enumerate() {

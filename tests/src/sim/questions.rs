@@ -1,4 +1,5 @@
-//! What is asked of the world as a whole: were closes deserved, do limits hold, is anybody owed anything at the end?
+//! What is asked of the world as a whole: were closes deserved, do limits hold, is anybody owed
+//! anything at the end?
 
 use touchline_core::event::Stream;
 
@@ -32,7 +33,8 @@ impl World {
         Ok(())
     }
 
-    /// Everybody is back, every socket takes everything: each client has all it was promised, up to the log's end.
+    /// Everybody is back, every socket takes everything: each client has all it was promised, up to
+    /// the log's end.
     pub(super) fn nothing_is_owed(&mut self) -> Result<(), String> {
         let end = self.hub.progress();
         let bounds = self.log.bounds();

@@ -23,7 +23,8 @@ pub struct Scenario {
     pub events_per_tick: f64,
     /// Bytes a healthy socket takes in a tick.
     pub capacity_bytes: usize,
-    /// Probabilities a tick: of a client that its socket stalls, breaks, or that it changes what it follows.
+    /// Probabilities a tick: of a client that its socket stalls, breaks, or that it changes what it
+    /// follows.
     pub stall: f64,
     /// See `stall`.
     pub reset: f64,

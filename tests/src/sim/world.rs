@@ -1,4 +1,5 @@
-//! The loop: publish, lose, read, visit, receive, break; and at the end, heal and ask for everything.
+//! The loop: publish, lose, read, visit, receive, break; and at the end, heal and ask for
+//! everything.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -240,7 +241,8 @@ impl World {
 
     fn subscribe(&mut self, index: usize, id: SessionId, teams: Vec<Team>, resume: Option<Resume>) {
         let client = &mut self.clients[index];
-        // The head, for a client that came from a node that had read further, is where that node stood.
+        // The head, for a client that came from a node that had read further, is where that node
+        // stood.
         let mut progress = self.hub.progress();
         for (next, own) in
             progress.next.iter_mut().zip(client.mark.iter().flat_map(|mark| &mark.next))
@@ -311,7 +313,8 @@ impl World {
         }
     }
 
-    /// Sessions that a policy ends: only who really fell behind, and not by a frame lost on the way.
+    /// Sessions that a policy ends: only who really fell behind, and not by a frame lost on the
+    /// way.
     fn closes(&mut self) -> Result<(), String> {
         while let Some((id, cause)) = self.hub.poll_close() {
             let Some(owner) = self.owners[id.index as usize] else { continue };
