@@ -12,13 +12,14 @@ import { minuteText, noteText } from './model.js';
 
 const CALL_MS = 6_500;
 const CALL_MIN_MS = 2_600;
-const WAITING_MAX = 4;
+const WAITING_MAX = 2;
 
 export class Calls {
   #wall;
   #at;
   #waiting = [];
   #current = null;
+  #calledAt = 0;
   #timers = [];
   #idle = ['TOUCHLINE'];
   #idleText = '';
@@ -68,7 +69,11 @@ export class Calls {
     this.#at.shout.textContent = `${what}! ${match[`${side}Name`]}. ${line}. ${who}.`;
     this.#waiting.push({ kind, what, line, who, wall, team: match[side] });
     if (this.#waiting.length > WAITING_MAX) this.#waiting.shift();
-    if (!this.#current) this.#next();
+    if (!this.#current) return this.#next();
+    // News don't wait for old news to have had their full time.
+    const left = this.#calledAt + CALL_MIN_MS - performance.now();
+    this.#timers.push(setTimeout(() => this.#next(), Math.max(0, left)));
+    return undefined;
   }
 
   #next() {
@@ -77,6 +82,7 @@ export class Calls {
     if (!this.#current) return this.#showRest();
     const { call, what, who, kit, close, stand } = this.#at;
     const { kind, line, wall, team } = this.#current;
+    this.#calledAt = performance.now();
     const stay = this.#waiting.length > 0 ? CALL_MIN_MS : CALL_MS;
     call.dataset.kind = kind;
     stand.dataset.call = kind;

@@ -103,6 +103,21 @@ test('a goal is called over the whole page, and into the ear', async (t) => {
   await page.waitForSelector('#call[data-kind="idle"]');
 });
 
+test('goals that come together are called one after the other, the last one soon', async (t) => {
+  const server = await serve(t);
+  const fixtures = [0, 1, 2].map((number) => new Fixture(number));
+  await server.publish(...fixtures.map((fixture) => fixture.kickoff()));
+  const page = await opened(t, server);
+  for (const fixture of fixtures) await server.publish(fixture.goal('home', 23));
+  for (const name of ['Harbour City', 'Eastmere Rovers', 'Victoria Park']) {
+    await eventually(
+      async () => assert.ok((await page.locator('#call-who').textContent()).startsWith(name)),
+      4_500,
+    );
+  }
+  assert.equal(await page.locator('.card[data-flash="goal"]').count(), 3);
+});
+
 test('a goal is in sight wherever the page has been scrolled to', async (t) => {
   const server = await serve(t);
   const { fixtures, events } = afternoon();

@@ -120,7 +120,7 @@ export class Mock {
     socket.on('close', () => this.sessions.delete(session));
     socket.on('error', () => {});
     socket.on('message', (raw) => this.take(session, JSON.parse(String(raw))));
-    const limits = { teams: this.teamsMax, message_bytes: 65536, messages_per_s: 10 };
+    const limits = { teams: this.teamsMax, message_bytes: 65536, messages_per_s: 20 };
     send(session, {
       op: 'hello',
       session: 's1',
