@@ -1,4 +1,4 @@
-//! Minds a started server: feeds the service manager's watchdog, carries out orders, stops the parts.
+//! Minds a started server: feeds the watchdog, carries out orders, stops the parts.
 //!
 //! The keeper is a thread of its own, so a drain can take its minutes while signals, health and
 //! metrics are answered by others. Once a second it looks at shards and log: what has changed for

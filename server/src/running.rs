@@ -1,4 +1,4 @@
-//! The started server, from outside: what it is made of, what state it is in, how it is told to end.
+//! The started server, from outside: its parts, its state, and how it is told to end.
 //!
 //! [`Appliance`] is shared by all who ask (admin port, demo, tests): parts, addresses, stage.
 //! [`Running`] is held by whoever started it. [`Order`]s are carried out by its

@@ -139,8 +139,8 @@ pub fn markdown() -> String {
     let mut out = String::from(
         "# Metrics\n\n\
          Generated from `server/src/metrics/table.rs`; a test fails where the two differ.\n\n\
-         `GET /metrics` on the admin port. Shards own their counters; a scrape adds them up and stops \
-         nobody.\n\n\
+         `GET /metrics` on the admin port. Shards own their counters; a scrape adds them up and \
+         stops nobody.\n\n\
          | metric | kind | labels | meaning |\n|---|---|---|---|\n",
     );
     for Metric { name, kind, labels, help } in METRICS {

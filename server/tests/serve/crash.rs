@@ -1,10 +1,10 @@
 //! kill -9 at any moment loses nothing that was acknowledged, and repeats nothing.
 //!
-//! Partners send without pause and, as partners do, send again whatever wasn't answered 202. Followers
-//! keep what the protocol tells them to keep, a mark and the last position of each topic, and come
-//! back with it. The server is killed at random moments, now and then before it has begun to serve.
-//! In the end the log holds every acknowledged event exactly once, and every follower has heard
-//! exactly once what it follows.
+//! Partners send without pause and, as partners do, send again whatever wasn't answered 202.
+//! Followers keep what the protocol tells them to keep, a mark and the last position of each topic,
+//! and come back with it. The server is killed at random moments, now and then before it has begun
+//! to serve. In the end the log holds every acknowledged event exactly once, and every follower has
+//! heard exactly once what it follows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
