@@ -30,7 +30,6 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 mod figures;
-mod host;
 pub mod http;
 mod keeper;
 pub mod limits;

@@ -27,7 +27,9 @@ use touchline_fanout::plan::{Plan, PlanError, PlanInput};
 use touchline_fanout::{Fanout, StartError as FanoutError};
 use touchline_ingest::broadcast::{self, BroadcastState};
 use touchline_store::journal::{Journal, OpenError, OpenReport};
+use touchline_tuning::host;
 
+use crate::admin;
 use crate::config::layers::variable_of;
 use crate::config::{Loaded, Options};
 use crate::figures::figures;
@@ -39,7 +41,6 @@ use crate::live::{self, Live, LiveTap, StreamAddress};
 use crate::ports::{Holder, holder};
 use crate::reload::{Reloads, rules_with_board};
 use crate::running::{Addresses, Appliance, Running};
-use crate::{admin, host};
 
 /// Why it doesn't start. Each is one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -140,6 +141,13 @@ pub fn plan(options: &Options) -> Result<Plan, StartError> {
     })
 }
 
+/// Everything but the shards runs on the core that the plan has left.
+fn confine() {
+    if let Err(error) = host::confine_to_spare_core() {
+        tracing::warn!(%error, "a thread could not be confined to the spare core");
+    }
+}
+
 /// Ports that are bound and not served yet.
 struct Bound {
     api: TcpListener,
@@ -152,7 +160,7 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
     let options = loaded.options.clone();
     let plan = plan(&options)?;
     if options.spare_core {
-        host::confine_to_spare_core();
+        confine();
     }
     let mut bound = bind_ports(&options)?;
     let (journal, report) = open_journal(&options)?;
