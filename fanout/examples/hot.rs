@@ -1,7 +1,8 @@
 //! One shard without the rest of the house, under the schedules of `touchline-bench`.
 //!
-//! It speaks the language of `touchline-bench floor` (lines of JSON on standard input and output), publishes from a log
-//! in memory, and so shows what the shard alone costs above a bare volley. `epoll` as the first argument takes that backend.
+//! It speaks the language of `touchline-bench floor` (lines of JSON on standard input and output),
+//! publishes from a log in memory, and so shows what the shard alone costs above a bare volley.
+//! `epoll` as the first argument takes that backend.
 
 use std::io::{BufRead, stdin};
 use std::sync::Arc;

@@ -1,13 +1,16 @@
 //! Who may connect: the process's bound, and each address's.
 //!
-//! Shared by all shards, because the kernel spreads one address's connections over them: a bound counted by each shard
-//! would be right only on average. It costs one lock on a connection's way in and one on its way out, in one of 64
-//! tables by address, so two shards rarely meet; nothing that delivers comes here.
+//! Shared by all shards, because the kernel spreads one address's connections over them: a bound
+//! counted by each shard would be right only on average. It costs one lock on a connection's way in
+//! and one on its way out, in one of 64 tables by address, so two shards rarely meet; nothing that
+//! delivers comes here.
 //!
 //! # Invariants
-//! - A [`Ticket`] is one counted connection, and counts until it is given back ([`Admission::release`]).
-//! - The table holds at most [`ADDRESSES_MAX`] addresses. When it is full, addresses without a connection give way; if
-//!   there is none, a new address is let in uncounted: an attack from a million addresses is `connections_max`'s to stop.
+//! - A [`Ticket`] is one counted connection, and counts until it is given back
+//!   ([`Admission::release`]).
+//! - The table holds at most [`ADDRESSES_MAX`] addresses. When it is full, addresses without a
+//!   connection give way; if there is none, a new address is let in uncounted: an attack from a
+//!   million addresses is `connections_max`'s to stop.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

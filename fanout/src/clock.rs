@@ -1,4 +1,5 @@
-//! The clocks. Everything below takes the time as a value; the shard reads it here, a few times each turn.
+//! The clocks. Everything below takes the time as a value; the shard reads it here, a few times
+//! each turn.
 
 use rustix::time::{ClockId, clock_gettime};
 use touchline_core::time::{Monotonic, Timestamp};

@@ -77,8 +77,8 @@ struct Wires {
 }
 
 impl Fanout {
-    /// Starts all shards of the plan on `log`. The [`Feed`] is to be attached to the log; what becomes durable before
-    /// that is read from the log.
+    /// Starts all shards of the plan on `log`. The [`Feed`] is to be attached to the log; what
+    /// becomes durable before that is read from the log.
     ///
     /// Raises the soft limit on open files to the hard one.
     ///
@@ -95,7 +95,8 @@ impl Fanout {
         let options = Arc::new(options);
         let mut fanout = Self { local_addr: address, shards: Vec::new(), stats: Vec::new() };
         let mut feed = Vec::new();
-        // The bells are made before any shard takes a private table, so that the numbers of none are reused.
+        // The bells are made before any shard takes a private table, so that the numbers of none
+        // are reused.
         let mut ends = Vec::new();
         for shard in 0..options.plan.shards() {
             ends.push(wire().map_err(|source| StartError::Spawn { shard, source })?);
@@ -179,8 +180,8 @@ impl Fanout {
         }
     }
 
-    /// The sessions that are furthest behind, most unsent first. Shards that don't answer within `timeout` are left
-    /// out.
+    /// The sessions that are furthest behind, most unsent first. Shards that don't answer within
+    /// `timeout` are left out.
     pub fn slow_sessions(&self, timeout: Duration) -> Vec<SlowSession> {
         let (reply, answers) = mpsc::sync_channel(self.shards.len());
         for number in 0..self.shards.len() {

@@ -1,8 +1,9 @@
 //! Touchline's hot path: from a durable batch to every socket that follows it.
 //!
-//! A [`Fanout`] is a set of shards. A shard (`shard`) is one thread, pinned to a core, with a listener, connections and
-//! rings of its own; shards share nothing that they write but counters. Within a shard, the [`hub`] decides who is sent
-//! what, and the [`volley`] hands hundreds of sends to the kernel at once. Batches come from the log through the
+//! A [`Fanout`] is a set of shards. A shard (`shard`) is one thread, pinned to a core, with a
+//! listener, connections and rings of its own; shards share nothing that they write but counters.
+//! Within a shard, the [`hub`] decides who is sent what, and the [`volley`] hands hundreds of sends
+//! to the kernel at once. Batches come from the log through the
 //! [`Feed`](touchline_core::feed::Feed), which encodes each event once for all shards.
 //!
 //! ```text
@@ -25,8 +26,9 @@
 //! | [`limits`] | every bound of this crate, with its arithmetic |
 //!
 //! # What it leaves out
-//! Where events come from and where they are kept (the [`EventLog`](touchline_core::log::EventLog)), configuration files, HTTP
-//! beyond the handshake, and TLS.
+//! Where events come from and where they are kept (the
+//! [`EventLog`](touchline_core::log::EventLog)), configuration files, HTTP beyond the handshake,
+//! and TLS.
 
 mod admission;
 pub mod clock;

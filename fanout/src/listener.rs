@@ -1,7 +1,8 @@
 //! A shard's own listening socket.
 //!
-//! Every shard listens on the same address with SO_REUSEPORT, and the kernel spreads connections over them. What is set
-//! here is inherited by each accepted connection, so accepting costs no `setsockopt`.
+//! Every shard listens on the same address with SO_REUSEPORT, and the kernel spreads connections
+//! over them. What is set here is inherited by each accepted connection, so accepting costs no
+//! `setsockopt`.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -11,8 +12,8 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::options::SocketOptions;
 
-/// Whether `address` is free. SO_REUSEPORT would let a second process of the same user share the port in silence, so
-/// this asks without it.
+/// Whether `address` is free. SO_REUSEPORT would let a second process of the same user share the
+/// port in silence, so this asks without it.
 ///
 /// # Errors
 /// What `bind` says: `EADDRINUSE`, `EACCES`, `EADDRNOTAVAIL`.

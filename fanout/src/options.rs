@@ -1,7 +1,7 @@
 //! What a fan-out is told at its start, and what may change later.
 //!
-//! Plain values, built once by whoever read the configuration. [`Rules`] can be replaced while shards run; the rest
-//! can't.
+//! Plain values, built once by whoever read the configuration. [`Rules`] can be replaced while
+//! shards run; the rest can't.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,8 +28,9 @@ pub struct FanoutOptions {
     pub node: String,
     /// How to talk to the kernel.
     pub backend: Backend,
-    /// Events of each lane that are read from the log before a shard is ready, so that clients which come back after
-    /// a restart are answered from memory (FAULTS 43). Default 10,000: at 300 bytes 3 MB a shard.
+    /// Events of each lane that are read from the log before a shard is ready, so that clients
+    /// which come back after a restart are answered from memory (FAULTS 43). Default 10,000: at 300
+    /// bytes 3 MB a shard.
     pub warm_events: u64,
     /// Trouble on demand, for tests.
     #[cfg(any(test, feature = "testing"))]
@@ -65,7 +66,8 @@ pub enum Backend {
     Epoll,
 }
 
-/// What may change while shards run. A replacement holds for sessions that are open too, from their next step on.
+/// What may change while shards run. A replacement holds for sessions that are open too, from their
+/// next step on.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     /// Windows, queues and policies.
@@ -115,7 +117,8 @@ impl Default for SessionRules {
     }
 }
 
-/// What one address may do, counted over all shards. For IPv6 an address is its /64: whoever has one has them all.
+/// What one address may do, counted over all shards. For IPv6 an address is its /64: whoever has
+/// one has them all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressRules {
     /// Connections open at once. Default 1,000: a large office or campus behind one address.
@@ -142,10 +145,11 @@ impl Default for AddressRules {
 /// Options of the listening sockets, inherited by each connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketOptions {
-    /// TCP_NOTSENT_LOWAT: bytes the kernel takes beyond what is on its way. Default 16 KiB: enough for a volley's
-    /// usual share, and a client that stops reading hides 37 KB rather than 4 MB.
+    /// TCP_NOTSENT_LOWAT: bytes the kernel takes beyond what is on its way. Default 16 KiB: enough
+    /// for a volley's usual share, and a client that stops reading hides 37 KB rather than 4 MB.
     pub notsent_lowat_bytes: u32,
-    /// TCP_USER_TIMEOUT: how long sent bytes may go unacknowledged. Default 60 s, past every stall that a policy judges.
+    /// TCP_USER_TIMEOUT: how long sent bytes may go unacknowledged. Default 60 s, past every stall
+    /// that a policy judges.
     pub user_timeout: Duration,
     /// SO_KEEPALIVE's idle time. Default 60 s; then three probes, 15 s apart.
     pub keepalive: Duration,
@@ -170,7 +174,8 @@ impl Default for SocketOptions {
 /// What running shards can be told.
 #[derive(Clone, Debug)]
 pub enum ShardCommand {
-    /// Accept nobody any more, and send the sessions away: each gets `reconnect` with a hint, then close 1012.
+    /// Accept nobody any more, and send the sessions away: each gets `reconnect` with a hint, then
+    /// close 1012.
     Drain {
         /// Sessions a second, over all shards; slower where receivers accept less.
         sessions_per_s: u32,
@@ -181,7 +186,8 @@ pub enum ShardCommand {
     },
     /// New rules.
     Reload(Arc<Rules>),
-    /// Tell every session, and every later one in its `hello`, how the sources are. `live` is the state of rest.
+    /// Tell every session, and every later one in its `hello`, how the sources are. `live` is the
+    /// state of rest.
     Status {
         /// `degraded` or `live`.
         state: Arc<str>,

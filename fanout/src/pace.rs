@@ -1,8 +1,8 @@
 //! A rate with a burst, in eight bytes.
 //!
-//! Instead of a bucket's level it keeps the moment at which the bucket would be full again (the generic cell rate
-//! algorithm): taking a token moves that moment one period on, and a take that would move it further than the burst
-//! allows is refused. Nothing has to be refilled.
+//! Instead of a bucket's level it keeps the moment at which the bucket would be full again (the
+//! generic cell rate algorithm): taking a token moves that moment one period on, and a take that
+//! would move it further than the burst allows is refused. Nothing has to be refilled.
 
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
 //! How many shards, on which cores, with whose descriptors (DESIGN section 4).
 //!
-//! A host bounds the descriptors of one table, often to 20,000. A shard that takes a private table has that many for
-//! itself, so the number of shards follows from the number of connections as well as from the cores. The arithmetic
-//! stands in [`Plan::make`] alone; whoever asks for what can't be gets it in words.
+//! A host bounds the descriptors of one table, often to 20,000. A shard that takes a private table
+//! has that many for itself, so the number of shards follows from the number of connections as well
+//! as from the cores. The arithmetic stands in [`Plan::make`] alone; whoever asks for what can't be
+//! gets it in words.
 
 use crate::limits::{DESCRIPTORS_PERCENT, DESCRIPTORS_RESERVED, SHARDS_MAX};
 

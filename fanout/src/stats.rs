@@ -9,7 +9,8 @@ use touchline_core::ws::{CloseCode, Refusal};
 
 use crate::hub::HubStats;
 
-/// Numbers of one shard. Kept in a [`Padded`](touchline_core::metrics::Padded), so that shards share no cache line.
+/// Numbers of one shard. Kept in a [`Padded`](touchline_core::metrics::Padded), so that shards
+/// share no cache line.
 #[derive(Debug, Default)]
 pub struct ShardStats {
     /// Connections open now, handshakes and closes under way included.

@@ -1,14 +1,15 @@
 //! One wheel for all the timers of a shard.
 //!
-//! Each session has at most one timer: the shard keeps several deadlines for a session (pong, heartbeat, stall, close) and sets
-//! the earliest. A timer is twelve bytes in a table that runs parallel to the sessions, linked into the slot of its tick, so
-//! setting, moving and cancelling touch two neighbours and allocate nothing.
+//! Each session has at most one timer: the shard keeps several deadlines for a session (pong,
+//! heartbeat, stall, close) and sets the earliest. A timer is twelve bytes in a table that runs
+//! parallel to the sessions, linked into the slot of its tick, so setting, moving and cancelling
+//! touch two neighbours and allocate nothing.
 //!
 //! # Invariants
-//! - A timer never fires early. It fires at the first [`poll`](Wheel::poll) at or after its tick's end, less than one
-//!   [`TICK`] late by the wheel's own doing.
-//! - A timer that lies further ahead than the wheel reaches stays in its slot for another round: the slot is looked
-//!   at, the timer is left.
+//! - A timer never fires early. It fires at the first [`poll`](Wheel::poll) at or after its tick's
+//!   end, less than one [`TICK`] late by the wheel's own doing.
+//! - A timer that lies further ahead than the wheel reaches stays in its slot for another round:
+//!   the slot is looked at, the timer is left.
 //!
 //! # What it leaves out
 //! The clock (the caller passes `now`) and what a timer means.
@@ -47,7 +48,8 @@ pub struct Wheel {
 }
 
 impl Wheel {
-    /// An empty wheel that starts at `now`, for indices below `capacity` (more are allowed, but move the table).
+    /// An empty wheel that starts at `now`, for indices below `capacity` (more are allowed, but
+    /// move the table).
     pub fn new(now: Monotonic, capacity: usize) -> Self {
         Self {
             started: now,
@@ -58,7 +60,8 @@ impl Wheel {
         }
     }
 
-    /// Sets the timer of `index` to `at`, whatever it was before. A time that has passed fires at the next tick.
+    /// Sets the timer of `index` to `at`, whatever it was before. A time that has passed fires at
+    /// the next tick.
     pub fn set(&mut self, index: u32, at: Monotonic) {
         if self.links.len() <= index as usize {
             self.links.resize(index as usize + 1, UNSET);

@@ -1,6 +1,8 @@
-//! A host without descriptors (FAULTS 41): who comes is told so, who is in stays, and it recovers by itself.
+//! A host without descriptors (FAULTS 41): who comes is told so, who is in stays, and it recovers
+//! by itself.
 //!
-//! The limit belongs to a process, so the shard runs in a child: this very test, started again with a variable set.
+//! The limit belongs to a process, so the shard runs in a child: this very test, started again with
+//! a variable set.
 
 mod common;
 
@@ -16,7 +18,8 @@ use touchline_fanout::{Backend, ShardStats};
 const CHILD: &str = "TOUCHLINE_TEST_BACKEND";
 const LIMIT: u64 = 64;
 
-/// The shard: says where it listens, publishes an event for each line it is sent, and answers with its numbers.
+/// The shard: says where it listens, publishes an event for each line it is sent, and answers with
+/// its numbers.
 fn serve(backend: Backend) {
     setrlimit(Resource::Nofile, Rlimit { current: Some(LIMIT), maximum: Some(LIMIT) }).unwrap();
     let stage = Stage::start(options(backend));

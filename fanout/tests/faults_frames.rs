@@ -1,5 +1,5 @@
-//! What hostile and faulty clients do once they are connected, and what each gets (FAULTS 14 to 21 and 25). The shard goes
-//! on; the parser's own tables are in `core::ws`.
+//! What hostile and faulty clients do once they are connected, and what each gets (FAULTS 14 to 21
+//! and 25). The shard goes on; the parser's own tables are in `core::ws`.
 
 mod common;
 

@@ -30,9 +30,10 @@ fn fault_06_a_head_that_dawdles_is_408_and_costs_the_others_nothing() {
         let head = slow[0].head();
         assert!(head.starts_with("HTTP/1.1 408"), "{head}");
         assert!(begin.elapsed() >= 250 * MS, "not before its time");
+        let late = || stage.sum(|stats| stats.refused[Refusal::Late.index()].get());
+        eventually("all of them", || late() == 200);
         drop(slow);
         eventually("gone", || stage.open() == 1);
-        assert_eq!(stage.sum(|stats| stats.refused[Refusal::Late.index()].get()), 200);
         stage.stop();
     });
 }
@@ -103,6 +104,36 @@ fn fault_22_no_pong_is_4012_and_any_answer_is_life() {
         };
         assert_eq!(close, Heard::Close(Some(4012), "no pong".into()));
         assert_eq!(stage.sum(|stats| stats.closed[CloseCode::NoPong.index()].get()), 1);
+        stage.stop();
+    });
+}
+
+#[test]
+fn fault_22_a_reader_that_is_slow_but_reads_is_not_taken_for_dead() {
+    on_both_backends(|mut options| {
+        options.rules.sessions.heartbeat = 200 * MS;
+        options.rules.sessions.pong_max = 100 * MS;
+        let stage = Stage::start(options);
+        let mut paused = stage.follow("teams=ars");
+        for n in 0..5_000 {
+            let mut event = event("ars", &format!("e{n}"));
+            event.data = format!(r#"{{"pad":"{}"}}"#, "x".repeat(900)).into();
+            stage.log.push(vec![event]);
+        }
+        eventually("blocked", || stage.sum(|stats| stats.sends_blocked.get()) > 0);
+        std::thread::sleep(1_000 * MS);
+        let mut next = 0;
+        while next < 5_000 {
+            match paused.hear() {
+                Heard::Ping(payload) => paused.send_frame(0x8a, &payload),
+                Heard::Text(text) if text.starts_with(r#"{"op":"mark""#) => {}
+                Heard::Text(text) => {
+                    assert_eq!(member(&text, "id"), format!("e{next}"));
+                    next += 1;
+                }
+                other => panic!("{other:?} after {next}"),
+            }
+        }
         stage.stop();
     });
 }

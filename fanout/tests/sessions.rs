@@ -1,4 +1,5 @@
-//! A session's life on real sockets, on both backends: it connects, follows, hears, resumes and goes.
+//! A session's life on real sockets, on both backends: it connects, follows, hears, resumes and
+//! goes.
 
 mod common;
 

@@ -1,7 +1,7 @@
 //! Heartbeats, and the marks that come with them (R3).
 //!
-//! All that are caught up share one frame, written once for each progress of the shard. A session that
-//! lags gets a mark of its own, just below the lowest event it still has to get.
+//! All that are caught up share one frame, written once for each progress of the shard. A session
+//! that lags gets a mark of its own, just below the lowest event it still has to get.
 
 use bytes::Bytes;
 use touchline_core::log::{Mark, Position};

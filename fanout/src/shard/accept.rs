@@ -1,9 +1,9 @@
 //! Connections on their way in: accepted, refused, or put off.
 //!
-//! A refusal costs one `send` of bytes that were made at the start, and nothing is allocated for it (FAULTS 13). When the
-//! table of descriptors is full, a descriptor held in reserve is given up for as long as it takes to accept one
-//! connection and tell it so; without that they would wait unanswered, and the listener would stay ready for ever
-//! (FAULTS 41).
+//! A refusal costs one `send` of bytes that were made at the start, and nothing is allocated for it
+//! (FAULTS 13). When the table of descriptors is full, a descriptor held in reserve is given up for
+//! as long as it takes to accept one connection and tell it so; without that they would wait
+//! unanswered, and the listener would stay ready for ever (FAULTS 41).
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -27,7 +27,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The state of accepting.
 pub(super) struct Door {
-    /// Somebody may wait outside. Edge-triggered: it stays so until accepting has said that nobody does.
+    /// Somebody may wait outside. Edge-triggered: it stays so until accepting has said that nobody
+    /// does.
     knocked: bool,
     paused_until: Option<Monotonic>,
     /// A descriptor to give up when there is none left.

@@ -26,7 +26,8 @@ pub(super) struct Conn {
     /// What it is counted as when it is gone.
     pub(super) code: CloseCode,
     pub(super) ticket: Ticket,
-    /// When the stage has lasted too long; in [`Stage::Open`], when the next ping or the answer to the last is due.
+    /// When the stage has lasted too long; in [`Stage::Open`], when the next ping or the answer to
+    /// the last is due.
     pub(super) deadline: Monotonic,
     pub(super) messages: Pace,
     pub(super) input: Input,
@@ -53,8 +54,8 @@ pub(super) enum Input {
     Ignored,
 }
 
-/// The shard's part of an idle session (DESIGN section 10): with the hub's 256 bytes, a timer of 12 and what the
-/// allocator adds to the one list of teams, well below 600.
+/// The shard's part of an idle session (DESIGN section 10): with the hub's 256 bytes, a timer of 12
+/// and what the allocator adds to the one list of teams, well below 600.
 const _: () = assert!(size_of::<Option<Conn>>() <= 72);
 
 /// Connections by the hub's index.

@@ -1,7 +1,8 @@
 //! Sending the sessions away before a restart, at a pace that the others' servers survive.
 //!
-//! Each session is told when to come back, spread evenly over the time given, then closed with 1012. The pace is what was asked
-//! for, or what receivers accept: while many have not taken their close, nobody else is told to go.
+//! Each session is told when to come back, spread evenly over the time given, then closed with
+//! 1012. The pace is what was asked for, or what receivers accept: while many have not taken their
+//! close, nobody else is told to go.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

@@ -1,8 +1,8 @@
 //! What clients send: bytes in, steps of a session out.
 //!
-//! A readable socket is read into the one buffer that all sockets share, and what was read is handled on the spot: an idle
-//! session holds no buffer, and one that has sent half a frame holds that half (in its parser). Whatever a client can
-//! cause runs within [`Shard::guarded`].
+//! A readable socket is read into the one buffer that all sockets share, and what was read is
+//! handled on the spot: an idle session holds no buffer, and one that has sent half a frame holds
+//! that half (in its parser). Whatever a client can cause runs within [`Shard::guarded`].
 
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,7 +36,8 @@ enum Got {
 }
 
 impl Shard {
-    /// Reads what the socket of `id` has, a turn's share at most. Edge-triggered: what is left unread is remembered.
+    /// Reads what the socket of `id` has, a turn's share at most. Edge-triggered: what is left
+    /// unread is remembered.
     pub(super) fn read(&mut self, id: SessionId, is_ended: bool) {
         let mut buffer = std::mem::take(&mut self.scratch);
         let mut taken = 0;
@@ -49,7 +50,8 @@ impl Shard {
                 Got::Bytes(count) => {
                     taken += count;
                     self.guarded(id, |shard| shard.take_input(id, &mut buffer[..count]));
-                    // A short read has emptied the socket; an end that came with it shows in the next one.
+                    // A short read has emptied the socket; an end that came with it shows in the
+                    // next one.
                     if count < buffer.len() && !is_ended {
                         break;
                     }
@@ -75,8 +77,9 @@ impl Shard {
         }
     }
 
-    /// Runs a step that a client has caused. A panic in it ends that session and nothing else: the hub changes a session
-    /// by whole steps, and what it may have left half done goes with the session.
+    /// Runs a step that a client has caused. A panic in it ends that session and nothing else: the
+    /// hub changes a session by whole steps, and what it may have left half done goes with the
+    /// session.
     pub(super) fn guarded(&mut self, id: SessionId, step: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| step(self))).is_err() {
             self.stats.session_panics.increment();
@@ -159,7 +162,8 @@ impl Shard {
         })
     }
 
-    /// Names a session in `hello` and `/sessions/slow`: unique on this node while the process lives.
+    /// Names a session in `hello` and `/sessions/slow`: unique on this node while the process
+    /// lives.
     pub(super) fn name_of(&self, id: SessionId) -> String {
         format!("{:x}-{:x}-{:x}", self.number, id.index, id.generation)
     }
@@ -177,7 +181,8 @@ impl Shard {
                 }
             }
         }
-        // Also while it is being closed: its Close is still awaited. After a violation the parser hears nothing more.
+        // Also while it is being closed: its Close is still awaited. After a violation the parser
+        // hears nothing more.
         if let Some(conn) = self.conns.get_mut(id).filter(|conn| !conn.close_is_seen) {
             conn.input = Input::Frames(parser);
         }

@@ -1,8 +1,9 @@
 //! Connections that were refused and are held a moment longer.
 //!
-//! Whoever is refused gets his answer before he has sent his request. If the socket were closed at once, the request
-//! would meet a closed port, and the reset that answers it may overtake the 503. So a few refused sockets stay open
-//! for a second, with nothing left to send. The lobby has a fixed size: in a storm the oldest leaves early.
+//! Whoever is refused gets his answer before he has sent his request. If the socket were closed at
+//! once, the request would meet a closed port, and the reset that answers it may overtake the 503.
+//! So a few refused sockets stay open for a second, with nothing left to send. The lobby has a
+//! fixed size: in a storm the oldest leaves early.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};

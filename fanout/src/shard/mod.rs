@@ -1,8 +1,8 @@
 //! One thread, its sockets, and the loop that joins them with the hub.
 //!
-//! A shard owns everything it works with: listener, connections, hub, timer wheel, rings. It shares nothing that it
-//! writes but counters. It meets other threads in three mailboxes (batches of the log, answers of the log, commands) that
-//! ring one bell.
+//! A shard owns everything it works with: listener, connections, hub, timer wheel, rings. It shares
+//! nothing that it writes but counters. It meets other threads in three mailboxes (batches of the
+//! log, answers of the log, commands) that ring one bell.
 //!
 //! # One turn
 //! ```text
@@ -12,16 +12,17 @@
 //! timers    whatever is due: deadlines, heartbeats, stalls
 //! nap       if nothing is left to do: until a socket, the bell, or the next timer
 //! ```
-//! Each step takes a bounded share, so none holds up another for long: a storm of connections waits while an event is
-//! sent, and an event that arrives during a volley joins the next one. That is all the batching there is: the batch
-//! grows as fast as the host falls behind.
+//! Each step takes a bounded share, so none holds up another for long: a storm of connections waits
+//! while an event is sent, and an event that arrives during a volley joins the next one. That is
+//! all the batching there is: the batch grows as fast as the host falls behind.
 //!
 //! # Invariants
 //! - The hub's index of a session is the index of its connection and of its timer.
 //! - Between filling a volley and its last settlement nothing else happens to the hub.
-//! - Handling one session may panic: that session ends (1011), nothing else does. A panic anywhere else ends the shard,
-//!   which its stats then say.
-//! - The doorbell is silent while the shard is awake; before a nap every mailbox is looked at once more.
+//! - Handling one session may panic: that session ends (1011), nothing else does. A panic anywhere
+//!   else ends the shard, which its stats then say.
+//! - The doorbell is silent while the shard is awake; before a nap every mailbox is looked at once
+//!   more.
 //!
 //! # What it leaves out
 //! Who is sent what (`hub`), how bytes go out (`volley`), and who starts and stops it (`fanout`).
@@ -71,12 +72,14 @@ use lobby::Lobby;
 use poller::{Napper, Poller, Ready};
 use spread::Spreads;
 
-/// The longest nap: how often a shard shows that it lives, looks at the log's bounds and publishes its numbers.
+/// The longest nap: how often a shard shows that it lives, looks at the log's bounds and publishes
+/// its numbers.
 const NAP_MAX: Duration = Duration::from_secs(1);
-/// The nap while something is awaited that rings no bell: a retried read, a retried send, the pace of a drain.
+/// The nap while something is awaited that rings no bell: a retried read, a retried send, the pace
+/// of a drain.
 const NAP_SHORT: Duration = Duration::from_millis(20);
-/// A turn that comes this late was not the sessions' fault: the process was stopped, or the host was busy elsewhere.
-/// Their deadlines move by as much (FAULTS 40).
+/// A turn that comes this late was not the sessions' fault: the process was stopped, or the host
+/// was busy elsewhere. Their deadlines move by as much (FAULTS 40).
 const LAPSE_MIN: Duration = Duration::from_secs(2);
 
 /// An answer of the log.
@@ -213,7 +216,8 @@ impl Shard {
         for ready in ready.drain(..) {
             match ready {
                 Ready::Listener => self.door.knock(),
-                // Edge-triggered: whoever rings again makes a new edge, so the count need not be read.
+                // Edge-triggered: whoever rings again makes a new edge, so the count need not be
+                // read.
                 Ready::Bell => {}
                 Ready::Session { id, can_read, can_write, is_ended } => {
                     if can_write {

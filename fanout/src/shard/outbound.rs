@@ -37,7 +37,8 @@ impl Shard {
         let volley = &self.volley;
         let mut shots = Vec::with_capacity(volley.parcels().len());
         for parcel in volley.parcels() {
-            // A session that the hub sends to has a connection; were it not so, the shot would have no target.
+            // A session that the hub sends to has a connection; were it not so, the shot would have
+            // no target.
             let Some(conn) = self.conns.get(parcel.session) else { continue };
             shots.push(Shot { socket: conn.socket.as_fd(), bytes: volley.bytes(parcel) });
         }
@@ -100,7 +101,8 @@ impl Shard {
         }
     }
 
-    /// Notes how long the events of this volley have taken. Neighbours nearly always carry the same ones.
+    /// Notes how long the events of this volley have taken. Neighbours nearly always carry the same
+    /// ones.
     fn count_volley(&mut self, began: Monotonic) {
         let wall = clock::wall();
         let parcels = self.volley.parcels();

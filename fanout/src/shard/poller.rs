@@ -1,14 +1,17 @@
-//! Which sockets have something to say: one edge-triggered epoll set, and a nap in monoio until it has.
+//! Which sockets have something to say: one edge-triggered epoll set, and a nap in monoio until it
+//! has.
 //!
-//! Everything a shard waits for is in one set: its listener, its doorbell's eventfd and all its connections. Sockets
-//! enter it once and are never changed: edge-triggered for input, output and hang-up at the same time, so that blocking and
-//! unblocking cost no system call. The set's own descriptor is what the thread sleeps on, through monoio: by a
-//! poll request on io_uring, or nested in monoio's epoll. `docs/decisions/inbound.md` has the alternatives and figures.
+//! Everything a shard waits for is in one set: its listener, its doorbell's eventfd and all its
+//! connections. Sockets enter it once and are never changed: edge-triggered for input, output and
+//! hang-up at the same time, so that blocking and unblocking cost no system call. The set's own
+//! descriptor is what the thread sleeps on, through monoio: by a poll request on io_uring, or
+//! nested in monoio's epoll. `docs/decisions/inbound.md` has the alternatives and figures.
 //!
 //! # Invariants
-//! - At most one wait on the set is pending in monoio. It outlives a nap that ended by time: dropping it would cost a
-//!   cancellation, keeping it costs nothing.
-//! - Events are fetched by `epoll_wait` without waiting; what monoio says is only that there are some.
+//! - At most one wait on the set is pending in monoio. It outlives a nap that ended by time:
+//!   dropping it would cost a cancellation, keeping it costs nothing.
+//! - Events are fetched by `epoll_wait` without waiting; what monoio says is only that there are
+//!   some.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -90,7 +93,8 @@ impl Poller {
         Ok(count == READY_MAX)
     }
 
-    /// A way to sleep until something is ready. Call it within the runtime that will do the sleeping.
+    /// A way to sleep until something is ready. Call it within the runtime that will do the
+    /// sleeping.
     pub(super) fn napper(&self) -> io::Result<Napper> {
         // monoio awaits readiness through its stream types; this one is never read or written.
         let stream = std::os::unix::net::UnixStream::from(self.set.try_clone()?);

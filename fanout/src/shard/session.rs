@@ -6,7 +6,8 @@
 //! any  --(peer's end, dead socket)-> gone
 //! Closing --(deadline)------------> gone, by reset
 //! ```
-//! A close frame is best effort (R10): whatever hasn't gone out by the deadline is thrown away with the socket.
+//! A close frame is best effort (R10): whatever hasn't gone out by the deadline is thrown away with
+//! the socket.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -67,7 +68,8 @@ impl Shard {
         }
     }
 
-    /// Both sides have said that they are done: ends our half, and waits for the peer to end its own.
+    /// Both sides have said that they are done: ends our half, and waits for the peer to end its
+    /// own.
     pub(super) fn finish_if_done(&mut self, id: SessionId) {
         let Some(conn) = self.conns.get(id) else { return };
         if conn.last_is_sent && conn.close_is_seen {
@@ -86,7 +88,8 @@ impl Shard {
         self.forget(id, false);
     }
 
-    /// Closes the socket, by a reset where there is no point in waiting for the peer, and forgets the session.
+    /// Closes the socket, by a reset where there is no point in waiting for the peer, and forgets
+    /// the session.
     pub(super) fn forget(&mut self, id: SessionId, by_reset: bool) {
         let Some(conn) = self.conns.remove(id) else { return };
         if by_reset {

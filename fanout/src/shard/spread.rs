@@ -1,8 +1,8 @@
 //! How long an event takes from the first of its sockets to the last.
 //!
-//! Events are told apart by the moment they became durable. A few are followed at once: under load sends carry
-//! several events, and only the oldest of a send is looked at. A spread is complete when the shard has nothing left to
-//! send, or when it has to make room for another.
+//! Events are told apart by the moment they became durable. A few are followed at once: under load
+//! sends carry several events, and only the oldest of a send is looked at. A spread is complete
+//! when the shard has nothing left to send, or when it has to make room for another.
 
 use touchline_core::time::Monotonic;
 
@@ -21,7 +21,8 @@ struct Spread {
 pub(super) struct Spreads(Vec<Spread>);
 
 impl Spreads {
-    /// Sockets of the event that became durable at `durable_at` were handed it at `now`; the send began at `began`.
+    /// Sockets of the event that became durable at `durable_at` were handed it at `now`; the send
+    /// began at `began`.
     pub(super) fn note(
         &mut self,
         durable_at: Monotonic,

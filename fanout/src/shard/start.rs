@@ -1,8 +1,9 @@
 //! A shard's thread, from its first instruction to its last.
 //!
-//! The order matters. The table of descriptors parts before anything is opened; the core is chosen before memory is
-//! touched; rings are made by the thread that will use them. What the thread was given by others (log, mailboxes) goes
-//! back with [`ShardExit`], because a descriptor inside must not be closed in this thread's table.
+//! The order matters. The table of descriptors parts before anything is opened; the core is chosen
+//! before memory is touched; rings are made by the thread that will use them. What the thread was
+//! given by others (log, mailboxes) goes back with [`ShardExit`], because a descriptor inside must
+//! not be closed in this thread's table.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -232,7 +233,8 @@ fn assemble(boot: Boot, listener: TcpListener, poller: Poller, launcher: Launche
     }
 }
 
-/// Where to begin reading, so that so many events of each lane are in memory when the shard is ready.
+/// Where to begin reading, so that so many events of each lane are in memory when the shard is
+/// ready.
 fn warm_mark(bounds: &LogBounds, warm_events: u64) -> Mark {
     let begin = |lane: &touchline_core::log::LaneBounds| {
         lane.next.saturating_sub(warm_events).max(lane.first)

@@ -2,7 +2,9 @@
 //!
 //! A session has one deadline and, while its socket is blocked, a look once a second; the wheel holds the earlier of
 //! the two. A heartbeat is one ping and one `mark`. What proves life afterwards is any byte from the peer, or that a
-//! blocked socket takes bytes again: a reader that is merely slow, because the host or the network is, isn't dead.
+//! blocked socket takes bytes again. Silence is judged only of who has been handed everything: while something is
+//! unsent, the ping may be among it, and it is the stall's deadline that counts. A reader that is merely slow, because the
+//! host or the network is, isn't dead.
 
 use std::time::Duration;
 
@@ -60,7 +62,12 @@ impl Shard {
     fn beat(&mut self, id: SessionId) {
         let rules = &self.rules.sessions;
         let (heartbeat, pong_max) = (rules.heartbeat, rules.pong_max);
+        let is_lagging = self.hub.is_lagging(id);
         let Some(conn) = self.conns.get_mut(id) else { return };
+        if conn.is_pinged && is_lagging {
+            conn.deadline = self.now - self.lapse + pong_max;
+            return;
+        }
         if conn.is_pinged {
             return self.end(id, CloseCode::NoPong, "no pong");
         }

@@ -1,4 +1,5 @@
-//! What end-to-end tests need: a log in memory, a client that speaks WebSocket by hand, and faults on demand.
+//! What end-to-end tests need: a log in memory, a client that speaks WebSocket by hand, and faults
+//! on demand.
 //!
 //! Only with the feature `testing`; never in the binary.
 

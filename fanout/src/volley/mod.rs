@@ -1,13 +1,16 @@
 //! Many sends at once: the hand that gives a round of the hub to the kernel.
 //!
-//! A [`Launcher`] takes [`Shot`]s, one send each, and reports only the [`Miss`]es: what did not go out whole. There are
-//! two: [`ring`] submits hundreds of sends with one `io_uring_enter`, and [`plain`] calls `send` for each. They behave
-//! alike, so nothing above knows which one works; a ring that fails on the way is replaced by plain sends for good.
+//! A [`Launcher`] takes [`Shot`]s, one send each, and reports only the [`Miss`]es: what did not go
+//! out whole. There are two: [`ring`] submits hundreds of sends with one `io_uring_enter`, and
+//! [`plain`] calls `send` for each. They behave alike, so nothing above knows which one works; a
+//! ring that fails on the way is replaced by plain sends for good.
 //!
 //! # Invariants
-//! - When [`Launcher::fire`] returns nothing is in flight: shots borrow their bytes for the call only.
+//! - When [`Launcher::fire`] returns nothing is in flight: shots borrow their bytes for the call
+//!   only.
 //! - A shot that is not among the misses was taken whole by the kernel.
-//! - Nothing here blocks: a socket without room answers [`Outcome::Sent`] with what fitted, zero for nothing.
+//! - Nothing here blocks: a socket without room answers [`Outcome::Sent`] with what fitted, zero
+//!   for nothing.
 //!
 //! # What it leaves out
 //! Who is sent what (`hub`), and what a dead socket means (`shard`).
@@ -44,8 +47,8 @@ pub struct Miss {
 pub enum Outcome {
     /// So many bytes of it went out, fewer than it has; the socket will say when it has room again.
     Sent(usize),
-    /// Nothing went out, for a reason that isn't the socket's (the host is short of memory, the send was cancelled).
-    /// No readiness will follow: try again in a while.
+    /// Nothing went out, for a reason that isn't the socket's (the host is short of memory, the
+    /// send was cancelled). No readiness will follow: try again in a while.
     TryAgain,
     /// The peer is gone.
     Dead(Errno),
@@ -68,8 +71,8 @@ impl Launcher {
         ring::Ring::new().map(|ring| Self::Ring(Box::new(ring)))
     }
 
-    /// Fires all `shots` and adds the misses, in no particular order. Answers whether a ring has failed and been
-    /// replaced; the shots were fired all the same.
+    /// Fires all `shots` and adds the misses, in no particular order. Answers whether a ring has
+    /// failed and been replaced; the shots were fired all the same.
     pub fn fire(&mut self, shots: &[Shot<'_>], misses: &mut Vec<Miss>) -> bool {
         let Self::Ring(ring) = self else {
             plain::fire(shots, 0, misses);

@@ -1,4 +1,5 @@
-//! A volley as a loop of `send(2)`: where io_uring is forbidden, and as the measure of what the ring saves.
+//! A volley as a loop of `send(2)`: where io_uring is forbidden, and as the measure of what the
+//! ring saves.
 
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{SendFlags, send};
@@ -14,8 +15,9 @@ pub(super) fn fire(shots: &[Shot<'_>], first: usize, misses: &mut Vec<Miss>) {
     }
 }
 
-/// A stream socket that doesn't block may take a part although there is room for more (a signal, a segment boundary),
-/// and only one that has said EAGAIN tells when there is room again: so ask until it is whole or refuses.
+/// A stream socket that doesn't block may take a part although there is room for more (a signal, a
+/// segment boundary), and only one that has said EAGAIN tells when there is room again: so ask
+/// until it is whole or refuses.
 fn send_whole(shot: &Shot<'_>) -> Option<Outcome> {
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     let mut sent = 0;

@@ -1,14 +1,17 @@
-//! A volley through io_uring: one system call for up to 256 sends, and nothing to read back from those that succeed.
+//! A volley through io_uring: one system call for up to 256 sends, and nothing to read back from
+//! those that succeed.
 //!
-//! Each shot is an `IORING_OP_SEND` with `MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL` and `IOSQE_CQE_SKIP_SUCCESS`.
-//! `MSG_DONTWAIT` makes the kernel finish it inside the submitting call (such a request is never parked for
-//! readiness nor handed to a worker); `MSG_WAITALL` makes a part count as a failure, so that it is reported with its
-//! count; the flag drops the completion of what went out whole.
+//! Each shot is an `IORING_OP_SEND` with `MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL` and
+//! `IOSQE_CQE_SKIP_SUCCESS`. `MSG_DONTWAIT` makes the kernel finish it inside the submitting call
+//! (such a request is never parked for readiness nor handed to a worker); `MSG_WAITALL` makes a
+//! part count as a failure, so that it is reported with its count; the flag drops the completion of
+//! what went out whole.
 //!
 //! # Why it is unsafe
-//! The kernel reads the bytes through raw pointers. They stay valid because [`Ring::fire`] doesn't return before the
-//! submission queue is empty, or else gives the whole ring up. The promise of `bench`'s floor rows measures what it
-//! earns: a fifth of the CPU of a loop of `send` (`docs/decisions/volley.md`).
+//! The kernel reads the bytes through raw pointers. They stay valid because [`Ring::fire`] doesn't
+//! return before the submission queue is empty, or else gives the whole ring up. The promise of
+//! `bench`'s floor rows measures what it earns: a fifth of the CPU of a loop of `send`
+//! (`docs/decisions/volley.md`).
 #![allow(unsafe_code)]
 
 use std::io;
@@ -28,7 +31,8 @@ pub struct RingError(#[from] pub io::Error);
 /// A ring that belongs to one thread and is used synchronously.
 pub struct Ring {
     ring: IoUring,
-    /// Number of the current submission, in the upper half of each completion's tag: what doesn't carry it is stale.
+    /// Number of the current submission, in the upper half of each completion's tag: what doesn't
+    /// carry it is stale.
     round: u32,
 }
 
@@ -36,7 +40,8 @@ impl Ring {
     /// A ring of [`VOLLEY_SENDS_MAX`] entries.
     ///
     /// # Errors
-    /// When the kernel refuses (`EPERM` under seccomp or `kernel.io_uring_disabled`, `ENOMEM`, `EMFILE`, `ENOSYS`).
+    /// When the kernel refuses (`EPERM` under seccomp or `kernel.io_uring_disabled`, `ENOMEM`,
+    /// `EMFILE`, `ENOSYS`).
     pub(super) fn new() -> Result<Self, RingError> {
         let entries = VOLLEY_SENDS_MAX as u32;
         let modern = IoUring::builder()
@@ -55,7 +60,8 @@ impl Ring {
     /// Fires `shots`.
     ///
     /// # Errors
-    /// The ring is of no use any more, and must be dropped; the number of shots that have been fired is given back.
+    /// The ring is of no use any more, and must be dropped; the number of shots that have been
+    /// fired is given back.
     pub(super) fn fire(&mut self, shots: &[Shot<'_>], misses: &mut Vec<Miss>) -> Result<(), usize> {
         for (n, chunk) in shots.chunks(VOLLEY_SENDS_MAX).enumerate() {
             let first = n * VOLLEY_SENDS_MAX;
@@ -74,8 +80,9 @@ impl Ring {
         let mut queue = self.ring.submission();
         for (number, shot) in shots.iter().enumerate() {
             let entry = entry_of(shot).user_data(tag(self.round, number));
-            // SAFETY: the descriptor and the bytes outlive this call of `fire`, and the kernel is done with them when
-            // it has taken the entry (see the module). `Err` never leaves entries behind: the caller drops the ring.
+            // SAFETY: the descriptor and the bytes outlive this call of `fire`, and the kernel is
+            // done with them when it has taken the entry (see the module). `Err` never leaves
+            // entries behind: the caller drops the ring.
             if unsafe { queue.push(&entry) }.is_err() {
                 return Err(0);
             }
@@ -101,14 +108,16 @@ impl Ring {
                 _ if left == 0 => return Ok(()),
                 Ok(taken) if taken > 0 => refusals = 0,
                 _ if refusals == RING_RETRIES_MAX => return Err(shots.len() - left),
-                // Interrupted, short of memory, or the completion queue is full: make room and enter again.
+                // Interrupted, short of memory, or the completion queue is full: make room and
+                // enter again.
                 _ => refusals += 1,
             }
             self.reap(shots, first, misses);
         }
     }
 
-    /// Takes every completion there is; also those that overflowed, which the kernel keeps until it is asked.
+    /// Takes every completion there is; also those that overflowed, which the kernel keeps until it
+    /// is asked.
     fn reap(&mut self, shots: &[Shot<'_>], first: usize, misses: &mut Vec<Miss>) {
         loop {
             for entry in self.ring.completion() {
@@ -176,7 +185,8 @@ pub(super) mod testing {
         /// Puts a dead descriptor in the ring's place, so that entering it fails from now on.
         pub(in crate::volley) fn break_it(&mut self) {
             let null = std::fs::File::open("/dev/null").unwrap();
-            // SAFETY: both are descriptors of this process; the ring's number now means `/dev/null`.
+            // SAFETY: both are descriptors of this process; the ring's number now means
+            // `/dev/null`.
             assert!(unsafe { libc::dup2(null.as_raw_fd(), self.ring.as_raw_fd()) } >= 0);
         }
     }
