@@ -76,7 +76,7 @@ fn event(due: u64, n: u64, team: u64, seq: u64) -> Event {
 fn report(fanout: &Fanout) {
     for stats in fanout.stats() {
         eprintln!(
-            "deliveries {} sends {} blocked {} latency p99 {:?} spread p50 {:?} overflows {} rereads {}",
+            "deliveries {} sends {} blocked {} latency p99 {:?} spread p50 {:?} overflows {} reads {}",
             stats.deliveries.get(),
             stats.sends.get(),
             stats.sends_blocked.get(),

@@ -43,9 +43,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_gives_what_a_bucket_gives(burst in 1..10u32, waits in prop::collection::vec(0..300u64, 1..80)) {
+        fn it_gives_what_a_bucket_gives(
+            burst in 1..10u32,
+            waits in prop::collection::vec(0..300u64, 1..80),
+        ) {
             let period = Duration::from_millis(100);
-            let (mut pace, mut level_ms, mut now) = (Pace::default(), u64::from(burst) * 100, Monotonic(1 << 40));
+            let (mut pace, mut now) = (Pace::default(), Monotonic(1 << 40));
+            let mut level_ms = u64::from(burst) * 100;
             for wait in waits {
                 now = now + Duration::from_millis(wait);
                 level_ms = (level_ms + wait).min(u64::from(burst) * 100);

@@ -1,7 +1,9 @@
-//! How long an append takes at a given pace: `cargo run --release -p touchline-store --example group_commit -- DIR
-//! [events_per_s] [batch] [seconds]`. Prints what the disk's own sync costs, then the journal on both backends.
+//! How long an append takes at a given pace: `cargo run --release -p touchline-store --example
+//! group_commit -- DIR [events_per_s] [batch] [seconds]`. Prints what the disk's own sync costs,
+//! then the journal on both backends.
 //!
-//! Appends are sent when they are due, whether or not earlier ones were answered, and timed from then.
+//! Appends are sent when they are due, whether or not earlier ones were answered, and timed from
+//! then.
 
 use std::io::Write;
 use std::path::Path;

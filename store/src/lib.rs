@@ -1,12 +1,12 @@
 //! The cold side of Touchline: what is durable, and everything that may be slow.
 //!
-//! [`journal`] is the embedded log: it makes events durable before their source is told so, gives them their order,
-//! and reads them back for sessions that were away. It implements `core`'s `EventLog`, so the rest of the house does
-//! not know whether it talks to it or to Kafka.
+//! [`journal`] is the embedded log: it makes events durable before their source is told so, gives
+//! them their order, and reads them back for sessions that were away. It implements `core`'s
+//! `EventLog`, so the rest of the house does not know whether it talks to it or to Kafka.
 //!
 //! # What it leaves out
-//! Sockets, HTTP and async runtimes. Nothing here may make the hot path wait: callers hand work over a bounded queue
-//! and are called back.
+//! Sockets, HTTP and async runtimes. Nothing here may make the hot path wait: callers hand work
+//! over a bounded queue and are called back.
 
 pub mod journal;
 pub mod limits;

@@ -3,8 +3,9 @@
 use touchline_core::limits::{BODY_BYTES_MAX, DATA_BYTES_MAX, ID_BYTES_MAX};
 use touchline_core::limits::{KIND_BYTES_MAX, NAME_BYTES_MAX, ROUTE_TEAMS_MAX};
 
-/// What a disk writes at once, and what direct I/O has to be aligned to. Every write of the journal is a whole number
-/// of blocks at a block's boundary, so that no byte that was acknowledged is ever written again.
+/// What a disk writes at once, and what direct I/O has to be aligned to. Every write of the journal
+/// is a whole number of blocks at a block's boundary, so that no byte that was acknowledged is ever
+/// written again.
 pub const BLOCK_BYTES: usize = 4096;
 /// Head of a group of records.
 pub const GROUP_HEAD_BYTES: usize = 64;
@@ -26,13 +27,16 @@ pub const APPEND_EVENTS_MAX: usize = 4_096;
 /// Records of a whole group in its file: the target, and one append of the largest events.
 pub const GROUP_BYTES_MAX: usize =
     GROUP_BYTES_TARGET + APPEND_EVENTS_MAX * (RECORD_HEAD_BYTES + RECORD_BODY_BYTES_MAX);
-/// Room that a full disk must have again before sources are let in, at the least: some 3,000 ordinary events.
+/// Room that a full disk must have again before sources are let in, at the least: some 3,000
+/// ordinary events.
 pub const FULL_ROOM_BYTES: usize = 1 << 20;
-/// A start reads the newest segment whole and only the summaries of the others: 64 MiB at most (DESIGN section 7).
+/// A start reads the newest segment whole and only the summaries of the others: 64 MiB at most
+/// (DESIGN section 7).
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 /// Below this a segment is more head than records.
 pub const SEGMENT_BYTES_MIN: u64 = 64 << 10;
-/// One entry of the sparse index for each so many bytes: 1,024 entries (16 KiB of memory) for a segment of 64 MiB.
+/// One entry of the sparse index for each so many bytes: 1,024 entries (16 KiB of memory) for a
+/// segment of 64 MiB.
 pub const INDEX_STRIDE_BYTES: u64 = 64 << 10;
 /// Reads that may wait. A shard has one outstanding; the API and commands a few.
 pub const READS_WAITING_MAX: usize = 256;

@@ -1,4 +1,5 @@
-//! The journal, from outside: one suite over three disks, a simulation by seed, and the faults of the disk.
+//! The journal, from outside: one suite over three disks, a simulation by seed, and the faults of
+//! the disk.
 
 #[path = "journal/support/mod.rs"]
 mod support;

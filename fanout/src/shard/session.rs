@@ -1,10 +1,10 @@
 //! How a session ends.
 //!
 //! ```text
-//! Open --(our reason: end)--------> Closing: last frame queued -> sent -> peer's Close -> shut down -> peer's end
-//! Open --(peer's Close: echo)-----> Closing: echo queued -> sent -> shut down -> peer's end
-//! any  --(peer's end, dead socket)-> gone
-//! Closing --(deadline)------------> gone, by reset
+//! Open --(our reason: end)--------> Closing: last frame queued -> sent -> peer's Close -> shut
+//! down -> peer's end Open --(peer's Close: echo)-----> Closing: echo queued -> sent -> shut down
+//! -> peer's end any  --(peer's end, dead socket)-> gone Closing --(deadline)------------> gone, by
+//! reset
 //! ```
 //! A close frame is best effort (R10): whatever hasn't gone out by the deadline is thrown away with
 //! the socket.

@@ -1,17 +1,20 @@
 //! Which events have been taken already (R14 to R16): the window of identities and content hashes.
 //!
-//! Entries lie in one ring for each stream, in log order, so that what is too old is always at a ring's front. An
-//! index of hash tables finds them by identity. A group of events goes in before it is durable; if it fails, the rings
-//! are cut back to the [`Savepoint`] taken before. That is all there is to a pending entry: while one is pending the
-//! log's thread does nothing else, so nobody can be told about it.
+//! Entries lie in one ring for each stream, in log order, so that what is too old is always at a
+//! ring's front. An index of hash tables finds them by identity. A group of events goes in before
+//! it is durable; if it fails, the rings are cut back to the [`Savepoint`] taken before. That is
+//! all there is to a pending entry: while one is pending the log's thread does nothing else, so
+//! nobody can be told about it.
 //!
 //! # Memory
-//! 28 bytes an entry in the ring, and 5 a bucket in the index, of which at least 7/16 are in use: 34 to 40 bytes an
-//! entry. The default of 8 million entries takes 300 MB when it is full. Rings grow and shrink by chunks, and the index
-//! is 256 tables, so that growing never moves more than 1/256 of it at once.
+//! 28 bytes an entry in the ring, and 5 a bucket in the index, of which at least 7/16 are in use:
+//! 34 to 40 bytes an entry. The default of 8 million entries takes 300 MB when it is full. Rings
+//! grow and shrink by chunks, and the index is 256 tables, so that growing never moves more than
+//! 1/256 of it at once.
 //!
 //! # Invariants
-//! - An entry leaves only once log time has passed its time by its stream's window (never earlier, R16).
+//! - An entry leaves only once log time has passed its time by its stream's window (never earlier,
+//!   R16).
 //! - Times within a ring don't decrease.
 
 use std::collections::VecDeque;
@@ -115,7 +118,8 @@ impl Dedupe {
         Some(self.entry(*slot).content())
     }
 
-    /// Adds an entry that [`Dedupe::find`] doesn't know. Refused once the window is full: it never evicts early.
+    /// Adds an entry that [`Dedupe::find`] doesn't know. Refused once the window is full: it never
+    /// evicts early.
     pub fn insert(&mut self, stream: Stream, entry: Entry) -> Result<(), Full> {
         if self.len >= self.entries_max {
             return Err(Full);
@@ -201,7 +205,8 @@ fn hash_of(identity: Identity) -> u64 {
     identity.0 as u64
 }
 
-/// Entries numbered `start..end`, in chunks, so that growing moves nothing and shrinking gives memory back.
+/// Entries numbered `start..end`, in chunks, so that growing moves nothing and shrinking gives
+/// memory back.
 #[derive(Debug, Default)]
 struct Ring {
     chunks: VecDeque<Box<[Entry]>>,

@@ -6,14 +6,16 @@
 //! group   = magic epoch first count bytes proven time crc, record, record, ...   padded to a block
 //! record  = length crc seq time body               body is what `core::log::record` writes
 //! ```
-//! All numbers are little endian. `proven` is the watermark known to be durable when the head was written (R12): all
-//! sequences below it had been synced. A group without records is such a proof and nothing else; an idle journal
-//! writes one.
+//! All numbers are little endian. `proven` is the watermark known to be durable when the head was
+//! written (R12): all sequences below it had been synced. A group without records is such a proof
+//! and nothing else; an idle journal writes one.
 //!
 //! # Invariants
 //! - Groups are padded to whole blocks, so a block with acknowledged bytes is never written again.
-//! - A magic begins with a byte that no UTF-8 text holds, so nothing a source sends looks like a head.
-//! - One group is in flight at a time: a group that can be read proves that all before it were synced.
+//! - A magic begins with a byte that no UTF-8 text holds, so nothing a source sends looks like a
+//!   head.
+//! - One group is in flight at a time: a group that can be read proves that all before it were
+//!   synced.
 
 use touchline_core::event::Event;
 use touchline_core::log::{Epoch, record};
@@ -92,8 +94,8 @@ impl SegmentHead {
         block
     }
 
-    /// Reads what [`SegmentHead::encode`] wrote. Version and byte order are judged first: what another build wrote
-    /// must be refused as such, not called damage.
+    /// Reads what [`SegmentHead::encode`] wrote. Version and byte order are judged first: what
+    /// another build wrote must be refused as such, not called damage.
     pub fn decode(block: &[u8]) -> Result<Self, HeadFault> {
         let Some(head) = block.get(..SEGMENT_HEAD_BYTES) else {
             return Err(HeadFault::Unreadable(Fault::Short));
@@ -275,8 +277,9 @@ pub enum Found<'a> {
     },
 }
 
-/// Goes through the records of a group. `body` is what could be read of them. After a bad record it goes on where that
-/// one's length leads, if a sound record with the right sequence stands there; else it gives up the rest.
+/// Goes through the records of a group. `body` is what could be read of them. After a bad record it
+/// goes on where that one's length leads, if a sound record with the right sequence stands there;
+/// else it gives up the rest.
 pub fn records(head: GroupHead, body: &[u8]) -> impl Iterator<Item = Found<'_>> {
     let (mut at, mut seq) = (0usize, head.first);
     std::iter::from_fn(move || {

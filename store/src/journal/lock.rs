@@ -1,5 +1,5 @@
-//! One process at a time: a lock on a file of the folder, which the kernel lets go of when the process ends, however
-//! it ends. The file names the process, for whoever is turned away.
+//! One process at a time: a lock on a file of the folder, which the kernel lets go of when the
+//! process ends, however it ends. The file names the process, for whoever is turned away.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};

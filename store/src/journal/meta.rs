@@ -1,7 +1,8 @@
-//! One block that outlives all segments: which life of the log this is, and how far it had got (R8).
+//! One block that outlives all segments: which life of the log this is, and how far it had got
+//! (R8).
 //!
-//! It is replaced whole at each new segment and at the end, and read at the start: if the log's end lies below what
-//! stands here, something was taken away behind our back, and a new life begins.
+//! It is replaced whole at each new segment and at the end, and read at the start: if the log's end
+//! lies below what stands here, something was taken away behind our back, and a new life begins.
 
 use std::io;
 

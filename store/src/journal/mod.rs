@@ -1,14 +1,19 @@
 //! The journal: the embedded log. Whatever a source was told 202 for stands here.
 //!
-//! A [`Journal`] is a folder of segments and the threads that keep it. [`EventLog::append`] queues a batch; the writer
-//! takes all that has gathered, writes it as one group, syncs it once, feeds the sinks, and answers (group commit).
-//! [`EventLog::read`] gives back any range that retention has left, with every hole named.
+//! A [`Journal`] is a folder of segments and the threads that keep it. [`EventLog::append`] queues
+//! a batch; the writer takes all that has gathered, writes it as one group, syncs it once, feeds
+//! the sinks, and answers (group commit). [`EventLog::read`] gives back any range that retention
+//! has left, with every hole named.
 //!
 //! # Nouns
-//! - *Group*: what one sync makes durable; records of any number of appends. Padded to whole blocks.
-//! - *Watermark*: all below it is durable (R11). *Proven*: a watermark that stands in the log itself (R12).
-//! - *Segment*: a file of groups, sealed at 64 MiB; its *summary* is the checkpoint of index and dedupe window.
-//! - *Quarantine*: a segment in which the disk gave back something else than was written. It keeps its bytes.
+//! - *Group*: what one sync makes durable; records of any number of appends. Padded to whole
+//!   blocks.
+//! - *Watermark*: all below it is durable (R11). *Proven*: a watermark that stands in the log
+//!   itself (R12).
+//! - *Segment*: a file of groups, sealed at 64 MiB; its *summary* is the checkpoint of index and
+//!   dedupe window.
+//! - *Quarantine*: a segment in which the disk gave back something else than was written. It keeps
+//!   its bytes.
 //!
 //! # How it is laid out
 //! | module | what it holds |
@@ -86,8 +91,8 @@ struct Threads {
 }
 
 impl Journal {
-    /// Opens the journal in `options.dir`, repairs what has to be, and starts its threads. Blocks meanwhile: reading
-    /// 64 MiB at most, and 29 bytes for each event of the dedupe window.
+    /// Opens the journal in `options.dir`, repairs what has to be, and starts its threads. Blocks
+    /// meanwhile: reading 64 MiB at most, and 29 bytes for each event of the dedupe window.
     pub fn open(options: JournalOptions) -> Result<(Arc<Self>, OpenReport), OpenError> {
         options.check()?;
         let lock = lock::take(&options.dir)?;
@@ -140,8 +145,8 @@ impl Journal {
         Ok((Arc::new(Self { shared, queue, reads, threads, options }), report))
     }
 
-    /// From now on every record that becomes durable goes to `sink`, in order, before its append is answered. What is
-    /// below `bounds` at that moment has to be read.
+    /// From now on every record that becomes durable goes to `sink`, in order, before its append is
+    /// answered. What is below `bounds` at that moment has to be read.
     pub fn attach(&self, sink: Box<dyn TailSink>) {
         self.shared.attach(sink);
     }
@@ -157,8 +162,8 @@ impl Journal {
         JournalStats { pending_bytes: pending as u64, pending_age, ..self.shared.stats.snapshot() }
     }
 
-    /// Writes what waits, proves it, and ends the threads. Waits for that at most as long as the options say; `false`
-    /// if the disk took longer. Whatever comes later is refused.
+    /// Writes what waits, proves it, and ends the threads. Waits for that at most as long as the
+    /// options say; `false` if the disk took longer. Whatever comes later is refused.
     pub fn close(&self) -> bool {
         self.queue.close();
         self.reads.close();
@@ -225,7 +230,8 @@ impl EventLog for Journal {
     }
 }
 
-/// Chooses the disk and writes until the queue is closed. The ring's executor can't leave the thread that made it.
+/// Chooses the disk and writes until the queue is closed. The ring's executor can't leave the
+/// thread that made it.
 fn write_on(options: JournalOptions, queue: &AppendQueue, opened: &SyncSender<Opened>) {
     let reads = PlainDisk::new(&options.dir);
     let ring = match options.backend {

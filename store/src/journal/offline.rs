@@ -1,7 +1,9 @@
-//! Reading a journal's folder from outside: `touchline log verify`, `touchline log dump`, `touchline tail`.
+//! Reading a journal's folder from outside: `touchline log verify`, `touchline log dump`,
+//! `touchline tail`.
 //!
-//! Works while a server runs and on a folder that no server would open. It takes no lock and changes nothing. What a
-//! running server has not yet proven is not shown: its last group, for about 100 ms (R11).
+//! Works while a server runs and on a folder that no server would open. It takes no lock and
+//! changes nothing. What a running server has not yet proven is not shown: its last group, for
+//! about 100 ms (R11).
 
 use std::io;
 use std::path::Path;
@@ -47,7 +49,8 @@ pub struct Problem {
     pub offset: u64,
     /// What is wrong there.
     pub reason: Arc<str>,
-    /// Whether it is only what a crash leaves at the end, or a server is just writing: beyond what is proven.
+    /// Whether it is only what a crash leaves at the end, or a server is just writing: beyond what
+    /// is proven.
     pub unproven_tail: bool,
 }
 
@@ -192,8 +195,8 @@ pub enum Dumped {
     },
 }
 
-/// Gives all proven records of sequences `from..to` to `each`, by sequence, until it says `false`. Returns where to go
-/// on: a tail calls again from there.
+/// Gives all proven records of sequences `from..to` to `each`, by sequence, until it says `false`.
+/// Returns where to go on: a tail calls again from there.
 pub fn dump(
     dir: &Path,
     from: u64,
@@ -219,12 +222,14 @@ pub fn dump(
     Ok(next.max(end.min(to)).max(from))
 }
 
-/// One above the last proven sequence of the folder: where a tail that wants only what is new begins.
+/// One above the last proven sequence of the folder: where a tail that wants only what is new
+/// begins.
 pub fn end(dir: &Path) -> io::Result<u64> {
     proven_end(&PlainDisk::new(dir), &segments(dir)?)
 }
 
-/// The highest watermark that stands anywhere: in the newest segment's groups, in its head, in the meta file.
+/// The highest watermark that stands anywhere: in the newest segment's groups, in its head, in the
+/// meta file.
 fn proven_end(disk: &PlainDisk, names: &[(u64, String, bool)]) -> io::Result<u64> {
     let mut proven = Meta::read(disk)?.map_or(0, |meta| meta.seen);
     let Some((first, name, _)) = names.last() else { return Ok(proven) };

@@ -9,7 +9,8 @@ use touchline_core::log::Epoch;
 
 use crate::limits::{DEDUPE_ENTRIES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 
-/// What an event may lie in the past before it is too old, less than its window (R16); and in the future.
+/// What an event may lie in the past before it is too old, less than its window (R16); and in the
+/// future.
 pub const SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// How the journal writes.
@@ -31,23 +32,28 @@ pub struct JournalOptions {
     pub dir: PathBuf,
     /// How it writes. Default `Auto`.
     pub backend: Backend,
-    /// A new segment begins at the first group past this. It is also how far apart the checkpoints of the dedupe window
-    /// are: a start rereads one segment at most. 64 KiB to 64 MiB, default 64 MiB.
+    /// A new segment begins at the first group past this. It is also how far apart the checkpoints
+    /// of the dedupe window are: a start rereads one segment at most. 64 KiB to 64 MiB, default 64
+    /// MiB.
     pub segment_bytes: u64,
-    /// Oldest segments are removed while all take more than this, but never those in a dedupe window. Default 16 GiB.
+    /// Oldest segments are removed while all take more than this, but never those in a dedupe
+    /// window. Default 16 GiB.
     pub retention_bytes: u64,
     /// Segments whose last record is older than this are removed. Default 7 days.
     pub retention_age: Duration,
-    /// Entries of the dedupe window, about 36 bytes of memory each; past it sources get 429. Default 8 million.
+    /// Entries of the dedupe window, about 36 bytes of memory each; past it sources get 429.
+    /// Default 8 million.
     pub dedupe_entries_max: usize,
-    /// Dedupe window by stream (R16). More than 5 minutes, except for sensors, whose values aren't judged by age.
-    /// Default 1 h, 1 h, 10 min, 1 min.
+    /// Dedupe window by stream (R16). More than 5 minutes, except for sensors, whose values aren't
+    /// judged by age. Default 1 h, 1 h, 10 min, 1 min.
     pub dedupe_windows: [Duration; 4],
-    /// Bytes of events that may wait for the disk; past it sources get 503. Default 16 MiB: about 50,000 events.
+    /// Bytes of events that may wait for the disk; past it sources get 503. Default 16 MiB: about
+    /// 50,000 events.
     pub pending_bytes_max: usize,
     /// While the oldest waiting append is older than this, sources get 503. Default 2 s.
     pub pending_age_max: Duration,
-    /// How long after its last group an idle journal writes the proof that the group is durable (R12). Default 100 ms.
+    /// How long after its last group an idle journal writes the proof that the group is durable
+    /// (R12). Default 100 ms.
     pub idle_proof_after: Duration,
     /// How often a full disk is tried again, at first; doubles up to 50 times that. Default 100 ms.
     pub full_retry: Duration,

@@ -1,4 +1,5 @@
-//! Whether direct I/O on a ring can run here. Asked before glommio is touched, because it panics where it can't.
+//! Whether direct I/O on a ring can run here. Asked before glommio is touched, because it panics
+//! where it can't.
 
 use std::path::Path;
 

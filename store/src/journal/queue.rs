@@ -1,5 +1,6 @@
-//! The two queues in front of the journal's threads. Both are bounded, and both wake by a futex: callers may be shard
-//! threads with a table of descriptors of their own, in which a descriptor of ours would mean nothing.
+//! The two queues in front of the journal's threads. Both are bounded, and both wake by a futex:
+//! callers may be shard threads with a table of descriptors of their own, in which a descriptor of
+//! ours would mean nothing.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};
@@ -66,7 +67,8 @@ pub struct Work {
 }
 
 impl AppendQueue {
-    /// Adds an append, unless more than `bytes_max` would wait or the oldest has waited for `age_max`.
+    /// Adds an append, unless more than `bytes_max` would wait or the oldest has waited for
+    /// `age_max`.
     pub fn push(
         &self,
         append: Append,

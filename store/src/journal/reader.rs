@@ -1,9 +1,10 @@
-//! Reading a range of the log back (R4, R6, R7): plain `pread`, below the watermark, with every hole named.
+//! Reading a range of the log back (R4, R6, R7): plain `pread`, below the watermark, with every
+//! hole named.
 //!
-//! A reader takes the list of segments and the watermark as they are when a read begins. What lies below the watermark
-//! never changes any more, except that retention may remove it; then the hole says so. Where the disk gives back
-//! something else than was written, the hole is as small as the next sound record allows, and the writer is told which
-//! segment to set aside.
+//! A reader takes the list of segments and the watermark as they are when a read begins. What lies
+//! below the watermark never changes any more, except that retention may remove it; then the hole
+//! says so. Where the disk gives back something else than was written, the hole is as small as the
+//! next sound record allows, and the writer is told which segment to set aside.
 
 use std::io;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! What the journal counts. Written by its own threads, read by whoever scrapes; relaxed, never locked.
+//! What the journal counts. Written by its own threads, read by whoever scrapes; relaxed, never
+//! locked.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -21,7 +22,8 @@ pub struct Histogram {
 /// What a [`Histogram`] held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HistogramStats {
-    /// Counts by bucket ([`bucket_bound`]), not accumulated; the last one is for what is longer than all bounds.
+    /// Counts by bucket ([`bucket_bound`]), not accumulated; the last one is for what is longer
+    /// than all bounds.
     pub buckets: [u64; BUCKETS + 1],
     /// Sum of all times.
     pub sum: Duration,

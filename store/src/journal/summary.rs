@@ -1,9 +1,10 @@
 //! The checkpoint: what a start needs to know of a segment that is full, without reading it.
 //!
-//! A sealed segment gets a file beside it with its sparse index and, for each record, the entry of the dedupe window.
-//! All summaries of the window and the newest segment together are the window: a start reads 29 bytes for each record
-//! and rereads one segment. A summary is written once, under another name, synced, and renamed; it carries checksums,
-//! and a bad or missing one only means that its segment is read whole.
+//! A sealed segment gets a file beside it with its sparse index and, for each record, the entry of
+//! the dedupe window. All summaries of the window and the newest segment together are the window: a
+//! start reads 29 bytes for each record and rereads one segment. A summary is written once, under
+//! another name, synced, and renamed; it carries checksums, and a bad or missing one only means
+//! that its segment is read whole.
 
 use std::io;
 

@@ -1,12 +1,13 @@
-//! What the journal's threads share: which segments there are, how far they may be read, and how the log is.
+//! What the journal's threads share: which segments there are, how far they may be read, and how
+//! the log is.
 //!
-//! The writer replaces the list of segments as a whole; readers take the list they find and keep it for one read. The
-//! watermark is an atomic beside it. Nobody holds a lock here while a disk works.
+//! The writer replaces the list of segments as a whole; readers take the list they find and keep it
+//! for one read. The watermark is an atomic beside it. Nobody holds a lock here while a disk works.
 //!
 //! # Invariants
 //! - A segment is in the list before anything in it is below the watermark.
-//! - [`Shared::publish`] moves the watermark and feeds the sinks under one lock, so that a sink that is attached gets
-//!   everything that `bounds` didn't show yet, and nothing twice.
+//! - [`Shared::publish`] moves the watermark and feeds the sinks under one lock, so that a sink
+//!   that is attached gets everything that `bounds` didn't show yet, and nothing twice.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -228,7 +229,8 @@ fn tell(sink: &mut dyn TailSink, records: Vec<Record>, spans: &[Span]) {
     }
 }
 
-/// What a lock guards here is whole between any two statements, so a panic elsewhere doesn't spoil it.
+/// What a lock guards here is whole between any two statements, so a panic elsewhere doesn't spoil
+/// it.
 pub(super) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

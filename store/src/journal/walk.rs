@@ -1,8 +1,9 @@
 //! Going through a segment group by group, past whatever is damaged.
 //!
-//! A [`Walk`] serves everybody who reads segments: recovery, readers, `log verify`, `log dump`. It reads ahead in large
-//! pieces, names each bad place once, and goes on at the next group head that belongs to the segment, because groups
-//! start on block boundaries and a head can be told from anything else.
+//! A [`Walk`] serves everybody who reads segments: recovery, readers, `log verify`, `log dump`. It
+//! reads ahead in large pieces, names each bad place once, and goes on at the next group head that
+//! belongs to the segment, because groups start on block boundaries and a head can be told from
+//! anything else.
 //!
 //! It judges heads only. Records are judged by [`super::format::records`], by whoever wants them.
 
@@ -85,7 +86,8 @@ impl Walk {
         Ok(head)
     }
 
-    /// Only groups of `epoch` from `seq` on belong here. Zero, which no life has, stands for one that isn't known.
+    /// Only groups of `epoch` from `seq` on belong here. Zero, which no life has, stands for one
+    /// that isn't known.
     pub fn expect(&mut self, epoch: Epoch, seq: u64) {
         self.epoch = (epoch.0 != 0).then_some(epoch);
         self.next_seq = seq;
@@ -117,7 +119,8 @@ impl Walk {
         }
     }
 
-    /// Records of the group that [`Walk::step`] gave last; fewer bytes than its head says where the file ends.
+    /// Records of the group that [`Walk::step`] gave last; fewer bytes than its head says where the
+    /// file ends.
     pub fn body(&mut self) -> io::Result<&[u8]> {
         let (offset, len) = self.body;
         self.bytes(offset, len)

@@ -1,8 +1,8 @@
 //! The journal's threads: one that writes, one or more that read.
 //!
-//! The writer owns the [`Engine`]. It takes whatever has gathered, commits it as one group, publishes what became
-//! durable, and only then answers (so a 202 is never older than the feed). Between groups it writes the proof an idle
-//! journal owes, tries a full disk again, and tidies up.
+//! The writer owns the [`Engine`]. It takes whatever has gathered, commits it as one group,
+//! publishes what became durable, and only then answers (so a 202 is never older than the feed).
+//! Between groups it writes the proof an idle journal owes, tries a full disk again, and tidies up.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

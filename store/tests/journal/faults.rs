@@ -1,5 +1,5 @@
-//! FAULTS 30, 31 and 32 on the simulated disk, through the journal's own face. What happens to the running binary is
-//! tested in `tests/`.
+//! FAULTS 30, 31 and 32 on the simulated disk, through the journal's own face. What happens to the
+//! running binary is tested in `tests/`.
 
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -281,7 +281,8 @@ fn fault_32_a_failed_sync_ends_writing_until_restart() {
     }
     assert_eq!(ids(&read_all(&log, 0).records), ["a"], "what isn't durable isn't shown");
     drop(log);
-    // The cache still shows what the failed sync has left: it must be synced again before it is served.
+    // The cache still shows what the failed sync has left: it must be synced again before it is
+    // served.
     let (log, _) = open(&disk).unwrap();
     let served = ids(&read_all(&log, 0).records);
     drop(log);

@@ -1,7 +1,9 @@
 //! The journal's logic on a disk that lies, against an oracle that only keeps a list. By seed.
 //!
-//! Claims, after any sequence of appends, power cuts, kills, failed writes and syncs, full disks and damage:
-//! - what was acknowledged is there exactly once, at its position, or the log says that the disk has damaged it;
+//! Claims, after any sequence of appends, power cuts, kills, failed writes and syncs, full disks
+//! and damage:
+//! - what was acknowledged is there exactly once, at its position, or the log says that the disk
+//!   has damaged it;
 //! - what was not acknowledged is there at most once, and nothing is there that nobody sent;
 //! - whatever was once shown stays: nothing is served before it is durable;
 //! - right after a restart the dedupe window knows all that is in the log, and nothing else;
@@ -213,7 +215,8 @@ impl World {
         self.read_from(from, bytes_max);
     }
 
-    /// Reads one chunk, checks it, and lets the log set aside what is damaged. Returns where to go on.
+    /// Reads one chunk, checks it, and lets the log set aside what is damaged. Returns where to go
+    /// on.
     fn read_from(&mut self, from: u64, bytes_max: usize) -> u64 {
         let shared = self.engine().shared().clone();
         let request = ReadRequest { from: Position { lane: Lane(0), seq: from }, bytes_max };

@@ -1,8 +1,10 @@
-//! The disk by direct I/O on a ring: glommio's DMA files, on an executor that belongs to the writer's thread.
+//! The disk by direct I/O on a ring: glommio's DMA files, on an executor that belongs to the
+//! writer's thread.
 //!
-//! The journal's calls are synchronous, so each runs the executor until it is done; between calls the ring is idle and
-//! the thread waits for work on a futex. Nobody else ever wakes this executor. Blocks are copied once into an aligned
-//! buffer; against a sync that is nothing. Names are changed by ordinary system calls: that is rare.
+//! The journal's calls are synchronous, so each runs the executor until it is done; between calls
+//! the ring is idle and the thread waits for work on a futex. Nobody else ever wakes this executor.
+//! Blocks are copied once into an aligned buffer; against a sync that is nothing. Names are changed
+//! by ordinary system calls: that is rare.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +17,8 @@ use super::Disk;
 use super::plain;
 use crate::limits::BLOCK_BYTES;
 
-/// Registered with each of the executor's rings: enough for ordinary groups; larger ones use the heap.
+/// Registered with each of the executor's rings: enough for ordinary groups; larger ones use the
+/// heap.
 const IO_MEMORY_BYTES: usize = 256 << 10;
 /// One write or sync is under way at a time.
 const RING_DEPTH: usize = 16;
@@ -28,8 +31,8 @@ pub struct DmaDisk {
 }
 
 impl DmaDisk {
-    /// The files of `dir`, which must exist. Writes and syncs a block first: an error says in one clause why direct
-    /// I/O can't be used here.
+    /// The files of `dir`, which must exist. Writes and syncs a block first: an error says in one
+    /// clause why direct I/O can't be used here.
     pub fn new(dir: &Path) -> Result<Self, String> {
         let made = catch_unwind(|| {
             LocalExecutorBuilder::new(Placement::Unbound)

@@ -1,13 +1,16 @@
-//! What the journal asks of a disk. Nothing else in this crate touches a file while the log is being written.
+//! What the journal asks of a disk. Nothing else in this crate touches a file while the log is
+//! being written.
 //!
-//! The journal writes whole blocks at block boundaries, one call at a time, from one thread. That is little enough to
-//! be the same over direct I/O on a ring ([`dma`]), over `pwrite` and `fdatasync` ([`plain`]), and over a simulated
-//! disk that loses, tears and refuses on purpose (in the tests). Readers use [`ReadDisk`], plain `pread` from threads
-//! of their own.
+//! The journal writes whole blocks at block boundaries, one call at a time, from one thread. That
+//! is little enough to be the same over direct I/O on a ring ([`dma`]), over `pwrite` and
+//! `fdatasync` ([`plain`]), and over a simulated disk that loses, tears and refuses on purpose (in
+//! the tests). Readers use [`ReadDisk`], plain `pread` from threads of their own.
 //!
 //! # What an implementation owes
-//! - After [`Disk::sync_data`] has returned `Ok`, all that was written to the file survives a power cut.
-//! - After [`Disk::sync_dir`] has returned `Ok`, so do the names made, changed and removed before it.
+//! - After [`Disk::sync_data`] has returned `Ok`, all that was written to the file survives a power
+//!   cut.
+//! - After [`Disk::sync_dir`] has returned `Ok`, so do the names made, changed and removed before
+//!   it.
 //! - An error says that nothing is known; the journal decides what that means.
 
 pub mod dma;
@@ -54,7 +57,8 @@ pub trait ReadAt: Send {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
 }
 
-/// Whether `error` says that the disk or a quota is full: the one failure that goes away by itself (R13).
+/// Whether `error` says that the disk or a quota is full: the one failure that goes away by itself
+/// (R13).
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

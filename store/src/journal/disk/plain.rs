@@ -1,7 +1,7 @@
 //! The disk by ordinary files: `pwrite` and `fdatasync` from the calling thread.
 //!
-//! Used where io_uring is forbidden, and for every read. Reads go through the page cache, also where writes don't:
-//! the kernel drops the pages that a direct write has passed by.
+//! Used where io_uring is forbidden, and for every read. Reads go through the page cache, also
+//! where writes don't: the kernel drops the pages that a direct write has passed by.
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -1,13 +1,16 @@
 //! The journal's logic, over any [`Disk`], without threads and clocks.
 //!
-//! An [`Engine`] belongs to one thread. [`Engine::commit`] takes all appends that have gathered, judges each (R14 to
-//! R16), writes what is new as one group, syncs it, and says what became of each append. While it does so nothing else
-//! happens, which is all that group commit and pending twins need: whatever arrives meanwhile makes the next group.
+//! An [`Engine`] belongs to one thread. [`Engine::commit`] takes all appends that have gathered,
+//! judges each (R14 to R16), writes what is new as one group, syncs it, and says what became of
+//! each append. While it does so nothing else happens, which is all that group commit and pending
+//! twins need: whatever arrives meanwhile makes the next group.
 //!
 //! # Invariants
 //! - The watermark moves only after a sync has succeeded (R11), and each group carries it (R12).
-//! - A failed group leaves no trace: not in the dedupe window, not in the sequence, not below the watermark.
-//! - After a write or sync has failed for another reason than room nothing is written any more (R13).
+//! - A failed group leaves no trace: not in the dedupe window, not in the sequence, not below the
+//!   watermark.
+//! - After a write or sync has failed for another reason than room nothing is written any more
+//!   (R13).
 //!
 //! # What it leaves out
 //! Queues, replies and timers ([`super::writer`]), reading ([`super::reader`]).
@@ -145,8 +148,8 @@ impl<D: Disk> Engine<D> {
         Commit { verdicts, records, from, next: self.next }
     }
 
-    /// Writes that all so far is durable, if that doesn't stand in the log yet. An idle journal does it soon, a full
-    /// one to learn whether there is room again.
+    /// Writes that all so far is durable, if that doesn't stand in the log yet. An idle journal
+    /// does it soon, a full one to learn whether there is room again.
     pub fn prove(&mut self) {
         if self.proven >= self.next && self.shared.mode() == Mode::Writable {
             return;
@@ -168,8 +171,8 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Whether a full disk has room for more than the proof: takes it, and gives it back. Otherwise a few free blocks
-    /// would open and shut the door to sources in turns.
+    /// Whether a full disk has room for more than the proof: takes it, and gives it back. Otherwise
+    /// a few free blocks would open and shut the door to sources in turns.
     fn find_room(&mut self) -> Result<(), WriteError> {
         self.ensure_active()?;
         let Some(active) = &mut self.active else { return Ok(()) };
@@ -238,8 +241,8 @@ impl<D: Disk> Engine<D> {
         Ok(outcomes)
     }
 
-    /// R16. By log time, as entries are kept, so that what has left the window is always too old. Sensor values are
-    /// judged by their age where they are shown (R20).
+    /// R16. By log time, as entries are kept, so that what has left the window is always too old.
+    /// Sensor values are judged by their age where they are shown (R20).
     fn is_too_old(&self, event: &Event) -> bool {
         let window = self.options.dedupe_windows[event.stream as usize];
         event.stream != Stream::Sensor
@@ -273,7 +276,8 @@ impl<D: Disk> Engine<D> {
         Ok(())
     }
 
-    /// What a failure means for the log (R13), and what those are told whose events were in the group.
+    /// What a failure means for the log (R13), and what those are told whose events were in the
+    /// group.
     fn fail(&mut self, error: WriteError) -> AppendError {
         match error {
             WriteError::Full(error) => {
@@ -282,8 +286,8 @@ impl<D: Disk> Engine<D> {
                 }
                 self.shared.set_mode(Mode::DiskFull);
                 if let Some(active) = &mut self.active {
-                    // What was written of the group isn't acknowledged and will be written over; cutting it off only
-                    // spares the next start a torn tail.
+                    // What was written of the group isn't acknowledged and will be written over;
+                    // cutting it off only spares the next start a torn tail.
                     let _ = self.disk.truncate(&mut active.file, active.end);
                 }
                 AppendError::DiskFull
@@ -342,7 +346,8 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-/// In a group that failed an append fails too, unless nothing of it needed the group: all of it was too old.
+/// In a group that failed an append fails too, unless nothing of it needed the group: all of it was
+/// too old.
 fn spare_old(outcomes: Vec<Outcome>, error: &AppendError) -> Verdict {
     let needed = outcomes.iter().any(|outcome| *outcome != Outcome::TooOld);
     if needed { Err(error.clone()) } else { Ok(outcomes) }

@@ -1,15 +1,16 @@
 //! Opening a journal: what is there, what its end is worth, and what has to be repaired (R8, R12).
 //!
-//! 1. Every segment's head is read. Another version or byte order ends the start; an unreadable head is damage, except
-//!    that of a newest segment with nothing in it, which was never finished and goes.
-//! 2. The dedupe window is put together from the checkpoints of the segments that reach into it; one without a usable
-//!    checkpoint is read whole, and gets a new one.
-//! 3. The newest segment is read whole. A bad place that lies at or below the proven watermark, or has a sound group
-//!    behind it, is damage: the segment is set aside and writing goes on in a new one. Any other is a torn tail: whole
-//!    records are kept, the rest is cut and reported.
-//! 4. What isn't proven may be in a cache only, also if it can be read: the last group, for a group proves those before
-//!    it. It is written again, at the same place, and synced, before anybody sees it. Sectors then hold what they held
-//!    or the same again.
+//! 1. Every segment's head is read. Another version or byte order ends the start; an unreadable
+//!    head is damage, except that of a newest segment with nothing in it, which was never finished
+//!    and goes.
+//! 2. The dedupe window is put together from the checkpoints of the segments that reach into it;
+//!    one without a usable checkpoint is read whole, and gets a new one.
+//! 3. The newest segment is read whole. A bad place that lies at or below the proven watermark, or
+//!    has a sound group behind it, is damage: the segment is set aside and writing goes on in a new
+//!    one. Any other is a torn tail: whole records are kept, the rest is cut and reported.
+//! 4. What isn't proven may be in a cache only, also if it can be read: the last group, for a group
+//!    proves those before it. It is written again, at the same place, and synced, before anybody
+//!    sees it. Sectors then hold what they held or the same again.
 //! 5. If the end lies below what was seen before, something is missing, and a new life begins.
 
 use std::io;
@@ -157,8 +158,8 @@ impl<D: Disk> Recovery<'_, D> {
             if segment.head.is_none() && segment.damaged_at.is_none() {
                 self.set_aside(segment, 0)?;
             }
-            // What can be known of a head that can't be read. Its time is never too early, so retention keeps what
-            // lies before it for as long as it should.
+            // What can be known of a head that can't be read. Its time is never too early, so
+            // retention keeps what lies before it for as long as it should.
             let first = segment.first;
             let guess = SegmentHead { epoch, first, proven: 0, opened_at };
             opened_at = segment.head.get_or_insert(guess).opened_at;
@@ -279,7 +280,8 @@ impl<D: Disk> Recovery<'_, D> {
         Ok(End { next, proven: scan.proven, time: scan.time, newest: Some(entry), active })
     }
 
-    /// Writes the unproven tail again, cuts what is torn, and syncs: from here on all that is left is durable.
+    /// Writes the unproven tail again, cuts what is torn, and syncs: from here on all that is left
+    /// is durable.
     fn repair(
         &mut self,
         segment: &Found,
@@ -292,7 +294,8 @@ impl<D: Disk> Recovery<'_, D> {
             // Nothing in it proves that it was ever synced: its head may be in a cache only.
             self.disk.write_at(&mut file, 0, &head.encode())?;
         }
-        // The last group has nothing behind it that would prove it, also if it is a mere proof itself.
+        // The last group has nothing behind it that would prove it, also if it is a mere proof
+        // itself.
         if let Some(tail) = scan.tail.take().filter(|tail| sound || tail.is_whole()) {
             self.report.records_rewritten +=
                 tail.next().saturating_sub(proven.max(tail.head.first));

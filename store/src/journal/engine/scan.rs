@@ -33,7 +33,8 @@ pub struct Scan {
     pub proven: u64,
     /// The first bad place that has something sound behind it.
     pub damage: Option<(u64, Fault)>,
-    /// A bad place with nothing sound behind it but, perhaps, records of the same group: see `behind`.
+    /// A bad place with nothing sound behind it but, perhaps, records of the same group: see
+    /// `behind`.
     pub torn: Option<(u64, Fault)>,
     /// Entries of the sound records behind `torn`, and one above the last of them.
     pub behind: (Vec<(Stream, Entry)>, u64),
@@ -136,7 +137,8 @@ impl Scan {
         }
     }
 
-    /// What seemed torn has something sound behind it, so it is damage: what stands behind it counts.
+    /// What seemed torn has something sound behind it, so it is damage: what stands behind it
+    /// counts.
     pub fn settle_damage(&mut self) {
         let Some(bad) = self.torn.take() else { return };
         self.damage.get_or_insert(bad);

@@ -18,7 +18,8 @@ pub fn name_of(first: u64) -> String {
     format!("{first:020}.seg")
 }
 
-/// Name of a segment that was set aside: it says where the damage begins, so that no later start has to look for it.
+/// Name of a segment that was set aside: it says where the damage begins, so that no later start
+/// has to look for it.
 pub fn damaged_name_of(first: u64, offset: u64) -> String {
     format!("{first:020}.{offset}.damaged")
 }
@@ -64,7 +65,8 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// A new segment: its head and its name are durable before anything in it is acknowledged (R12).
+    /// A new segment: its head and its name are durable before anything in it is acknowledged
+    /// (R12).
     fn create_segment(&mut self) -> Result<Active<D::File>, WriteError> {
         let (first, epoch) = (self.next, self.shared.epoch);
         let name = name_of(first);
@@ -111,8 +113,9 @@ impl<D: Disk> Engine<D> {
         Meta { epoch: self.shared.epoch, seen: self.next }.write(&mut self.disk)
     }
 
-    /// Sets the segment aside that begins at `first`, because it is damaged at `offset`: it keeps its bytes under
-    /// another name, what can be read of it is still read, and writing goes on in a new one (R12).
+    /// Sets the segment aside that begins at `first`, because it is damaged at `offset`: it keeps
+    /// its bytes under another name, what can be read of it is still read, and writing goes on in a
+    /// new one (R12).
     pub fn quarantine(&mut self, first: u64, offset: u64) {
         let mut view = View::clone(&self.shared.view());
         let Some(at) = view.segments.iter().position(|segment| segment.first == first) else {
@@ -148,9 +151,9 @@ impl<D: Disk> Engine<D> {
         self.shared.set_view(view);
     }
 
-    /// Removes the oldest segments while there are too many bytes or they are too old, but none that reaches into a
-    /// dedupe window (R16) and never the one that is written to. Damaged files stay for whoever looks after them; they
-    /// only stop being read.
+    /// Removes the oldest segments while there are too many bytes or they are too old, but none
+    /// that reaches into a dedupe window (R16) and never the one that is written to. Damaged files
+    /// stay for whoever looks after them; they only stop being read.
     pub(super) fn retain(&mut self) {
         let mut view = View::clone(&self.shared.view());
         let mut total: u64 = view.segments.iter().map(|s| s.extent.bytes.load(Relaxed)).sum();
@@ -174,7 +177,8 @@ impl<D: Disk> Engine<D> {
         self.shared.set_view(view);
         for segment in gone.iter().filter(|segment| segment.damaged_at.is_none()) {
             let _ = self.disk.remove(&summary::name_of(segment.first));
-            // One after the other: should the power go, what is left must have no hole in its middle.
+            // One after the other: should the power go, what is left must have no hole in its
+            // middle.
             let removed = self.disk.remove(&segment.name).and_then(|()| self.disk.sync_dir());
             if let Err(error) = removed {
                 tracing::warn!(%error, file = %segment.name, "an old segment could not be removed");

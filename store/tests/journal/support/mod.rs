@@ -1,4 +1,5 @@
-//! What all tests of the journal use: events, a blocking face of the journal, a sink that remembers.
+//! What all tests of the journal use: events, a blocking face of the journal, a sink that
+//! remembers.
 
 pub mod sim_disk;
 

@@ -1,9 +1,10 @@
-//! A disk that does what disks may: it loses and tears what wasn't synced, in any order, flips bits, runs full, fails
-//! a sync and pretends afterwards, and stops at any call. By seed.
+//! A disk that does what disks may: it loses and tears what wasn't synced, in any order, flips
+//! bits, runs full, fails a sync and pretends afterwards, and stops at any call. By seed.
 //!
-//! A file has what was written (`live`: what a reader sees while the power is on) and what is on the platter
-//! (`durable`); between them stand the writes in the order they came. A power cut keeps any of them, sector by sector.
-//! Names are the same: what `sync_dir` hasn't covered may be there or not.
+//! A file has what was written (`live`: what a reader sees while the power is on) and what is on
+//! the platter (`durable`); between them stand the writes in the order they came. A power cut keeps
+//! any of them, sector by sector. Names are the same: what `sync_dir` hasn't covered may be there
+//! or not.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -115,7 +116,8 @@ impl SimDisk {
         self.inner().happened
     }
 
-    /// The machine is on again. After a power cut only what was durable is left, and any part of what wasn't.
+    /// The machine is on again. After a power cut only what was durable is left, and any part of
+    /// what wasn't.
     pub fn restart(&self, cut: bool) {
         let mut inner = self.inner();
         (inner.trouble, inner.stopped, inner.capacity) = (None, None, u64::MAX);
@@ -316,7 +318,8 @@ impl Disk for SimDisk {
             // Before the end comes the sync may have done all, nothing, or something in between.
             Some(_) => [0.0, 0.5, 1.0][inner.rng.random_range(0..3)],
         };
-        // After a failed sync the cache looks clean: what wasn't written never will be, and readers see it all the same.
+        // After a failed sync the cache looks clean: what wasn't written never will be, and readers
+        // see it all the same.
         if trouble != Some(Trouble::Kill) {
             for op in std::mem::take(&mut inner.nodes[*file].pending) {
                 let Inner { nodes, rng, .. } = &mut *inner;
