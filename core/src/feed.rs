@@ -150,7 +150,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn spans_join_up_and_hold_their_events(lanes in prop::collection::vec(0..3u16, 0..3_000), tail in 0..3u64) {
+        fn spans_join_up_and_hold_their_events(
+            lanes in prop::collection::vec(0..3u16, 0..3_000),
+            tail in 0..3u64,
+        ) {
             let mut next = [10, 20, 30u64];
             let records: Vec<_> = lanes.iter().map(|lane| {
                 next[usize::from(*lane)] += 1;

@@ -1,4 +1,5 @@
-//! Peers that are slow, dead, too many, or unlucky, and what it costs the others (FAULTS 6, 13, 22, 23, 38, 40).
+//! Peers that are slow, dead, too many, or unlucky, and what it costs the others (FAULTS 6, 13, 22,
+//! 23, 38, 40).
 
 mod common;
 

@@ -189,8 +189,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_quantile_is_right_to_an_eighth(mut ns in prop::collection::vec(2_000..1u64 << 36, 1..200),
-                                             q in 0.0..=1.0f64) {
+        fn a_quantile_is_right_to_an_eighth(
+            mut ns in prop::collection::vec(2_000..1u64 << 36, 1..200),
+            q in 0.0..=1.0f64,
+        ) {
             let histogram = Histogram::default();
             ns.iter().for_each(|ns| histogram.record(Duration::from_nanos(*ns)));
             ns.sort_unstable();

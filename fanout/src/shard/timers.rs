@@ -1,10 +1,11 @@
 //! What is due: handshakes that take too long, heartbeats, pongs that don't come, stalls, closes.
 //!
-//! A session has one deadline and, while its socket is blocked, a look once a second; the wheel holds the earlier of
-//! the two. A heartbeat is one ping and one `mark`. What proves life afterwards is any byte from the peer, or that a
-//! blocked socket takes bytes again. Silence is judged only of who has been handed everything: while something is
-//! unsent, the ping may be among it, and it is the stall's deadline that counts. A reader that is merely slow, because the
-//! host or the network is, isn't dead.
+//! A session has one deadline and, while its socket is blocked, a look once a second; the wheel
+//! holds the earlier of the two. A heartbeat is one ping and one `mark`. What proves life
+//! afterwards is any byte from the peer, or that a blocked socket takes bytes again. Silence is
+//! judged only of who has been handed everything: while something is unsent, the ping may be among
+//! it, and it is the stall's deadline that counts. A reader that is merely slow, because the host
+//! or the network is, isn't dead.
 
 use std::time::Duration;
 
