@@ -50,8 +50,8 @@ pub enum PlanError {
     /// Too few shards for the connections.
     #[error(
         "{shards} shard(s) hold {holds} connections, not {connections_max}: each has a table of \
-         {nofile} open files, of which {reserved} are kept and {percent} % of the rest ({each}) can \
-         be sockets; \
+         {nofile} open files, of which {reserved} are kept and {percent} % of the rest ({each}) \
+         can be sockets; \
          set `shards` to {needed} or \"auto\", or raise the hard limit on open files"
     )]
     TooFewShards {
