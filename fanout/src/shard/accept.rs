@@ -41,14 +41,23 @@ pub(super) struct Door {
 
 impl Door {
     pub(super) fn new(retry_after_s: u32) -> Self {
-        Self {
+        let mut door = Self {
             knocked: true,
             paused_until: None,
             reserve: reserve(),
-            full: Refusal::Full.response(retry_after_s),
-            draining: Refusal::Draining.response(retry_after_s),
-            address_full: Refusal::AddressFull.response(retry_after_s),
-        }
+            full: Vec::new(),
+            draining: Vec::new(),
+            address_full: Vec::new(),
+        };
+        door.set_retry_after(retry_after_s);
+        door
+    }
+
+    /// Writes the refusals anew.
+    pub(super) fn set_retry_after(&mut self, seconds: u32) {
+        self.full = Refusal::Full.response(seconds);
+        self.draining = Refusal::Draining.response(seconds);
+        self.address_full = Refusal::AddressFull.response(seconds);
     }
 
     pub(super) fn knock(&mut self) {

@@ -62,6 +62,7 @@ impl Shard {
             }
             ShardCommand::Reload(rules) => {
                 self.hub.set_config(rules.hub.clone());
+                self.door.set_retry_after(rules.sessions.retry_after_s);
                 self.rules = rules;
             }
             ShardCommand::Status { state, streams } => self.announce(state, streams),
