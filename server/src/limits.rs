@@ -11,8 +11,10 @@ use touchline_ingest::limits::{SECRET_KEY_BYTES_MAX, SECRETS_MAX};
 /// times over.
 pub const SECRETS_FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// A request to API or admin port: its head must have arrived within it, and its answer must be
-/// written within it.
+/// A request's head must have arrived within it (FAULTS 6). It also ends connections that are kept
+/// open without a request; partners open a new one.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// A request to API or admin port must be answered within it.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// What a connection reads ahead; a head must fit it.
 pub const REQUEST_BUFFER_BYTES: usize = 64 * 1024;

@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use touchline_core::limits::REQUEST_HEADERS_MAX;
 
-use crate::limits::{REQUEST_BUFFER_BYTES, REQUEST_TIMEOUT};
+use crate::limits::{HEAD_TIMEOUT, REQUEST_BUFFER_BYTES, REQUEST_TIMEOUT};
 
 /// Connections that wait for us in the kernel.
 const BACKLOG: i32 = 1_024;
@@ -98,7 +98,7 @@ async fn carry(
     let service = TowerToHyperService::new(router);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_TIMEOUT)
+        .header_read_timeout(HEAD_TIMEOUT)
         .max_headers(REQUEST_HEADERS_MAX)
         .max_buf_size(REQUEST_BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), service);

@@ -301,5 +301,8 @@ fn fault_06_two_thousand_slow_connections_cost_the_webhook_nothing() {
     let allowed = before.mul_f64(1.1) + std::time::Duration::from_millis(5);
     assert!(during <= allowed, "a webhook took {before:?}, and {during:?} among slow ones");
     assert_eq!(server.readiness().0, 200);
-    drop(slow);
+    let mut last = slow.last().expect("one of them");
+    last.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    let end = std::io::Read::read(&mut last, &mut [0; 64]);
+    assert!(matches!(end, Ok(0)) || end.is_err_and(|e| e.kind() != std::io::ErrorKind::WouldBlock));
 }
