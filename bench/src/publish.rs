@@ -225,7 +225,7 @@ mod tests {
         let text = body(&schedule, 1..3);
         let items: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(items.as_array().unwrap().len(), 2);
-        assert_eq!(items[0]["teams"][0], "t001");
+        assert_eq!(items[0]["teams"][0], team_name(schedule.team(1)));
         assert_eq!(items[1]["id"], "bench-00000002");
         assert_eq!(items[1]["data"]["seq"], "00000001");
     }

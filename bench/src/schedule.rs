@@ -33,7 +33,8 @@ impl Phase {
 pub struct Schedule {
     /// When the first event is due, on the clock of [`crate::sys::now_ns`].
     pub start_ns: u64,
-    /// Teams; events go round them.
+    /// Teams; each gets one event before any gets another. Neighbours in the order are far apart by number, so that the
+    /// teams with the most followers, which have the lowest numbers, don't come all at once.
     pub teams: u32,
     /// Bytes of padding in each event's `data`.
     pub pad: usize,
@@ -58,8 +59,8 @@ impl Schedule {
 
     /// How many of them concern `team`.
     pub fn events_of(&self, team: u32) -> u32 {
-        let (events, teams) = (self.events(), self.teams);
-        events / teams + u32::from(team < events % teams)
+        let (rounds, rest) = (self.events() / self.teams, self.events() % self.teams);
+        rounds + u32::from((0..rest).any(|n| self.team(n) == team))
     }
 
     /// When the event after the last would be due.
@@ -89,13 +90,27 @@ impl Schedule {
 
     /// Which team event `n` concerns.
     pub fn team(&self, n: u32) -> u32 {
-        n % self.teams
+        let place = u64::from(n % self.teams) * u64::from(stride(self.teams));
+        (place % u64::from(self.teams)) as u32
     }
 
     /// What event `n` carries.
     pub fn stamp(&self, n: u32) -> Stamp {
         Stamp { t: self.due_ns(n), seq: n / self.teams, n }
     }
+}
+
+/// The golden section of `teams`, or the next number above that visits all of them.
+fn stride(teams: u32) -> u32 {
+    let shares_no_factor = |stride: &u32| {
+        let (mut a, mut b) = (*stride, teams);
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a == 1
+    };
+    let first = (f64::from(teams) * 0.618) as u32;
+    (first.max(1)..).find(shares_no_factor).unwrap_or(1)
 }
 
 /// The name of team `index` as it stands in URLs and events.
@@ -159,6 +174,19 @@ mod tests {
         for team in 0..3 {
             assert_eq!(schedule.events_of(team), next[team as usize]);
         }
+    }
+
+    #[test]
+    fn each_team_has_its_turn_before_any_has_another() {
+        for teams in [1, 2, 3, 10, 97, 100] {
+            let schedule = Schedule { teams, ..schedule() };
+            let mut round: Vec<u32> = (0..teams).map(|n| schedule.team(n)).collect();
+            round.sort_unstable();
+            assert_eq!(round, (0..teams).collect::<Vec<_>>(), "{teams} teams");
+        }
+        let schedule = Schedule { teams: 100, ..schedule() };
+        let first: Vec<u32> = (0..6).map(|n| schedule.team(n)).collect();
+        assert_eq!(first, [0, 61, 22, 83, 44, 5]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 pub mod tally;
 mod worker;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
@@ -177,10 +177,11 @@ fn clients(connect: &Connect) -> Vec<Client> {
 fn start_worker(index: usize) -> Result<Handle> {
     let (orders, inbox) = channel();
     let progress = Arc::new(Progress::default());
-    let source = SocketAddrV4::new(Ipv4Addr::new(127, 0, 1, 1 + index as u8), 0);
+    let number = u8::try_from(index).ok().filter(|number| *number < u8::MAX);
+    let number = number.context("more receivers than 127.0.x.y has room for")?;
     let shared = progress.clone();
     let run = move || {
-        let worker = sys::unshare_files().and_then(|()| Worker::new(source, inbox, shared));
+        let worker = sys::unshare_files().and_then(|()| Worker::new(number, inbox, shared));
         if let Err(error) = worker.and_then(Worker::run) {
             eprintln!("receiver {index}: {error}");
         }

@@ -127,6 +127,11 @@ impl Tally {
                 slowest_s: events()
                     .max_by_key(|e| e.last_ns.saturating_sub(e.due_ns))
                     .map_or(0.0, after_s),
+                took_s: events()
+                    .map(|e| e.last_ns.saturating_sub(window.from_ns))
+                    .max()
+                    .unwrap_or(0) as f64
+                    / 1e9,
                 buckets: latencies
                     .iter_recorded()
                     .map(|v| (v.value_iterated_to(), v.count_at_value().into()))
@@ -157,6 +162,8 @@ pub struct WindowHarvest {
     pub last_us: [u64; 4],
     /// Due time of the event whose last receipt came latest, seconds after the window began.
     pub slowest_s: f64,
+    /// From the first due time to the last receipt, seconds: how long all of it took.
+    pub took_s: f64,
     /// The histogram's buckets: value and count. For whoever wants to merge or draw them.
     pub buckets: Vec<(u64, u64)>,
 }

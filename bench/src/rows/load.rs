@@ -12,7 +12,7 @@ use crate::target::Subject;
 
 const FLOOR: Subject = Subject::Floor(Kind::Volley);
 /// Windows after the overload, of 5 s each.
-const AFTER: usize = 7;
+const AFTER: usize = 6;
 
 fn with_floor(place: &Place, sink: &mut Sink, setup: &Setup) -> Result<[Vec<Run>; 2]> {
     let cases = [FLOOR, Subject::Touchline].map(|subject| Case { subject, setup: setup.clone() });
@@ -25,19 +25,16 @@ fn describe(findings: &mut Findings, runs: &[Vec<Run>; 2], window: usize) {
     for runs in runs.iter().filter(|runs| !runs.is_empty()) {
         let who = runs[0].subject;
         let p99_ms = |run: &Run| run.harvest.windows[window].latency.p99 as f64 / 1e3;
-        let rate = |run: &Run| delivered_per_s(run) / 1e6;
+        let rate = |run: &Run| {
+            let seen = &run.harvest.windows[window];
+            seen.latency.count as f64 / seen.took_s.max(1e-9) / 1e6
+        };
         findings.add(format!("M deliveries/s, {who}"), runs.iter().map(rate));
         findings.add(format!("ms p99, {who}"), runs.iter().map(p99_ms));
         findings.add(format!("us CPU a delivery, {who}"), runs.iter().map(|run| run.cpu_us));
         let missing = |run: &Run| run.expected.saturating_sub(run.harvest.counts.delivered);
         findings.add(format!("missing, {who}"), runs.iter().map(|run| missing(run) as f64));
     }
-}
-
-/// Deliveries a second while it ran: offered time plus what it took to drain.
-fn delivered_per_s(run: &Run) -> f64 {
-    let measured: u64 = run.harvest.windows.iter().map(|window| window.latency.count).sum();
-    measured as f64 / (run.cpu.total_ns as f64 / 1e9 / run.cpu.of_a_core.max(1e-9))
 }
 
 /// Row `full`.
@@ -88,7 +85,7 @@ fn recovered_s(run: &Run, window_s: f64) -> f64 {
 
 /// Row `teams`.
 pub fn teams(place: &Place, sink: &mut Sink) -> Result<Findings> {
-    let phases = vec![Phase::new(800.0, 2.5), Phase::new(100.0, place.seconds(60.0))];
+    let phases = vec![Phase::new(100.0, 18.0), Phase::new(100.0, place.seconds(60.0))];
     let setup = Setup {
         teams: 100,
         following: Following::Zipf,
