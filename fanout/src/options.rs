@@ -91,6 +91,9 @@ pub struct SessionRules {
     pub messages_burst: u32,
     /// How long a request's head may take (FAULTS 6). Default 5 s.
     pub handshake_max: Duration,
+    /// How long a message may take from its first byte to its last (FAULTS 19): who sends half of
+    /// one holds its memory. Default 10 s.
+    pub message_max: Duration,
     /// How often a ping and a mark are sent. Default 25 s.
     pub heartbeat: Duration,
     /// How long a peer may take to show that it lives after a ping (FAULTS 22). Default 8 s.
@@ -109,6 +112,7 @@ impl Default for SessionRules {
             messages_per_s: 20,
             messages_burst: 60,
             handshake_max: Duration::from_secs(5),
+            message_max: Duration::from_secs(10),
             heartbeat: Duration::from_secs(25),
             pong_max: Duration::from_secs(8),
             close_max: Duration::from_secs(5),

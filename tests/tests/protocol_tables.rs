@@ -53,6 +53,7 @@ fn limit_table() -> String {
         ("bytes of the URI", limits::URI_BYTES_MAX.to_string(), "414"),
         ("bytes of the request's head", limits::REQUEST_HEAD_BYTES_MAX.to_string(), "431"),
         ("seconds for the handshake", rules.handshake_max.as_secs().to_string(), "408"),
+        ("seconds for a message", rules.message_max.as_secs().to_string(), "close 1008"),
         ("seconds between heartbeats", rules.heartbeat.as_secs().to_string(), "-"),
         ("seconds to answer a ping", rules.pong_max.as_secs().to_string(), "close 4012"),
         ("seconds to answer a close", rules.close_max.as_secs().to_string(), "the line is cut"),

@@ -218,7 +218,9 @@ impl Hub {
         session.flags.clear(Flags::CONDEMNED);
         session.flags.clear(Flags::HEARTBEAT);
         session.flags.set(Flags::CLOSING);
-        session.push_control(last_frame);
+        // Nothing follows a Close: a pong that still waits goes before it.
+        let pong = session.control.as_mut().and_then(|control| control.pong.take());
+        pong.into_iter().chain([last_frame]).for_each(|frame| session.push_control(frame));
         self.enqueue(id.index);
     }
 

@@ -48,10 +48,29 @@ pub(super) enum Stage {
 pub(super) enum Input {
     /// The request's head.
     Handshake(Box<Handshake>),
-    /// Frames.
+    /// Frames; none is incomplete.
     Frames(Parser),
+    /// The rest of a message.
+    Half(Box<Half>),
     /// Nobody: it is read so that the kernel doesn't reset the connection, and thrown away.
     Ignored,
+}
+
+/// A message, or a frame, that has begun.
+pub(super) struct Half {
+    pub(super) parser: Parser,
+    /// When it must be complete.
+    pub(super) until: Monotonic,
+}
+
+impl Conn {
+    /// When its timer is to fire.
+    pub(super) fn due(&self) -> Monotonic {
+        match &self.input {
+            Input::Half(half) if self.stage == Stage::Open => self.deadline.min(half.until),
+            _ => self.deadline,
+        }
+    }
 }
 
 /// The shard's part of an idle session (DESIGN section 10): with the hub's 256 bytes, a timer of 12

@@ -14,6 +14,7 @@ use rustix::net::{RecvFlags, recv};
 use touchline_core::protocol::answer::{self, Hello, HelloLimits};
 use touchline_core::protocol::request::{parse_message, parse_query};
 use touchline_core::protocol::{ClientMessage, ErrorCode, RequestError};
+use touchline_core::time::Monotonic;
 use touchline_core::ws::handshake::Progress;
 use touchline_core::ws::refusal::healthz_response;
 use touchline_core::ws::{
@@ -21,7 +22,7 @@ use touchline_core::ws::{
 };
 
 use super::Shard;
-use super::conn::{Input, Stage};
+use super::conn::{Half, Input, Stage};
 use super::scratch;
 use crate::hub::SessionId;
 use crate::limits::{INBOUND_BYTES_MAX, SOFT_ERRORS_MAX};
@@ -92,13 +93,14 @@ impl Shard {
         conn.is_pinged = false;
         match std::mem::replace(&mut conn.input, Input::Ignored) {
             Input::Ignored => {}
-            Input::Frames(parser) => self.take_frames(id, parser, bytes),
+            Input::Frames(parser) => self.take_frames(id, parser, None, bytes),
+            Input::Half(half) => self.take_frames(id, half.parser, Some(half.until), bytes),
             Input::Handshake(mut handshake) => {
                 match handshake.feed(bytes, &self.rules.sessions.origins) {
                     Progress::NeedMore => conn.input = Input::Handshake(handshake),
                     Progress::Upgrade { request, taken } => {
                         self.upgrade(id, &request);
-                        self.take_frames(id, Parser::default(), &mut bytes[taken..]);
+                        self.take_frames(id, Parser::default(), None, &mut bytes[taken..]);
                     }
                     Progress::Healthz => self.respond(id, healthz_response()),
                     Progress::Refuse(refusal) => self.refuse(id, refusal),
@@ -168,9 +170,19 @@ impl Shard {
         format!("{:x}-{:x}-{:x}", self.number, id.index, id.generation)
     }
 
-    fn take_frames(&mut self, id: SessionId, mut parser: Parser, mut bytes: &mut [u8]) {
+    /// `until`: when the message that `parser` has begun must be complete.
+    fn take_frames(
+        &mut self,
+        id: SessionId,
+        mut parser: Parser,
+        mut until: Option<Monotonic>,
+        mut bytes: &mut [u8],
+    ) {
         let rules = std::sync::Arc::clone(&self.rules);
         loop {
+            if parser.is_at_rest() {
+                until = None;
+            }
             match parser.next(&mut bytes, &rules.sessions.frames) {
                 Ok(Some(event)) => self.take_event(id, event),
                 Ok(None) => break,
@@ -181,10 +193,23 @@ impl Shard {
                 }
             }
         }
-        // Also while it is being closed: its Close is still awaited. After a violation the parser
-        // hears nothing more.
-        if let Some(conn) = self.conns.get_mut(id).filter(|conn| !conn.close_is_seen) {
+        self.keep_parser(id, parser, until);
+    }
+
+    /// Keeps `parser` for what comes next, also while the session is being closed: its Close is
+    /// still awaited. After a violation the parser hears nothing more.
+    fn keep_parser(&mut self, id: SessionId, parser: Parser, until: Option<Monotonic>) {
+        let latest = self.session_now() + self.rules.sessions.message_max;
+        let Some(conn) = self.conns.get_mut(id).filter(|conn| !conn.close_is_seen) else { return };
+        if parser.is_at_rest() {
             conn.input = Input::Frames(parser);
+            return;
+        }
+        conn.input = Input::Half(Box::new(Half { parser, until: until.unwrap_or(latest) }));
+        let due = conn.due();
+        // The timer of a blocked session fires within a second anyway, and then sees this too.
+        if until.is_none() && !self.hub.is_blocked(id) {
+            self.wheel.set(id.index, due);
         }
     }
 

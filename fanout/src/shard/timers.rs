@@ -1,7 +1,8 @@
-//! What is due: handshakes that take too long, heartbeats, pongs that don't come, stalls, closes.
+//! What is due: handshakes and messages that take too long, heartbeats, pongs that don't come,
+//! stalls, closes.
 //!
-//! A session has one deadline and, while its socket is blocked, a look once a second; the wheel
-//! holds the earlier of the two. A heartbeat is one ping and one `mark`. What proves life
+//! A session has one deadline, another while a message of its is incomplete, and, while its socket
+//! is blocked, a look once a second; the wheel holds the earliest of them. A heartbeat is one ping and one `mark`. What proves life
 //! afterwards is any byte from the peer, or that a blocked socket takes bytes again. Silence is
 //! judged only of who has been handed everything: while something is unsent, the ping may be among
 //! it, and it is the stall's deadline that counts. A reader that is merely slow, because the host
@@ -36,10 +37,13 @@ impl Shard {
     fn fire(&mut self, id: SessionId) {
         let now = self.session_now();
         let Some(conn) = self.conns.get_mut(id) else { return };
-        if now >= conn.deadline {
+        if now >= conn.due() {
             match conn.stage {
                 Stage::Handshake => self.refuse(id, Refusal::Late),
                 Stage::Closing => return self.forget(id, true),
+                Stage::Open if now < conn.deadline => {
+                    self.end(id, CloseCode::Policy, "a message took too long");
+                }
                 Stage::Open => self.beat(id),
             }
         }
@@ -47,7 +51,7 @@ impl Shard {
             self.hub.handle_stall(id, self.now);
             self.look_again(id);
         } else if let Some(conn) = self.conns.get(id) {
-            self.wheel.set(id.index, conn.deadline);
+            self.wheel.set(id.index, conn.due());
         }
     }
 
@@ -55,7 +59,7 @@ impl Shard {
     pub(super) fn look_again(&mut self, id: SessionId) {
         let look = self.session_now() + STALL_LOOK;
         if let Some(conn) = self.conns.get(id) {
-            self.wheel.set(id.index, look.min(conn.deadline));
+            self.wheel.set(id.index, look.min(conn.due()));
         }
     }
 

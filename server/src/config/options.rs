@@ -274,6 +274,7 @@ fn rules(raw: &Raw) -> Rules {
             messages_per_s: sessions.messages_per_s,
             messages_burst: sessions.messages_burst,
             handshake_max: seconds(sessions.handshake_s),
+            message_max: seconds(sessions.message_s),
             heartbeat: seconds(sessions.heartbeat_s),
             pong_max: seconds(sessions.pong_s),
             close_max: seconds(sessions.close_s),

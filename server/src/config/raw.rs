@@ -153,6 +153,7 @@ pub struct Sessions {
     pub per_ip_connects_burst: u32,
     pub loopback_exempt: bool,
     pub handshake_s: f64,
+    pub message_s: f64,
     pub heartbeat_s: f64,
     pub pong_s: f64,
     pub stall_s: f64,

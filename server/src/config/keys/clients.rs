@@ -135,6 +135,14 @@ pub(super) const KEYS: &[Key] = &[
     )
     .reloads(),
     key(
+        "sessions.message_s",
+        Kind::Seconds(0.1, 600.0),
+        "10",
+        "a message must be complete so soon after its first byte, else close 1008",
+        "memory: up to `sessions.message_bytes_max` each",
+    )
+    .reloads(),
+    key(
         "sessions.heartbeat_s",
         Kind::Seconds(1.0, 3_600.0),
         "25",
