@@ -252,21 +252,28 @@ impl Server {
         self.child.wait().expect("ours");
     }
 
+    /// Waits for its end, and answers its exit code.
+    ///
+    /// # Panics
+    /// When it doesn't end.
+    pub fn wait_for_end(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("ours") {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "it doesn't end: {:#?}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Sends SIGINT and expects an end in order.
     ///
     /// # Panics
     /// When it doesn't end, or not with 0.
     pub fn stop(&mut self) {
         self.signal(Signal::INT);
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("ours") {
-                assert_eq!(status.code(), Some(0), "{:#?}", self.log());
-                return;
-            }
-            assert!(Instant::now() < deadline, "it doesn't end: {:#?}", self.log());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        assert_eq!(self.wait_for_end(), Some(0), "{:#?}", self.log());
     }
 
     /// GETs from the admin port.

@@ -131,6 +131,14 @@ impl Socket {
         }
     }
 
+    /// The next thing within 50 ms.
+    pub fn hear_soon(&mut self) -> Heard {
+        self.set_patience(Duration::from_millis(50));
+        let heard = self.hear();
+        self.set_patience(PATIENCE);
+        heard
+    }
+
     /// Skips to the next text message with this `op`.
     ///
     /// # Panics

@@ -152,7 +152,7 @@ impl Follower<'_> {
             return true;
         }
         if self.is_slow {
-            std::thread::sleep(Duration::from_millis(30));
+            std::thread::sleep(Duration::from_millis(120));
         }
         !self.rng.random_bool(0.004)
     }

@@ -59,7 +59,7 @@ pub fn send(number: usize, seed: u64, stage: &Stage) -> Ledger {
     while !stage.has_stopped_sending() {
         let items = sender.batch();
         sender.deliver(&items);
-        std::thread::sleep(Duration::from_millis(sender.rng.random_range(10..100)));
+        std::thread::sleep(Duration::from_millis(sender.rng.random_range(5..60)));
     }
     sender.ledger
 }
