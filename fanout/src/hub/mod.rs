@@ -167,6 +167,12 @@ impl Hub {
         }
     }
 
+    /// Makes room for `sessions` at once. Room that isn't used costs addresses, not memory; growing
+    /// step by step would leave every outgrown copy behind.
+    pub fn reserve_sessions(&mut self, sessions: usize) {
+        self.sessions.reserve_exact(sessions);
+    }
+
     /// Replaces the limits; they hold from the next batch and visit on.
     pub fn set_config(&mut self, config: HubConfig) {
         self.config = config;

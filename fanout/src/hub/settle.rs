@@ -59,11 +59,11 @@ impl Hub {
             Segment::Rest { frame, sent: before, place } => {
                 let (frame, sent) = (frame.clone(), *before + sent as u32);
                 self.stats.deliveries -= u64::from(place.is_some());
-                session.partial = Some(Partial { frame, sent, place: *place });
+                session.partial = Some(Box::new(Partial { frame, sent, place: *place }));
             }
             Segment::Control { frame } | Segment::Heartbeat { frame } if sent > 0 => {
                 let (frame, sent) = (frame.clone(), sent as u32);
-                session.partial = Some(Partial { frame, sent, place: None });
+                session.partial = Some(Box::new(Partial { frame, sent, place: None }));
             }
             Segment::Control { frame } => control.push(frame.clone()),
             Segment::Heartbeat { .. } => session.flags.set(Flags::HEARTBEAT),
@@ -97,7 +97,11 @@ impl Hub {
             unsent += 1;
             if sent > 0 {
                 let place = Some(Position { lane, seq: entry.seq });
-                cut = Some(Partial { frame: entry.frame.clone(), sent: sent as u32, place });
+                cut = Some(Box::new(Partial {
+                    frame: entry.frame.clone(),
+                    sent: sent as u32,
+                    place,
+                }));
                 sent = 0;
             } else if stands_at.is_none() {
                 stands_at = Some(entry.seq);
@@ -139,7 +143,7 @@ impl Hub {
             unsent += 1;
             if sent > 0 {
                 let (frame, place) = (event.frame.clone(), Some(event.position));
-                cut = Some(Partial { frame, sent: sent as u32, place });
+                cut = Some(Box::new(Partial { frame, sent: sent as u32, place }));
                 sent = 0;
             } else {
                 stands_at = stands_at.min(event.position.seq);

@@ -142,7 +142,7 @@ impl Hub {
 
     fn add_rest(&mut self, visit: &mut Visit, volley: &mut Volley) {
         if let Some(partial) = self.sessions[visit.index as usize].partial.take() {
-            let Partial { frame, sent, place } = partial;
+            let Partial { frame, sent, place } = *partial;
             // An event counts as delivered with its last byte.
             visit.news.frames += u32::from(place.is_some());
             volley.scratch.extend_from_slice(&frame[sent as usize..]);

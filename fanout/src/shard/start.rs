@@ -195,9 +195,11 @@ fn assemble(boot: Boot, listener: TcpListener, poller: Poller, launcher: Launche
     let bounds = log.bounds();
     let rules = Arc::new(options.rules.clone());
     let sessions_max = options.plan.sessions_max;
+    let mut hub = Hub::new(rules.hub.clone(), &bounds, &warm_mark(&bounds, options.warm_events));
+    hub.reserve_sessions(sessions_max);
     Shard {
         number,
-        hub: Hub::new(rules.hub.clone(), &bounds, &warm_mark(&bounds, options.warm_events)),
+        hub,
         conns: Conns::new(sessions_max),
         wheel: Wheel::new(now, sessions_max),
         poller,
