@@ -1,5 +1,5 @@
-//! What it costs to turn a durable event into the frame that all sockets share: once for each event, whatever the
-//! number of sockets.
+//! What it costs to turn a durable event into the frame that all sockets share: once for each
+//! event, whatever the number of sockets.
 #![allow(missing_docs)] // criterion's macros make functions that nobody can document
 
 mod common;

@@ -1,5 +1,6 @@
-//! What the hub decides, for 10,000 followers of one team: marking them when an event comes, and filling volleys until
-//! all have been sent it. Divided by 10,000 this is the user-space part of a delivery.
+//! What the hub decides, for 10,000 followers of one team: marking them when an event comes, and
+//! filling volleys until all have been sent it. Divided by 10,000 this is the user-space part of a
+//! delivery.
 #![allow(missing_docs)] // criterion's macros make functions that nobody can document
 
 mod common;

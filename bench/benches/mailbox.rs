@@ -1,4 +1,5 @@
-//! A batch's way from the log's thread to a shard's: put, taken, and the bell that isn't rung while nobody sleeps.
+//! A batch's way from the log's thread to a shard's: put, taken, and the bell that isn't rung while
+//! nobody sleeps.
 #![allow(missing_docs)] // criterion's macros make functions that nobody can document
 
 mod common;

@@ -1,4 +1,5 @@
-//! Processes of the bench and how they talk: one JSON value a line, down standard input and back by standard output.
+//! Processes of the bench and how they talk: one JSON value a line, down standard input and back by
+//! standard output.
 //!
 //! The same lines will do over a socket when load comes from several hosts.
 

@@ -1,7 +1,8 @@
 //! The client's view of WebSocket frames: heads are read, payloads are handed on as they are.
 //!
-//! It trusts the server a little: lengths are checked against a bound, but UTF-8 and fragments are not. The conformance
-//! suite judges those; here every nanosecond is multiplied by millions of deliveries.
+//! It trusts the server a little: lengths are checked against a bound, but UTF-8 and fragments are
+//! not. The conformance suite judges those; here every nanosecond is multiplied by millions of
+//! deliveries.
 
 /// What a server may send in one frame; more means that the stream is out of step.
 const PAYLOAD_BYTES_MAX: u64 = 1 << 20;

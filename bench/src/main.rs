@@ -1,15 +1,18 @@
 //! `touchline-bench`: how fast is it, and how fast could it be?
 //!
-//! The controller ([`rows`], [`run`]) starts a server pinned to one core and a process of clients ([`receive`]) pinned to
-//! another, has a partner's webhooks posted ([`publish`]) by a schedule that was fixed beforehand ([`schedule`]), and
-//! looks at the server through `/proc` ([`probe`]) meanwhile. The same is done with a [`floor`]: a server that does
-//! nothing but send. What comes out goes to [`report`].
+//! The controller ([`rows`], [`run`]) starts a server pinned to one core and a process of clients
+//! ([`receive`]) pinned to another, has a partner's webhooks posted ([`publish`]) by a schedule
+//! that was fixed beforehand ([`schedule`]), and looks at the server through `/proc` ([`probe`])
+//! meanwhile. The same is done with a [`floor`]: a server that does nothing but send. What comes
+//! out goes to [`report`].
 //!
 //! # Rules of honest numbers
-//! - Latency counts from the time at which an event *should* have been sent to the client's read returning.
+//! - Latency counts from the time at which an event *should* have been sent to the client's read
+//!   returning.
 //! - Every event carries its number; each socket counts what is missing, repeated or out of order.
 //! - Server and floor are run in turn, at least five times, and medians stand with their range.
-//! - A run in which the generator was nearly a whole core, or in which others used the cores, says so.
+//! - A run in which the generator was nearly a whole core, or in which others used the cores, says
+//!   so.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -39,7 +42,7 @@ mod stats;
 mod sys;
 mod target;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -59,7 +62,17 @@ struct Cli {
 enum Command {
     /// Measure the server against the floor, row by row.
     Run(RunArgs),
-    /// Serve as a floor: what the kernel charges for sending. Obeys lines of JSON on standard input.
+    /// Make the table out of results that were measured earlier; of each row the last counts.
+    Report {
+        /// JSON Lines of `run`.
+        #[arg(required = true)]
+        results: Vec<PathBuf>,
+        /// A page whose table is to be replaced.
+        #[arg(long, value_name = "FILE")]
+        table: Option<PathBuf>,
+    },
+    /// Serve as a floor: what the kernel charges for sending. Obeys lines of JSON on standard
+    /// input.
     Floor {
         /// The system call that carries the bytes.
         #[arg(long, value_enum)]
@@ -86,7 +99,8 @@ struct RunArgs {
     /// How often each case is run.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
     pairs: u16,
-    /// The server's binary. Default: `touchline` beside this one; without it only floors are measured.
+    /// The server's binary. Default: `touchline` beside this one; without it only floors are
+    /// measured.
     #[arg(long, value_name = "FILE")]
     server: Option<PathBuf>,
     /// Measure the floors alone.
@@ -161,6 +175,9 @@ fn main() -> ExitCode {
         Command::Floor { kind, shards, congestion } => {
             floor::run(kind, shards, congestion.as_deref()).map(|()| true)
         }
+        Command::Report { results, table } => {
+            report::read(&results).and_then(|(host, rows)| show(&host, &rows, table.as_deref()))
+        }
         Command::Receive => receive::run().map(|()| true),
     };
     match done {
@@ -196,10 +213,16 @@ fn measure(args: &RunArgs) -> Result<bool> {
             Err(error) => sink.say(&format!("{}: could not be measured: {error:#}", plan.name)),
         }
     }
-    let table = report::table(&host, &rows);
-    if let Some(path) = &args.table {
-        report::update_page(path, &table)?;
+    show(&host, &rows, args.table.as_deref())?;
+    Ok(rows.len() == plans.len())
+}
+
+/// Prints the table, and puts it into a page.
+fn show(host: &probe::Host, rows: &[rows::Row], page: Option<&Path>) -> Result<bool> {
+    let table = report::table(host, rows);
+    if let Some(page) = page {
+        report::update_page(page, &table)?;
     }
     println!("{table}");
-    Ok(rows.len() == plans.len())
+    Ok(true)
 }

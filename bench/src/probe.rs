@@ -1,8 +1,9 @@
 //! What the kernel knows about a process and its host: CPU, memory, noise, facts.
 //!
-//! CPU time is the process's own clock (nanoseconds, threads that have ended included); how it splits into user and
-//! kernel comes from `/proc/PID/stat`, whose ticks are coarse but whose ratio is sound over seconds. On loopback the
-//! sender's kernel time contains the receiver's side of TCP, for the floor as for the server.
+//! CPU time is the process's own clock (nanoseconds, threads that have ended included); how it
+//! splits into user and kernel comes from `/proc/PID/stat`, whose ticks are coarse but whose ratio
+//! is sound over seconds. On loopback the sender's kernel time contains the receiver's side of TCP,
+//! for the floor as for the server.
 
 use std::fs;
 
@@ -71,8 +72,8 @@ impl CpuUse {
     }
 }
 
-/// The kernel's thread that does what is left of network work on `core` when somebody else wants the core. Over loopback
-/// that work was made by whoever sends from there, so it belongs to him.
+/// The kernel's thread that does what is left of network work on `core` when somebody else wants
+/// the core. Over loopback that work was made by whoever sends from there, so it belongs to him.
 pub fn softirq_thread(core: usize) -> Option<u32> {
     let name = format!("ksoftirqd/{core}");
     fs::read_dir("/proc").ok()?.filter_map(Result::ok).find_map(|entry| {
@@ -109,7 +110,8 @@ pub fn resident_bytes(pid: u32) -> Result<u64> {
     Ok(number(text.split(' ').nth(1)) * 4_096)
 }
 
-/// Kernel memory in slabs (sockets, files, dentries), both ends of every loopback connection, in bytes.
+/// Kernel memory in slabs (sockets, files, dentries), both ends of every loopback connection, in
+/// bytes.
 pub fn slab_bytes() -> u64 {
     kib(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), "Slab:")
 }

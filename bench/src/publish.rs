@@ -1,9 +1,9 @@
 //! The partner: posts signed webhooks at the schedule's pace.
 //!
-//! One connection keeps the order within each team. What falls due while a post is under way goes with the next one, as
-//! a partner's outbox does; each event keeps the time it was due, so a server that answers late is seen to be late. The
-//! signature is written out here rather than borrowed from the server's code: a harness that shared it could not notice
-//! that both are wrong.
+//! One connection keeps the order within each team. What falls due while a post is under way goes
+//! with the next one, as a partner's outbox does; each event keeps the time it was due, so a server
+//! that answers late is seen to be late. The signature is written out here rather than borrowed
+//! from the server's code: a harness that shared it could not notice that both are wrong.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -92,8 +92,8 @@ impl Publisher {
         Ok(posted.finish(schedule, &latencies))
     }
 
-    /// Posts `schedule` in bodies of `batch` events, each when its first event is due, whatever became of the others:
-    /// up to `flights_max` at once.
+    /// Posts `schedule` in bodies of `batch` events, each when its first event is due, whatever
+    /// became of the others: up to `flights_max` at once.
     pub async fn flood(
         &self,
         schedule: &Schedule,

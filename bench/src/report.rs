@@ -1,10 +1,11 @@
-//! What becomes of results: JSON Lines that can be kept and compared, a table for people, progress while it runs.
+//! What becomes of results: JSON Lines that can be kept and compared, a table for people, progress
+//! while it runs.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufWriter, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -12,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::probe::Host;
-use crate::rows::Row;
+use crate::rows::{PLANS, Row};
 use crate::run::{Run, Setup};
 use crate::target::Subject;
 
@@ -143,6 +144,27 @@ fn verdict(row: &Row) -> &'static str {
         Some(false) => "missed",
         None => "floor only",
     }
+}
+
+/// Host and rows of earlier runs: the first host, and of each row the last one, in the table's order.
+pub fn read(paths: &[PathBuf]) -> Result<(Host, Vec<Row>)> {
+    let (mut host, mut rows) = (None, HashMap::new());
+    for path in paths {
+        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        for line in text.lines() {
+            let mut line: serde_json::Value = serde_json::from_str(line)
+                .with_context(|| format!("{} is no results file", path.display()))?;
+            if let Some(found) = line.get_mut("host") {
+                host.get_or_insert(serde_json::from_value(found.take())?);
+            }
+            if let Some(found) = line.get_mut("row").filter(|row| row.is_object()) {
+                let row: Row = serde_json::from_value(found.take())?;
+                rows.insert(row.name.clone(), row);
+            }
+        }
+    }
+    let rows = PLANS.iter().filter_map(|plan| rows.remove(plan.name)).collect();
+    Ok((host.context("these files name no host")?, rows))
 }
 
 /// The table in Markdown, with the host above it.

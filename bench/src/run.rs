@@ -229,7 +229,8 @@ impl Stage {
         Ok(Some(thread))
     }
 
-    /// Waits until everything has arrived, or until the drain's time is over. Looks at the server's memory meanwhile.
+    /// Waits until everything has arrived, or until the drain's time is over. Looks at the server's
+    /// memory meanwhile.
     fn watch(&mut self, schedule: &Schedule, expected: u64) -> Result<(u64, u64)> {
         let give_up_ns = schedule.end_ns() + (self.setup.drain_s_max * 1e9) as u64;
         let mut rss_bytes_max = self.memory[1].rss_bytes;

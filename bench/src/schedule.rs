@@ -1,8 +1,9 @@
-//! When which event is due, and who follows what: plain arithmetic that publisher, floor and receivers share.
+//! When which event is due, and who follows what: plain arithmetic that publisher, floor and
+//! receivers share.
 //!
-//! A [`Schedule`] is fixed before a run begins. Everybody derives the same event from its number, so nothing has to be
-//! exchanged while the clock runs, and a publisher that falls behind can't move the time an event was due (no
-//! coordinated omission).
+//! A [`Schedule`] is fixed before a run begins. Everybody derives the same event from its number,
+//! so nothing has to be exchanged while the clock runs, and a publisher that falls behind can't
+//! move the time an event was due (no coordinated omission).
 
 use serde::{Deserialize, Serialize};
 
@@ -33,8 +34,9 @@ impl Phase {
 pub struct Schedule {
     /// When the first event is due, on the clock of [`crate::sys::now_ns`].
     pub start_ns: u64,
-    /// Teams; each gets one event before any gets another. Neighbours in the order are far apart by number, so that the
-    /// teams with the most followers, which have the lowest numbers, don't come all at once.
+    /// Teams; each gets one event before any gets another. Neighbours in the order are far apart by
+    /// number, so that the teams with the most followers, which have the lowest numbers, don't come
+    /// all at once.
     pub teams: u32,
     /// Bytes of padding in each event's `data`.
     pub pad: usize,

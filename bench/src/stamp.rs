@@ -1,9 +1,11 @@
-//! What the bench writes into an event's `data`, and how it finds it again in a frame for a few nanoseconds.
+//! What the bench writes into an event's `data`, and how it finds it again in a frame for a few
+//! nanoseconds.
 //!
-//! A [`Stamp`] carries the time at which the event should have been sent (`t`, nanoseconds of `CLOCK_MONOTONIC`), its
-//! number within its team (`seq`) and within the run (`n`), each in hexadecimal of fixed width. Touchline forwards `data`
-//! byte for byte at the end of its JSON, so all of it stands at a fixed distance from the frame's end. Where another
-//! server adds something behind it, the markers are searched for.
+//! A [`Stamp`] carries the time at which the event should have been sent (`t`, nanoseconds of
+//! `CLOCK_MONOTONIC`), its number within its team (`seq`) and within the run (`n`), each in
+//! hexadecimal of fixed width. Touchline forwards `data` byte for byte at the end of its JSON, so
+//! all of it stands at a fixed distance from the frame's end. Where another server adds something
+//! behind it, the markers are searched for.
 
 /// One event's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +62,9 @@ impl Stamp {
     }
 }
 
-/// Eight hexadecimal digits in lower case, all at once: each byte becomes its nibble, then pairs, quads and halves are
-/// folded together. What is no digit isn't told from one; the markers around it are what is checked.
+/// Eight hexadecimal digits in lower case, all at once: each byte becomes its nibble, then pairs,
+/// quads and halves are folded together. What is no digit isn't told from one; the markers around
+/// it are what is checked.
 #[inline]
 fn hex8(bytes: &[u8]) -> Option<u64> {
     let word = u64::from_be_bytes(*bytes.first_chunk::<8>()?);

@@ -1,7 +1,8 @@
 //! Medians and intervals of a handful of runs.
 //!
-//! With five runs the range from least to greatest holds the true median in 15 of 16 cases (1 - 2 / 2^5), whatever the
-//! distribution; so the range is what is printed, and nothing is assumed to be normal.
+//! With five runs the range from least to greatest holds the true median in 15 of 16 cases (1 - 2 /
+//! 2^5), whatever the distribution; so the range is what is printed, and nothing is assumed to be
+//! normal.
 
 use std::fmt;
 

@@ -1,7 +1,9 @@
-//! The system calls that `std` and `socket2` don't offer, each behind a safe function of a few lines.
+//! The system calls that `std` and `socket2` don't offer, each behind a safe function of a few
+//! lines.
 //!
-//! Receivers talk to raw descriptors: 50,000 sockets as `TcpStream`s in an async runtime would cost more than the server
-//! under test spends on them, and a generator that is slower than its target measures itself.
+//! Receivers talk to raw descriptors: 50,000 sockets as `TcpStream`s in an async runtime would cost
+//! more than the server under test spends on them, and a generator that is slower than its target
+//! measures itself.
 //!
 //! # What it leaves out
 //! Policy. Nothing here retries, logs or decides.
@@ -13,8 +15,8 @@ use std::net::SocketAddrV4;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-/// Nanoseconds on `CLOCK_MONOTONIC`: one clock for all processes of a host, which is what makes latencies between them
-/// comparable.
+/// Nanoseconds on `CLOCK_MONOTONIC`: one clock for all processes of a host, which is what makes
+/// latencies between them comparable.
 pub fn now_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a live timespec; the clock always exists.
@@ -22,7 +24,8 @@ pub fn now_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// CPU time that process `pid` has used so far, all threads that ever lived included, in nanoseconds.
+/// CPU time that process `pid` has used so far, all threads that ever lived included, in
+/// nanoseconds.
 pub fn process_cpu_ns(pid: u32) -> io::Result<u64> {
     let mut clock: libc::clockid_t = 0;
     // SAFETY: `clock` is a live clockid_t.
@@ -57,9 +60,11 @@ pub fn pin(core: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the calling thread a descriptor table of its own: a copy of the shared one, with its own limit.
+/// Gives the calling thread a descriptor table of its own: a copy of the shared one, with its own
+/// limit.
 pub fn unshare_files() -> io::Result<()> {
-    // SAFETY: takes no pointers. Descriptors opened later mean nothing in other threads; callers keep them local.
+    // SAFETY: takes no pointers. Descriptors opened later mean nothing in other threads; callers
+    // keep them local.
     check(unsafe { libc::unshare(libc::CLONE_FILES) })?;
     Ok(())
 }
@@ -75,8 +80,9 @@ pub fn raise_file_limit() -> io::Result<u64> {
     Ok(limit.rlim_max)
 }
 
-/// A non-blocking TCP socket that is on its way to `target`, bound to the address `source` but to no port yet
-/// (`IP_BIND_ADDRESS_NO_PORT`): the kernel picks one that is unique for the whole connection, not for the address.
+/// A non-blocking TCP socket that is on its way to `target`, bound to the address `source` but to
+/// no port yet (`IP_BIND_ADDRESS_NO_PORT`): the kernel picks one that is unique for the whole
+/// connection, not for the address.
 pub fn connect(
     source: SocketAddrV4,
     target: SocketAddrV4,
@@ -216,8 +222,9 @@ impl Ring {
         builder.build(entries).map(Self)
     }
 
-    /// Hands all of `sends` to the kernel in one call. A send that succeeds whole reports nothing; for each other one
-    /// `failed` is called with its index and what the kernel said: a byte count, or a negative errno.
+    /// Hands all of `sends` to the kernel in one call. A send that succeeds whole reports nothing;
+    /// for each other one `failed` is called with its index and what the kernel said: a byte count,
+    /// or a negative errno.
     pub fn send_all(
         &mut self,
         sends: &[Send<'_>],
@@ -233,8 +240,9 @@ impl Ring {
                     .build()
                     .flags(io_uring::squeue::Flags::SKIP_SUCCESS)
                     .user_data(index as u64);
-            // SAFETY: with MSG_DONTWAIT a send completes within `submit`, so the bytes, which `sends` borrows, outlive
-            // it. Measured: a fifth less CPU per delivery than a loop of send(2).
+            // SAFETY: with MSG_DONTWAIT a send completes within `submit`, so the bytes, which
+            // `sends` borrows, outlive it. Measured: a fifth less CPU per delivery than a loop of
+            // send(2).
             unsafe { queue.push(&entry) }
                 .map_err(|_| io::Error::other("volley exceeds its ring"))?;
         }

@@ -1,4 +1,5 @@
-//! What is measured: a floor, or the Touchline binary, each a process of its own pinned to the server's core.
+//! What is measured: a floor, or the Touchline binary, each a process of its own pinned to the
+//! server's core.
 
 use std::fmt;
 use std::fs::{self, File};

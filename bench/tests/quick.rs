@@ -1,5 +1,5 @@
-//! The bench measures what it says: a small run against a floor ends with everything delivered, on JSON Lines that can
-//! be read back, and a table between a page's markers.
+//! The bench measures what it says: a small run against a floor ends with everything delivered, on
+//! JSON Lines that can be read back, and a table between a page's markers.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -9,7 +9,8 @@ use serde_json::Value;
 fn bench(folder: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_touchline-bench"));
     command.arg("run").args(args).current_dir(folder).env("RUST_BACKTRACE", "0");
-    // Without a server beside it the bench measures floors alone, which is all this test can promise to have.
+    // Without a server beside it the bench measures floors alone, which is all this test can
+    // promise to have.
     command.args(["--out", "out/results.jsonl", "--floors-only"]);
     command.output().expect("start the bench")
 }
@@ -45,6 +46,12 @@ fn a_quick_run_delivers_every_event_of_both_floors() {
     }
     let page = std::fs::read_to_string(folder.path().join("page.md")).unwrap();
     assert!(page.contains("bare volley"), "{page}");
+    let report = Command::new(env!("CARGO_BIN_EXE_touchline-bench"))
+        .args(["report", "out/results.jsonl"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(report.stdout, output.stdout, "kept results give the same table");
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! The floor: what the kernel charges for the same deliveries when nobody adds anything.
 //!
-//! A server in a process of its own with the same sockets, options, bytes, pace and receivers as the real one, and no
-//! protocol beyond a fixed handshake: no parser, no heartbeat, no log, no limits. It answers every upgrade with the same
-//! constant and then sends events it has made itself, by a bare loop of `send(2)` or by a bare io_uring volley
-//! ([`Kind`]). A server's cost is given as a multiple of the cheaper of the two, measured in the same run.
+//! A server in a process of its own with the same sockets, options, bytes, pace and receivers as
+//! the real one, and no protocol beyond a fixed handshake: no parser, no heartbeat, no log, no
+//! limits. It answers every upgrade with the same constant and then sends events it has made
+//! itself, by a bare loop of `send(2)` or by a bare io_uring volley ([`Kind`]). A server's cost is
+//! given as a multiple of the cheaper of the two, measured in the same run.
 //!
-//! Like Touchline it keeps a cursor for each socket over shared bytes, so a socket that is behind gets all it has missed
-//! in one send. Without that the floor would be no floor under overload.
+//! Like Touchline it keeps a cursor for each socket over shared bytes, so a socket that is behind
+//! gets all it has missed in one send. Without that the floor would be no floor under overload.
 
 mod pump;
 
@@ -67,7 +68,8 @@ const NOTSENT_LOWAT: i32 = 16 << 10;
 /// Milliseconds until the kernel gives up on data that nobody acknowledges.
 const USER_TIMEOUT_MS: i32 = 30_000;
 
-/// Runs the process until standard input ends: `shards` threads, each with its own table of descriptors.
+/// Runs the process until standard input ends: `shards` threads, each with its own table of
+/// descriptors.
 pub fn run(kind: Kind, shards: usize, congestion: Option<&str>) -> Result<()> {
     sys::raise_file_limit().context("raise the limit of open files")?;
     let mut address: SocketAddrV4 = "127.0.0.1:0".parse()?;
@@ -112,7 +114,8 @@ fn serve(
     pump.run(schedules)
 }
 
-/// A listener whose options its sockets inherit, in a table of descriptors that is this thread's own.
+/// A listener whose options its sockets inherit, in a table of descriptors that is this thread's
+/// own.
 fn listen(address: SocketAddrV4, congestion: Option<&str>) -> Result<TcpListener> {
     sys::unshare_files().context("take a private table of descriptors")?;
     let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;

@@ -1,7 +1,8 @@
 //! One thread of the floor: accepts, then sends each event to each follower, and nothing else.
 //!
-//! A team's events are one run of bytes that only grows; a socket is a cursor in it. A round visits the sockets of the
-//! teams that have news, starting elsewhere each time, and hands the kernel what lies between cursor and end.
+//! A team's events are one run of bytes that only grows; a socket is a cursor in it. A round visits
+//! the sockets of the teams that have news, starting elsewhere each time, and hands the kernel what
+//! lies between cursor and end.
 
 use std::collections::HashMap;
 use std::io;
@@ -22,7 +23,8 @@ use crate::schedule::{Schedule, team_name};
 use crate::sys::{self, Epoll, Ready, Ring, Send};
 
 const LISTENER: u64 = u64::MAX;
-/// How long a thread without work sleeps before it looks again whether a blocked socket takes bytes.
+/// How long a thread without work sleeps before it looks again whether a blocked socket takes
+/// bytes.
 const BLOCKED_NS: u64 = 500_000;
 
 struct Follower {

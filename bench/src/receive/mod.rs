@@ -1,7 +1,8 @@
 //! The clients: a process of their own, so that their cost is never the server's.
 //!
-//! The controller speaks to it in lines of JSON: a [`Command`] on standard input, an [`Answer`] on standard output.
-//! Behind that are as many [`worker`] threads as the sockets need descriptor tables.
+//! The controller speaks to it in lines of JSON: a [`Command`] on standard input, an [`Answer`] on
+//! standard output. Behind that are as many [`worker`] threads as the sockets need descriptor
+//! tables.
 
 pub mod tally;
 mod worker;

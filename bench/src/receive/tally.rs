@@ -1,7 +1,9 @@
-//! What receivers saw: latencies by window, first and last receipt of each event, and everything that went wrong.
+//! What receivers saw: latencies by window, first and last receipt of each event, and everything
+//! that went wrong.
 //!
-//! Each receiver thread fills a [`Tally`] of its own; at the end they are merged and sent to the controller as a
-//! [`Harvest`]. Recording a delivery costs a bucket increment, two stores and no allocation.
+//! Each receiver thread fills a [`Tally`] of its own; at the end they are merged and sent to the
+//! controller as a [`Harvest`]. Recording a delivery costs a bucket increment, two stores and no
+//! allocation.
 
 use std::collections::BTreeMap;
 

@@ -1,13 +1,15 @@
 //! One receiver thread: up to 19,400 WebSocket clients on one epoll set.
 //!
-//! Everything a delivery costs here is paid for by the core that also runs the other clients, and late reading looks
-//! like a late server. So: one scratch buffer for all sockets, edge-triggered readiness, one `recv` and one clock read
-//! for everything a socket has, frame heads only, and the [`Stamp`] at a fixed place. What is left of a frame that hasn't
-//! arrived whole is kept with its socket.
+//! Everything a delivery costs here is paid for by the core that also runs the other clients, and
+//! late reading looks like a late server. So: one scratch buffer for all sockets, edge-triggered
+//! readiness, one `recv` and one clock read for everything a socket has, frame heads only, and the
+//! [`Stamp`] at a fixed place. What is left of a frame that hasn't arrived whole is kept with its
+//! socket.
 //!
-//! It is never woken by a delivery: when nothing is left to read it sleeps half a millisecond and looks again. Over
-//! loopback a wake-up is paid for by whoever sends (in a virtual machine it can cost more than the send itself), which no
-//! real client does to its server. Latencies are therefore up to half a millisecond too long, for server and floor alike.
+//! It is never woken by a delivery: when nothing is left to read it sleeps half a millisecond and
+//! looks again. Over loopback a wake-up is paid for by whoever sends (in a virtual machine it can
+//! cost more than the send itself), which no real client does to its server. Latencies are
+//! therefore up to half a millisecond too long, for server and floor alike.
 //!
 //! # Invariants
 //! - A descriptor belongs to this thread's table: no other thread may use it.
@@ -30,11 +32,12 @@ use crate::sys::{self, Epoll, Ready};
 
 /// How long a worker with nothing to read sleeps before it looks again.
 const NAP_NS: u64 = 500_000;
-/// A client that never reads has this much room in its kernel, so that it is blocked within a few events.
+/// A client that never reads has this much room in its kernel, so that it is blocked within a few
+/// events.
 const STALLED_RCVBUF: i32 = 2_048;
 
-/// Clients of one source address. The kernel looks for a free port one by one: with most of an address's 28,000 in use
-/// towards one target, connecting becomes five times slower.
+/// Clients of one source address. The kernel looks for a free port one by one: with most of an
+/// address's 28,000 in use towards one target, connecting becomes five times slower.
 const CLIENTS_PER_ADDRESS: usize = 1_000;
 
 const _: () = assert!(SOCKETS_PER_TABLE_MAX / CLIENTS_PER_ADDRESS < 250);
@@ -107,8 +110,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// The worker whose clients come from `127.0.{index + 1}.x`; call it on its own thread, after its descriptor table
-    /// is its own.
+    /// The worker whose clients come from `127.0.{index + 1}.x`; call it on its own thread, after
+    /// its descriptor table is its own.
     pub fn new(index: u8, orders: Receiver<Order>, progress: Arc<Progress>) -> io::Result<Self> {
         Ok(Self {
             index,
@@ -166,7 +169,8 @@ impl Worker {
         }
     }
 
-    /// What live clients should have by now and don't. Those that were closed are counted as closed: they may resume.
+    /// What live clients should have by now and don't. Those that were closed are counted as
+    /// closed: they may resume.
     fn count_missing(&mut self) {
         let Some(schedule) = self.schedule.take() else { return };
         for conn in self.conns.iter().filter(|conn| conn.phase == Phase::Live) {
@@ -269,7 +273,8 @@ impl Worker {
     }
 }
 
-/// Takes all whole frames out of `bytes`; keeps what is left. The error is the close code with which it ended.
+/// Takes all whole frames out of `bytes`; keeps what is left. The error is the close code with
+/// which it ended.
 fn take(conn: &mut Conn, tally: &mut Tally, bytes: &[u8], fd: i32) -> Result<(), u16> {
     let now_ns = sys::now_ns();
     let mut at = 0;
@@ -330,7 +335,8 @@ fn take_message(conn: &mut Conn, tally: &mut Tally, payload: &[u8]) {
     }
 }
 
-/// An upgrade that subscribes by its URL. The key may be constant: nothing between here and the server caches.
+/// An upgrade that subscribes by its URL. The key may be constant: nothing between here and the
+/// server caches.
 fn request(target: SocketAddrV4, team: u32) -> Vec<u8> {
     let team = team_name(team);
     format!(

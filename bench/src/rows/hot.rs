@@ -1,4 +1,5 @@
-//! The question at the centre: what does a delivery cost beyond what the kernel charges, and when has the last one got it?
+//! The question at the centre: what does a delivery cost beyond what the kernel charges, and when
+//! has the last one got it?
 
 use anyhow::Result;
 

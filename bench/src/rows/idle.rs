@@ -1,4 +1,5 @@
-//! 50,000 sockets that do nothing: what each takes, how fast they come in, how soon a killed server is back.
+//! 50,000 sockets that do nothing: what each takes, how fast they come in, how soon a killed server
+//! is back.
 
 use anyhow::{Result, bail};
 

@@ -50,7 +50,8 @@ pub fn full(place: &Place, sink: &mut Sink) -> Result<Findings> {
     Ok(findings)
 }
 
-/// Row `overload`: 5 s at 10 events/s to know what idle looks like, 20 s of far too much, then 10 events/s again.
+/// Row `overload`: 5 s at 10 events/s to know what idle looks like, 20 s of far too much, then 10
+/// events/s again.
 pub fn overload(place: &Place, sink: &mut Sink) -> Result<Findings> {
     let calm = Phase::new(10.0, place.seconds(5.0));
     let mut phases = vec![warm_up(), calm, Phase::new(1_000.0, place.seconds(20.0))];
@@ -74,8 +75,8 @@ pub fn overload(place: &Place, sink: &mut Sink) -> Result<Findings> {
     Ok(findings)
 }
 
-/// Seconds after the overload until a window's p99 is back at its idle level (a fifth above it at most), in steps of a
-/// window.
+/// Seconds after the overload until a window's p99 is back at its idle level (a fifth above it at
+/// most), in steps of a window.
 fn recovered_s(run: &Run, window_s: f64) -> f64 {
     let p99 = |index: usize| run.harvest.windows[index].latency.p99 as f64;
     let is_calm = |index: usize| p99(index) > 0.0 && p99(index) <= p99(0) * 1.2;
@@ -100,8 +101,9 @@ pub fn teams(place: &Place, sink: &mut Sink) -> Result<Findings> {
     Ok(findings)
 }
 
-/// Row `stalled`: the server with and without a hundred clients that never read. The warm-up is a burst that fills what
-/// the kernel holds for them, so that they are blocked before the window begins.
+/// Row `stalled`: the server with and without a hundred clients that never read. The warm-up is a
+/// burst that fills what the kernel holds for them, so that they are blocked before the window
+/// begins.
 pub fn stalled(place: &Place, sink: &mut Sink) -> Result<Findings> {
     let sockets = place.sockets(10_000);
     let phases = vec![Phase::new(50.0, place.seconds(4.0)), Phase::new(10.0, place.seconds(10.0))];

@@ -1,8 +1,10 @@
-//! The rows of the table: each asks one question of the server, and of the floor in the same breath.
+//! The rows of the table: each asks one question of the server, and of the floor in the same
+//! breath.
 //!
-//! A row is a few [`Case`]s that are run in turn, five times over, each time in another order, so that a host that warms
-//! up or is busy for a while troubles all of them alike. What they gave becomes a [`Row`]: figures with their median and
-//! range, a verdict against the target, and whatever keeps the figures from being believed.
+//! A row is a few [`Case`]s that are run in turn, five times over, each time in another order, so
+//! that a host that warms up or is busy for a while troubles all of them alike. What they gave
+//! becomes a [`Row`]: figures with their median and range, a verdict against the target, and
+//! whatever keeps the figures from being believed.
 
 mod hot;
 mod idle;
@@ -162,15 +164,15 @@ pub fn measure(plan: &Plan, place: &Place, sink: &mut Sink) -> Result<Row> {
     })
 }
 
-/// What goes before every measured window. Linux acknowledges the first 16 segments of a connection at once and only then
-/// learns to wait, which makes one event cost a retransmission on every socket: it belongs to the opening of connections,
-/// not to what is asked here.
+/// What goes before every measured window. Linux acknowledges the first 16 segments of a connection
+/// at once and only then learns to wait, which makes one event cost a retransmission on every
+/// socket: it belongs to the opening of connections, not to what is asked here.
 fn warm_up() -> Phase {
     Phase::new(10.0, 3.0)
 }
 
-/// Runs every case `place.pairs` times, beginning with another one each time. Cases of a server that isn't there are
-/// left empty.
+/// Runs every case `place.pairs` times, beginning with another one each time. Cases of a server
+/// that isn't there are left empty.
 fn interleave(place: &Place, sink: &mut Sink, cases: &[Case]) -> Result<Vec<Vec<Run>>> {
     let mut runs: Vec<Vec<Run>> = cases.iter().map(|_| Vec::new()).collect();
     for pair in 0..place.pairs {
