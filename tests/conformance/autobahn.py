@@ -2,7 +2,7 @@
 
     autobahn.py ECHO_BINARY
 
-Two runs. With messages of up to 16 MiB all cases but the compression ones pass; those find their offer declined. With
+Two runs on io_uring (where the host allows it) and two on epoll. With messages of up to 16 MiB all cases but the compression ones pass; those find their offer declined. With
 64 KiB, Touchline's own limit, the cases with larger messages are answered by close 1009, and nothing else changes.
 """
 
@@ -14,6 +14,7 @@ import sys
 from kosoku import FailureError, run_fuzzingclient
 
 COMPRESSION = ["12.*", "13.*"]
+BACKENDS = ["auto", "epoll"]
 PASSED_COUNT = 301
 DECLINED_COUNT = 216
 # Groups 9.1 to 9.6 from the first case whose message is larger than 64 KiB.
@@ -28,8 +29,8 @@ assert len(TOO_BIG) == 40
 class Echo:
     """The server under test, on a port of its own."""
 
-    def __init__(self, binary, message_bytes_max):
-        arguments = [binary, "127.0.0.1:0", str(message_bytes_max)]
+    def __init__(self, binary, backend, message_bytes_max):
+        arguments = [binary, "127.0.0.1:0", str(message_bytes_max), backend]
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
 
     def __enter__(self):
@@ -44,8 +45,8 @@ class Echo:
         self.process.wait()
 
 
-def run(binary, message_bytes_max, exclude=None):
-    with Echo(binary, message_bytes_max) as url:
+def run(binary, backend, message_bytes_max, exclude=None):
+    with Echo(binary, backend, message_bytes_max) as url:
         try:
             return asyncio.run(run_fuzzingclient(url, exclude_cases=exclude, concurrency=2))
         except FailureError as failure:
@@ -67,8 +68,8 @@ def complain(case, wanted):
     print(f"case {case.case_id}: {verdict}; wanted {wanted}\n    {case.description}\n    {case.result}")
 
 
-def with_large_messages(binary):
-    cases = run(binary, 16 << 20)
+def with_large_messages(binary, backend):
+    cases = run(binary, backend, 16 << 20)
     passed = [case for case in cases if has_passed(case)]
     declined = [case for case in cases if is_declined(case)]
     for case in cases:
@@ -82,8 +83,8 @@ def with_large_messages(binary):
     )
 
 
-def with_our_limit(binary):
-    cases = run(binary, 64 << 10, COMPRESSION)
+def with_our_limit(binary, backend):
+    cases = run(binary, backend, 64 << 10, COMPRESSION)
     too_big, wrong = set(), 0
     for case in cases:
         if case.case_id in TOO_BIG and case.remote_close_code == 1009:
@@ -99,8 +100,11 @@ def main():
     if len(sys.argv) != 2:
         raise SystemExit(__doc__)
     binary = sys.argv[1]
-    is_fine = with_large_messages(binary)
-    is_fine = with_our_limit(binary) and is_fine
+    is_fine = True
+    for backend in BACKENDS:
+        print(f"on {backend}:")
+        is_fine = with_large_messages(binary, backend) and is_fine
+        is_fine = with_our_limit(binary, backend) and is_fine
     print("conformance: as it should be" if is_fine else "conformance: NOT as it should be")
     sys.stdout.flush()
     # The runner's own threads abort an ordinary exit now and then.

@@ -40,7 +40,8 @@ if [ $# -gt 0 ]; then
 else
     target=$(cargo metadata --format-version 1 --no-deps --manifest-path "$here/../Cargo.toml" |
         "$python" -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
-    cargo build --quiet --manifest-path "$here/../Cargo.toml" --bin ws_echo
+    cargo build --quiet --manifest-path "$here/../Cargo.toml" \
+        --package touchline-tests --features echo --bin ws_echo
     echo_binary=$target/debug/ws_echo
 fi
 

@@ -168,8 +168,8 @@ impl Hub {
         let session = &self.sessions[index as usize];
         let after = session.catchup.as_ref().map_or(0, |catchup| catchup.after_in(of.lane));
         let lane = &self.lanes[usize::from(of.lane.0)];
-        // What a lane still rereads may be more than its windows hold: who joined now would be ended
-        // as slow for what the shard is late with.
+        // What a lane still rereads may be more than its windows hold: who joined now would be
+        // ended as slow for what the shard is late with.
         if of.next < lane.floor || lane.progress < of.next.max(after) || lane.is_behind() {
             return false;
         }

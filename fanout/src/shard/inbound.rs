@@ -128,6 +128,10 @@ impl Shard {
         self.wheel.set(id.index, deadline);
         self.stats.opened.increment();
         self.tell(id, request.response().into());
+        #[cfg(any(test, feature = "testing"))]
+        if self.options.faults.echo {
+            return;
+        }
         let hello = self.hello(id);
         self.tell(id, hello);
         match parse_query(&request.query) {
@@ -220,6 +224,10 @@ impl Shard {
         }
         if conn.stage != Stage::Open {
             return;
+        }
+        #[cfg(any(test, feature = "testing"))]
+        if self.options.faults.echo {
+            return crate::testing::echo(&event).into_iter().for_each(|frame| self.tell(id, frame));
         }
         if let Err(wait) = self.take_token(id) {
             return self.refuse_message(id, too_many(wait), wait);

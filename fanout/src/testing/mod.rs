@@ -12,6 +12,20 @@ pub use memory_log::MemoryLog;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
+use touchline_core::frame::frame;
+use touchline_core::ws::{Event, pong_frame};
+
+/// What an echoing session answers.
+pub(crate) fn echo(event: &Event<'_>) -> Option<Bytes> {
+    match event {
+        Event::Text(text) => Some(frame(0x81, text.as_bytes())),
+        Event::Binary(bytes) => Some(frame(0x82, bytes)),
+        Event::Ping(payload) => Some(pong_frame(payload)),
+        Event::Pong(_) | Event::Close { .. } => None,
+    }
+}
+
 /// Panics on demand, to prove what they cost.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
@@ -23,6 +37,9 @@ pub struct Faults {
     pub panic_in_turn: Arc<AtomicBool>,
     /// A message that contains `pause!` stops the shard for this many milliseconds.
     pub pause_ms: u64,
+    /// Sessions say no `hello`, and send back every message instead of understanding it, and a pong
+    /// for every ping: what conformance suites expect.
+    pub echo: bool,
 }
 
 impl Faults {

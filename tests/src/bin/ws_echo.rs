@@ -1,25 +1,25 @@
-//! An echo server around the production handshake and frame parser, for the Autobahn cases.
+//! An echo server for the Autobahn cases: a real shard that sends back what it is sent.
 //!
-//! Usage: `ws_echo [ADDRESS] [MESSAGE_BYTES_MAX]`. It listens (by default on a free loopback port,
-//! messages up to 16 MiB), prints `listening on ADDRESS`, and sends every message back until it is
-//! killed. One thread per connection: what is under test is the parser, not the shard.
+//! Usage: `ws_echo [ADDRESS] [MESSAGE_BYTES_MAX] [auto|epoll]`. It listens (by default on a free
+//! loopback port, messages up to 16 MiB, io_uring where the host allows it), prints `listening on
+//! ADDRESS`, and echoes until it is killed.
+//!
+//! Handshake, parser, closes, control queue and volley are those of the product. What differs is
+//! one hook of the fan-out's `testing` feature, which answers a message with itself, and limits
+//! that the cases would run into: rates, queues, fragments, deadlines.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use bytes::Bytes;
-use touchline_core::frame::frame;
-use touchline_core::ws::refusal::healthz_response;
-use touchline_core::ws::{
-    Event, FrameLimits, Handshake, OriginPolicy, Parser, Progress, close_frame, echo_close_frame,
-    pong_frame,
-};
+use touchline_core::ws::FrameLimits;
+use touchline_fanout::testing::MemoryLog;
+use touchline_fanout::{Backend, Fanout, FanoutOptions, Plan, PlanInput, Rules, Shards};
 
-const READ_BYTES: usize = 64 * 1024;
-/// A peer that neither reads nor closes is given up after this.
-const WAIT_MAX: Duration = Duration::from_secs(30);
+/// Longer than any case; heartbeats would be frames that no case expects.
+const LONG: Duration = Duration::from_secs(3_600);
+/// Room for every answer to a case: the largest sends 1,000 messages of 128 KiB.
+const QUEUE_BYTES_MAX: usize = 1 << 30;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -28,110 +28,35 @@ fn main() -> Result<()> {
         Some(number) => number.parse().context("MESSAGE_BYTES_MAX must be a number")?,
         None => 16 << 20,
     };
-    // The cases count fragments only to tell a message's size; what limits them here is that size.
-    let limits =
+    let input = PlanInput {
+        connections_max: 100,
+        shards: Shards::Count(1),
+        cores: vec![],
+        last_core_is_left: false,
+        nofile_hard: 1_024,
+    };
+    let plan = Plan::make(&input).context("plan one shard")?;
+    let address = address.parse().with_context(|| format!("{address} is no address"))?;
+    let mut options = FanoutOptions::new(address, plan);
+    options.rules = rules(message_bytes_max);
+    options.faults.echo = true;
+    if arguments.next().as_deref() == Some("epoll") {
+        options.backend = Backend::Epoll;
+    }
+    let log = MemoryLog::new(1);
+    let (fanout, feed) = Fanout::start(options, Arc::new(log.clone())).context("start a shard")?;
+    log.attach(Box::new(feed));
+    println!("listening on {}", fanout.local_addr());
+    fanout.join().map_err(|shards| anyhow::anyhow!("shards {shards:?} failed"))
+}
+
+/// The cases count fragments only to tell a message's size; what limits them here is that size.
+fn rules(message_bytes_max: usize) -> Rules {
+    let mut rules = Rules::default();
+    rules.sessions.frames =
         FrameLimits { message_bytes_max, fragments_max: u32::MAX, empty_fragments_max: u32::MAX };
-    let listener = TcpListener::bind(&address).with_context(|| format!("listen on {address}"))?;
-    println!("listening on {}", listener.local_addr()?);
-    for stream in listener.incoming() {
-        let mut stream = stream.context("accept a connection")?;
-        std::thread::spawn(move || {
-            if let Err(error) = serve(&mut stream, &limits) {
-                eprintln!("{error:#}");
-            }
-        });
-    }
-    Ok(())
-}
-
-fn serve(stream: &mut TcpStream, limits: &FrameLimits) -> Result<()> {
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(WAIT_MAX))?;
-    stream.set_write_timeout(Some(WAIT_MAX))?;
-    let mut scratch = vec![0; READ_BYTES];
-    if let Some((at, end)) = shake_hands(stream, &mut scratch)? {
-        echo(stream, &mut scratch, at, end, limits)?;
-    }
-    linger(stream, &mut scratch)
-}
-
-/// The rest of the last read, `at..end` of `scratch`, is frames. `None` if there is no connection.
-fn shake_hands(stream: &mut TcpStream, scratch: &mut [u8]) -> Result<Option<(usize, usize)>> {
-    let mut handshake = Handshake::default();
-    loop {
-        let end = stream.read(scratch).context("read a head")?;
-        if end == 0 {
-            return Ok(None);
-        }
-        match handshake.feed(&scratch[..end], &OriginPolicy::default()) {
-            Progress::NeedMore => {}
-            Progress::Upgrade { request, taken } => {
-                stream.write_all(&request.response())?;
-                return Ok(Some((taken, end)));
-            }
-            Progress::Healthz => {
-                return stream.write_all(&healthz_response()).map(|()| None).context("answer");
-            }
-            Progress::Refuse(refusal) => {
-                stream.write_all(&refusal.response(1))?;
-                return Ok(None);
-            }
-        }
-    }
-}
-
-fn echo(
-    stream: &mut TcpStream,
-    scratch: &mut [u8],
-    mut at: usize,
-    mut end: usize,
-    limits: &FrameLimits,
-) -> Result<()> {
-    let mut parser = Parser::default();
-    loop {
-        let mut input = &mut scratch[at..end];
-        loop {
-            match parser.next(&mut input, limits) {
-                Ok(None) => break,
-                Ok(Some(event)) => {
-                    let is_close = matches!(event, Event::Close { .. });
-                    if let Some(answer) = answer(&event) {
-                        stream.write_all(&answer).context("write an answer")?;
-                    }
-                    if is_close {
-                        return Ok(());
-                    }
-                }
-                Err(violation) => {
-                    let close = close_frame(violation.close_code(), &violation.to_string());
-                    return stream.write_all(&close).context("write a close");
-                }
-            }
-        }
-        at = 0;
-        end = stream.read(scratch).context("read frames")?;
-        if end == 0 {
-            return Ok(());
-        }
-    }
-}
-
-fn answer(event: &Event<'_>) -> Option<Bytes> {
-    match event {
-        Event::Text(text) => Some(frame(0x81, text.as_bytes())),
-        Event::Binary(bytes) => Some(frame(0x82, bytes)),
-        Event::Ping(payload) => Some(pong_frame(payload)),
-        Event::Pong(_) => None,
-        Event::Close { code, .. } => Some(echo_close_frame(*code)),
-    }
-}
-
-/// Lets the last frame arrive: closing a socket that has unread bytes would reset it.
-fn linger(stream: &mut TcpStream, scratch: &mut [u8]) -> Result<()> {
-    if stream.shutdown(Shutdown::Write).is_err() {
-        return Ok(());
-    }
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-    while matches!(stream.read(scratch), Ok(read) if read > 0) {}
-    Ok(())
+    rules.sessions.heartbeat = LONG;
+    rules.sessions.message_max = LONG;
+    rules.hub.control_bytes_max = QUEUE_BYTES_MAX;
+    rules
 }

@@ -104,8 +104,8 @@ fn fault_19_large_messages_are_1009_and_endless_ones_1008() {
         [client_frame(0x01, b" "), rest].concat()
     };
     check(&[
-        ("64 KiB and one byte", client_frame(0x81, &[b' '; 65_537]), 1009),
-        ("the sum of fragments", fragments(2, &[b' '; 40_000]), 1009),
+        ("64 KiB and one byte", client_frame(0x81, &vec![b' '; 65_537]), 1009),
+        ("the sum of fragments", fragments(2, &vec![b' '; 40_000]), 1009),
         ("1,101 fragments", fragments(1_100, b" "), 1008),
         ("empty fragments", fragments(40, b""), 1008),
     ]);
@@ -162,7 +162,7 @@ fn fault_19_a_message_that_takes_too_long_is_1008_whatever_comes_in_between() {
         let begin = Instant::now();
         let mut halves = [open(), open(), open()];
         halves[0].send_raw(&[0x81]);
-        halves[1].send_raw(&client_frame(0x81, &[b' '; 60_000])[..50_000]);
+        halves[1].send_raw(&client_frame(0x81, &vec![b' '; 60_000])[..50_000]);
         halves[2].send_raw(&client_frame(0x01, b"{"));
         let mut diligent = open();
         for n in 0..8 {
