@@ -40,8 +40,9 @@ pub const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of bodies that may be held at once, arriving or waiting for the log: 64 whole ones.
 pub const IN_FLIGHT_BYTES_MAX: usize = 64 * BODY_BYTES_MAX;
 /// Bytes of the budget that an arriving body takes at a time, so that a declared length reserves
-/// nothing.
-pub const IN_FLIGHT_STEP_BYTES: usize = 64 * 1024;
+/// nothing. It is taken before the signature is known, from anybody: so it is small enough that a
+/// server's every connection (8,192) with a byte of a body each leaves half of the budget free.
+pub const IN_FLIGHT_STEP_BYTES: usize = 4 * 1024;
 
 /// Events a second one partner may send, over a while. Twice what the design promises for a whole
 /// node.

@@ -3,11 +3,16 @@
 
 mod support;
 
+use std::convert::Infallible;
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
+use futures_lite::stream::{self, StreamExt as _};
 use serde_json::json;
 use support::{Desk, Mode, OTHER_SECRET, SECRET, event};
-use touchline_ingest::broadcast::{Partner, Sources};
+use touchline_ingest::broadcast::{Partner, Sources, router};
+use touchline_ingest::limits::IN_FLIGHT_STEP_BYTES;
+use tower::ServiceExt as _;
 
 /// Waits until `holds`, two seconds at most.
 async fn eventually(what: &str, holds: impl Fn() -> bool) {
@@ -75,7 +80,7 @@ async fn a_partner_that_invents_routes_is_stopped_at_the_door() {
 
 #[tokio::test]
 async fn bytes_in_flight_are_bounded_until_the_log_has_replied() {
-    let step = 64 * 1024;
+    let step = IN_FLIGHT_STEP_BYTES;
     let desk = Desk::with(
         |options| {
             options.in_flight_bytes_max = 3 * step;
@@ -95,6 +100,31 @@ async fn bytes_in_flight_are_bounded_until_the_log_has_replied() {
     assert_eq!(desk.state.in_flight_bytes(), 0);
     desk.log.set(Mode::Take);
     assert_eq!(desk.post(&event("4")).await.tally(), (1, 0, 0));
+}
+
+/// A body of which one byte comes, and then nothing.
+fn drip() -> Body {
+    let byte = Ok::<_, Infallible>(Bytes::from_static(b"{"));
+    Body::from_stream(stream::once(byte).chain(stream::pending()))
+}
+
+#[tokio::test]
+async fn two_thousand_strangers_with_a_byte_each_lock_nobody_out() {
+    let desk = Desk::new();
+    let mut strangers = tokio::task::JoinSet::new();
+    for _ in 0..2_000 {
+        let forged = support::signed(OTHER_SECRET, desk.now_s(), b"{");
+        let request = forged.map(|_| drip());
+        strangers.spawn(router(desk.state.clone()).oneshot(request));
+    }
+    eventually("all have sent their byte", || {
+        desk.state.in_flight_bytes() >= 2_000 * IN_FLIGHT_STEP_BYTES
+    })
+    .await;
+    assert_eq!(desk.post(&event("1")).await.tally(), (1, 0, 0));
+    strangers.abort_all();
+    while strangers.join_next().await.is_some() {}
+    assert_eq!(desk.state.in_flight_bytes(), 0, "what they held is given back");
 }
 
 #[tokio::test]

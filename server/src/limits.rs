@@ -5,7 +5,9 @@ pub mod live;
 
 use std::time::Duration;
 
-use touchline_ingest::limits::{SECRET_KEY_BYTES_MAX, SECRETS_MAX};
+use touchline_ingest::limits::{
+    IN_FLIGHT_BYTES_MAX, IN_FLIGHT_STEP_BYTES, SECRET_KEY_BYTES_MAX, SECRETS_MAX,
+};
 
 /// A secrets file: eight lines of at most 178 characters, with as much again for comments, many
 /// times over.
@@ -54,6 +56,10 @@ pub const LOG_FIELD_BYTES_MAX: usize = 4 * 1024;
 
 const _: () = assert!(SECRETS_FILE_BYTES_MAX as usize > SECRETS_MAX * SECRET_KEY_BYTES_MAX * 2);
 const _: () = assert!(REQUEST_BUFFER_BYTES >= touchline_core::limits::REQUEST_HEAD_BYTES_MAX);
+const _: () = assert!(
+    API_CONNECTIONS_MAX * IN_FLIGHT_STEP_BYTES <= IN_FLIGHT_BYTES_MAX / 2,
+    "strangers on all connections with a byte each leave partners half of the budget"
+);
 const _: () = assert!(DRAIN_S_MAX + DRAIN_OVERTIME.as_secs() >= 120, "the promise of DESIGN 10");
 const _: () = assert!(
     INTERRUPT_SESSIONS.as_millis() + INTERRUPT_REQUESTS.as_millis() <= 1_000,

@@ -2,8 +2,8 @@
 //! hold at once.
 //!
 //! The declared length is judged before a byte is read, and then never trusted again: what counts
-//! is what arrives. A body takes from the shared [`Budget`] in steps as it grows, so that a
-//! thousand requests which declare a megabyte and send nothing reserve nothing.
+//! is what arrives. A body takes from the shared [`Budget`] in small steps as it grows: declaring a
+//! megabyte reserves nothing, and thousands of strangers with a byte each lock nobody out.
 
 use std::sync::Arc;
 use std::time::Duration;
