@@ -87,6 +87,15 @@ impl Socket {
         self.read_bytes = bytes;
     }
 
+    /// Ends the connection by a reset.
+    ///
+    /// # Panics
+    /// When the socket has no such option.
+    pub fn reset(self) {
+        let socket = socket2::SockRef::from(&self.stream);
+        socket.set_linger(Some(Duration::ZERO)).expect("a socket has options");
+    }
+
     /// Sends bytes as they are. A peer that is gone is nobody's fault here.
     pub fn send_raw(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);

@@ -6,6 +6,8 @@
 //! | `path` | webhook, socket, resume, drain: the same on io_uring and on epoll with plain files |
 //! | `handshake` | FAULTS 1 to 8 and 11: what isn't an upgrade gets one answer and no tunnel |
 //! | `frames` | FAULTS 14 to 19, 21 and 25: what a client may not send ends with the right code |
+//! | `peers` | FAULTS 13, 22, 23 and 41: too many, dead, slow, too few descriptors |
+//! | `webhooks` | FAULTS 27: nothing of a delivery that is refused enters the log |
 //! | `resume` | FAULTS 24: a resume is whole, or it is said not to be |
 //! | `disk` | FAULTS 31 and 32: damage is named, a full disk refuses sources and nobody else |
 //!
@@ -15,7 +17,9 @@ mod disk;
 mod frames;
 mod handshake;
 mod path;
+mod peers;
 mod resume;
+mod webhooks;
 
 use touchline_tests::e2e::http::event;
 use touchline_tests::e2e::server::Server;
