@@ -49,6 +49,16 @@ export interface TouchlineEvent {
   supersedes?: { source: string; id: string; rev: number };
 }
 
+/** What a server says first on each connection. */
+export interface Hello {
+  session: string;
+  node: string;
+  heartbeat_s: number;
+  /** `teams`, `message_bytes`, `messages_per_s` of one session. */
+  limits: Record<string, number>;
+  state?: 'degraded';
+}
+
 export interface StateDetail {
   state: State;
   previous: State;
@@ -87,6 +97,7 @@ export interface ErrorDetail {
 
 export interface TouchlineEvents {
   state: CustomEvent<StateDetail>;
+  hello: CustomEvent<Hello>;
   event: CustomEvent<TouchlineEvent>;
   gap: CustomEvent<GapDetail>;
   mark: CustomEvent<{ mark: string }>;
@@ -99,12 +110,7 @@ export class Touchline extends EventTarget {
   readonly state: State;
   readonly teams: string[];
   readonly position: Position;
-  readonly hello: {
-    session: string;
-    node: string;
-    heartbeat_s: number;
-    limits: Record<string, number>;
-  } | null;
+  readonly hello: Hello | null;
   readonly stats: {
     events: number;
     repeated: number;

@@ -23,8 +23,8 @@
  * - **Once.** The server repeats nothing. That is asserted: a position that comes twice is reported
  *   and dropped.
  *
- * Events it emits, each with a `detail` (types in touchline.d.ts): `state`, `event`, `gap`, `mark`,
- * `status`, `error`.
+ * Events it emits, each with a `detail` (types in touchline.d.ts): `state`, `hello`, `event`,
+ * `gap`, `mark`, `status`, `error`.
  * @module
  */
 
@@ -448,6 +448,8 @@ export class Touchline extends EventTarget {
     this.hello = hello;
     this.#heartbeatMs = hello.heartbeat_s * 1_000;
     this.#watch(this.#heartbeatMs * 2);
+    this.#tell('hello', hello);
+    if (this.#socket === null) return; // A listener has closed us.
     if (hello.state) this.#onStatus(hello);
     if (this.#teams.size === 0) this.#live({});
   }

@@ -18,7 +18,7 @@ import { MatchDay } from './model.js';
 import { Panel } from './panel.js';
 import { Poll, fetchLive, streamUrl } from './live.js';
 import { Scoreboard } from './scoreboard.js';
-import { Sessions, deal } from './sessions.js';
+import { Sessions } from './sessions.js';
 import { Status } from './status.js';
 import { Wall } from './wall.js';
 import { themeToggle } from './theme.js';
@@ -105,10 +105,7 @@ function rebase(live) {
   const teams = wantedTeams();
   followed = teams.join();
   const position = { mark: live.mark, after: {} };
-  sessions.follow(
-    url,
-    deal(teams, [...day.matches.values()]).map((part) => ({ teams: part, position })),
-  );
+  sessions.follow(url, teams.length > 0 ? [{ teams, position }] : [], day.matches.values());
   if (teams.length === 0) status.line('idle');
   changed();
 }
@@ -179,7 +176,7 @@ function onFailure(seconds) {
   if (saved) {
     day.rebase(saved.snapshot);
     ({ url, followed } = saved);
-    sessions.follow(url, saved.parts);
+    sessions.follow(url, saved.parts, day.matches.values());
     changed();
   }
   if (sessions.state === 'idle') status.unreachable(seconds, day.matches.size > 0);
@@ -188,10 +185,11 @@ function onFailure(seconds) {
 function onEvent(event) {
   const effect = day.apply(event);
   if (effect === null) return;
+  const { kind, match, side, item } = effect;
+  renderSoon();
+  if (item === null) return; // Told before; only the matches had been taken back.
   received += 1;
   panel.touch(performance.now());
-  const { kind, match, side } = effect;
-  renderSoon();
   if (!match || !chips.wants(event.teams)) return;
   if (kind !== 'goal' && kind !== 'var.overturned') return;
   render();
@@ -253,6 +251,7 @@ function rest(matches, [latest]) {
 
 themeToggle(at('theme'));
 sessions.addEventListener('event', ({ detail }) => onEvent(detail));
+sessions.addEventListener('room', rebaseSoon);
 sessions.addEventListener('gap', ({ detail }) => onGap(detail));
 sessions.addEventListener('status', ({ detail }) => status.streams(detail.state, detail.streams));
 sessions.addEventListener('state', ({ detail }) => status.line(sessions.state, detail));

@@ -7,8 +7,10 @@
  * only.
  *
  * # Invariants
- * - An event is applied once, however often it is handed in (a snapshot and the stream may
- *   overlap).
+ * - An event changes the matches once, however often it is handed in (a snapshot and the stream
+ *   may overlap). A snapshot that is older than what the stream has brought takes the matches back
+ *   to its own mark; what the stream then brings again changes them again.
+ * - An event is told once, in the feed and as a goal, whatever the matches are taken back to.
  * - `feed` is newest first and bounded; so is what is remembered of events.
  * @module
  */
@@ -43,7 +45,10 @@ export function noteText(note, short = false) {
 }
 
 export class MatchDay {
-  #seen = new Set();
+  /** Events that the matches contain: those of the last snapshot, and what came after it. */
+  #applied = new Set();
+  /** Events that were told. */
+  #told = new Set();
   #pace = new Pace();
 
   constructor() {
@@ -52,28 +57,35 @@ export class MatchDay {
     this.feed = [];
   }
 
-  /** Replaces all matches by a snapshot; its latest events fill holes of the feed. */
+  /**
+   * Replaces all matches by a snapshot; its latest events fill holes of the feed. The snapshot may
+   * be older than what `apply` was given: follow the stream from its mark.
+   */
   rebase(live) {
     this.matches = new Map();
+    this.#applied = new Set();
+    for (const event of live.events ?? []) remember(this.#applied, event);
     for (const match of (live.matches ?? []).slice(0, MATCHES_MAX)) this.#put(match);
     for (const team of live.teams ?? []) this.teams.set(text(team.id), text(team.name, team.id));
     // They come oldest first. Sorting is stable: what has one time stays in the order of the log.
-    const fresh = (live.events ?? []).filter((event) => this.#remember(event));
+    const fresh = (live.events ?? []).filter((event) => remember(this.#told, event));
     for (const event of fresh) this.#tell(event);
     this.feed.sort((one, other) => byTime(other.event, one.event));
   }
 
   /**
-   * Takes an event of the stream. Returns `{kind, match, side, before, item}`, or `null` if it was
-   * known already; `match` is `null` for an event that is no part of a match.
+   * Takes an event of the stream. Returns `{kind, match, side, before, item}`, or `null` if the
+   * matches contain it. `match` is `null` for an event that is no part of a match, `item` for one
+   * that was told before the matches were taken back: it is no news.
    */
   apply(event) {
-    if (!this.#remember(event)) return null;
+    if (!remember(this.#applied, event)) return null;
     const data = typeof event.data === 'object' && event.data !== null ? event.data : {};
     const match = this.#matchOf(event, data);
     const before = match ? { ...match.score } : null;
     const side = match ? this.#advance(match, event, data) : null;
-    return { kind: text(event.type), match, side, before, item: this.#tell(event) };
+    const item = remember(this.#told, event) ? this.#tell(event) : null;
+    return { kind: text(event.type), match, side, before, item };
   }
 
   /**
@@ -85,13 +97,7 @@ export class MatchDay {
     for (const theirs of live.matches ?? []) {
       if (!wants([theirs.home, theirs.away])) continue;
       const ours = this.matches.get(text(theirs.id));
-      const { home, away } = score(theirs.score);
-      if (
-        ours &&
-        ours.status === theirs.status &&
-        ours.score.home === home &&
-        ours.score.away === away
-      ) {
+      if (ours && agree(ours, theirs)) {
         const minute = count(theirs.minute, 200);
         const atMs = Date.parse(theirs.updated_at);
         if (minute > ours.minute)
@@ -129,14 +135,6 @@ export class MatchDay {
         .map(({ event }) => event)
         .reverse(),
     };
-  }
-
-  #remember(event) {
-    const key = `${event.source} ${event.id}`;
-    if (this.#seen.has(key)) return false;
-    this.#seen.add(key);
-    if (this.#seen.size > SEEN_MAX) this.#seen.delete(this.#seen.values().next().value);
-    return true;
   }
 
   #put(raw) {
@@ -234,6 +232,28 @@ export class MatchDay {
     this.feed.length = Math.min(this.feed.length, FEED_MAX);
     return item;
   }
+}
+
+/** Whether a poll tells of a match what we tell: status, score, how many scored and were booked. */
+function agree(ours, theirs) {
+  const { home, away } = score(theirs.score);
+  const many = (list) => Math.min(list?.length ?? 0, SCORERS_MAX);
+  return (
+    ours.status === theirs.status &&
+    ours.score.home === home &&
+    ours.score.away === away &&
+    ours.scorers.length === many(theirs.scorers) &&
+    ours.cards.length === many(theirs.cards)
+  );
+}
+
+/** Puts an event into a set of bounded size. Returns whether it is new there. */
+function remember(set, { source, id }) {
+  const key = `${source} ${id}`;
+  if (set.has(key)) return false;
+  set.add(key);
+  if (set.size > SEEN_MAX) set.delete(set.values().next().value);
+  return true;
 }
 
 function byTime(one, other) {

@@ -1,15 +1,19 @@
 /**
  * One or more Touchline sessions that together follow a set of teams, seen as one.
  *
- * A session may follow 20 teams. A day of ten matches fits one; for more, teams are dealt to
- * several sessions so that both teams of a match share one, and no event comes by two ways. Each
- * session resumes by itself; what the page shows is the worst of their states.
+ * How many teams a session may follow the server says in its `hello`; until then it is taken for
+ * the default, 20. A day of ten matches fits one such session; for more teams, or a server that
+ * allows fewer, teams are dealt to several sessions so that both teams of a match share one, and no
+ * event comes by two ways. Each session resumes by itself; what the page shows is the worst of
+ * their states.
  * @module
  */
 
 import { Touchline } from './touchline.js';
 
+/** The server's default. */
 export const TEAMS_PER_SESSION = 20;
+/** Connections of one page. */
 export const SESSIONS_MAX = 5;
 
 const WORST_FIRST = ['closed', 'offline', 'waiting', 'connecting', 'idle', 'live'];
@@ -47,11 +51,32 @@ class Told extends Event {
 
 export class Sessions extends EventTarget {
   #clients = [];
+  #teamsMax = TEAMS_PER_SESSION;
+  #matches = [];
+  #url = null;
+  #create;
 
-  /** Ends what was followed before, and follows `parts`: `[{teams, position}]`. */
-  follow(url, parts) {
+  /** @param create makes a client of `{url, teams, position}`; for tests. */
+  constructor(create = (options) => new Touchline(options)) {
+    super();
+    this.#create = create;
+  }
+
+  /**
+   * Ends what was followed before, and follows `parts`: `[{teams, position}]`. A part of more teams
+   * than a session may follow is dealt to several, which all begin at its position; `matches` says
+   * which teams belong together.
+   */
+  follow(url, parts, matches) {
     this.close();
-    this.#clients = parts.map(({ teams, position }) => new Touchline({ url, teams, position }));
+    this.#url = url;
+    this.#matches = [...matches];
+    const hands = parts.flatMap(({ teams, position }) =>
+      deal(teams, this.#matches, this.#teamsMax).map((hand) => ({ teams: hand, position })),
+    );
+    this.#clients = hands
+      .slice(0, SESSIONS_MAX)
+      .map(({ teams, position }) => this.#create({ url, teams, position }));
     for (const client of this.#clients) this.#join(client);
     for (const client of this.#clients) client.connect();
   }
@@ -83,7 +108,30 @@ export class Sessions extends EventTarget {
     for (const client of this.#clients) client.retryNow();
   }
 
+  /**
+   * Deals anew when the server allows fewer teams than were dealt: what one session had is shared
+   * out from where it stood, so nothing is missed. When it allows more, `room` says that a fresh
+   * start would need fewer sessions. The least that any of them was told counts, since nodes may
+   * differ.
+   */
+  #heed() {
+    const told = this.#clients.map(({ hello }) => Math.trunc(hello?.limits?.teams));
+    const heard = told.filter((teams) => teams >= 1);
+    const least = Math.min(...heard);
+    const grown = least > this.#teamsMax && heard.length === told.length;
+    if (!grown && !(least < this.#teamsMax)) return;
+    this.#teamsMax = least;
+    if (this.#clients.some(({ teams }) => teams.length > least)) {
+      this.follow(this.#url, this.parts, this.#matches);
+    } else if (grown && this.#clients.length > 1) {
+      this.dispatchEvent(new Told('room', { teams: least }));
+    }
+  }
+
   #join(client) {
+    client.addEventListener('hello', () => {
+      if (this.#clients.includes(client)) this.#heed();
+    });
     for (const type of ['event', 'gap', 'status', 'error', 'state']) {
       client.addEventListener(type, ({ detail }) => {
         if (this.#clients.includes(client)) this.dispatchEvent(new Told(type, detail));

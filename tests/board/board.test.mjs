@@ -226,26 +226,62 @@ test('chosen teams are the only ones seen and followed, until all are wanted aga
   await eventually(async () => assert.deepEqual((await card(page, fixtures[0])).score, [2, 0]));
 });
 
-test('a day of more teams than a session may follow is followed whole', async (t) => {
+test('a choice made while the snapshot lags takes back neither goal nor card', async (t) => {
   const server = await serve(t);
-  const fixtures = Array.from({ length: 15 }, (_, number) => {
-    const fixture = new Fixture(number % 10);
-    if (number < 10) return fixture;
-    Object.assign(fixture.base, { match: `m${number}`, home: `x${number}`, away: `y${number}` });
-    return Object.assign(fixture, { home: `x${number}`, away: `y${number}` });
-  });
-  await server.publish(...fixtures.map((fixture) => fixture.kickoff()));
+  const fixture = new Fixture(0);
+  await server.publish(fixture.kickoff());
   const page = await opened(t, server);
-  if (!REAL)
-    assert.deepEqual(server.mock.requests.map(({ teams }) => teams.length).sort(), [10, 20]);
-  await server.publish(...fixtures.map((fixture) => fixture.goal('home', 2)));
-  await eventually(async () => {
-    for (const fixture of fixtures)
-      assert.deepEqual((await card(page, fixture)).score, [1, 0], fixture.base.match);
-  });
-  assert.equal(new Set(await feedIds(page)).size, 30);
-  assert.equal((await feedIds(page)).length, 30);
+  const body = await page.evaluate(() => fetch('/v1/live').then((answer) => answer.text()));
+  await page.route('**/v1/live', (route) =>
+    route.fulfill({ body, contentType: 'application/json' }),
+  );
+  await server.publish(fixture.goal('home', 9, 'A. Okafor'), fixture.card('away', 10, 'red'));
+  const whole = async () => {
+    const { score, scorers, bookings } = await card(page, fixture);
+    assert.deepEqual(
+      [score, scorers, bookings],
+      [[1, 0], ['A. Okafor 9′'], '0 yellow, 1 red cards'],
+    );
+    assert.match(await page.locator('#tally').textContent(), /^2 came to this one; 0 came twice/);
+    assert.equal((await entries(page)).length, 3);
+  };
+  await eventually(whole);
+  await page.keyboard.press('Escape');
+  const begun = page.waitForEvent('websocket', { timeout: 5_000 });
+  await page.click('.chip[data-team="har"]');
+  const line = await begun;
+  await line.waitForEvent('framereceived', ({ payload }) => /card\.red/.test(String(payload)));
+  await eventually(whole);
+  assert.equal(await page.locator('#call').getAttribute('data-kind'), 'idle', 'nor calls it anew');
 });
+
+for (const [teamsMax, dealt] of [
+  [20, [10, 20]],
+  [10, [10, 10, 10]],
+]) {
+  test(`a day of more teams than the ${teamsMax} of a session is followed whole`, async (t) => {
+    const server = await serve(t, { teamsMax });
+    const fixtures = Array.from({ length: 15 }, (_, number) => {
+      const fixture = new Fixture(number % 10);
+      if (number < 10) return fixture;
+      Object.assign(fixture.base, { match: `m${number}`, home: `x${number}`, away: `y${number}` });
+      return Object.assign(fixture, { home: `x${number}`, away: `y${number}` });
+    });
+    await server.publish(...fixtures.map((fixture) => fixture.kickoff()));
+    const page = await opened(t, server);
+    if (!REAL) {
+      const followed = [...server.mock.sessions].map(({ teams }) => teams.size).sort();
+      assert.deepEqual(followed, dealt);
+    }
+    await server.publish(...fixtures.map((fixture) => fixture.goal('home', 2)));
+    await eventually(async () => {
+      for (const fixture of fixtures)
+        assert.deepEqual((await card(page, fixture)).score, [1, 0], fixture.base.match);
+    });
+    assert.equal(new Set(await feedIds(page)).size, 30);
+    assert.equal((await feedIds(page)).length, 30);
+  });
+}
 
 test('what a source writes is text, whatever it looks like', async (t) => {
   const server = await serve(t);

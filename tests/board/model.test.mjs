@@ -78,6 +78,41 @@ test('a snapshot and the events after it make what all events make', () => {
   }
 });
 
+test('a snapshot older than the stream loses nothing, and what was told stays told once', () => {
+  const fixture = new Fixture(0);
+  const taken = fixture.goal('home', 8, 'Bo');
+  const events = [
+    fixture.kickoff(),
+    taken,
+    fixture.goal('away', 21, 'Cy'),
+    fixture.overturned(taken, 'home', 22),
+    fixture.card('away', 33, 'red'),
+  ];
+  const whole = new MatchDay();
+  for (const event of events) whole.apply(frame(event));
+  const match = whole.matches.get('m0');
+  assert.deepEqual([match.score, match.scorers.length], [{ home: 0, away: 1 }, 1]);
+  assert.deepEqual(
+    match.cards.map(({ red }) => red),
+    [true],
+  );
+  for (let cut = 1; cut <= events.length; cut += 1) {
+    const mock = new Mock();
+    mock.publish(events.slice(0, cut));
+    const day = new MatchDay();
+    for (const event of events) day.apply(frame(event));
+    day.rebase(mock.live());
+    const again = events.slice(cut).map((event) => day.apply(frame(event)));
+    assert.ok(
+      again.every((effect) => effect?.match && effect.item === null),
+      `cut after ${cut}: applied, and no news`,
+    );
+    assert.deepEqual(day.matches.get('m0'), match, `cut after ${cut}`);
+    assert.deepEqual(day.feed, whole.feed);
+    assert.equal(day.apply(frame(events.at(-1))), null, 'a third time it does nothing');
+  }
+});
+
 test('a page that is kept and read back is the same', () => {
   const day = new MatchDay();
   const fixture = new Fixture(0);
@@ -111,6 +146,8 @@ test('a poll moves minutes, and says when it tells another story', () => {
   assert.equal(day.tick(live({ minute: 5 }), all), true);
   assert.equal(day.matches.get('m0').minute, 7, 'a minute never goes back');
   assert.equal(day.tick(live({ score: { home: 1, away: 0 } }), all), false);
+  assert.equal(day.tick(live({ cards: [{ id: 'c1', type: 'red' }] }), all), false);
+  assert.equal(day.tick(live({ scorers: [{ id: 'g1', team: fixture.home }] }), all), false);
   assert.equal(
     day.tick(live({ score: { home: 1, away: 0 } }), () => false),
     true,

@@ -17,7 +17,7 @@ if [ -z "${TOUCHLINE_BIN+set}" ]; then
 fi
 
 echo "== the client and the model, in Node"
-node --test client.test.mjs resume.test.mjs model.test.mjs
+node --test client.test.mjs resume.test.mjs model.test.mjs sessions.test.mjs
 echo "== the board against the mock server"
 TOUCHLINE_BIN= node --test --test-concurrency=1 board.test.mjs line.test.mjs access.test.mjs
 [ -n "$TOUCHLINE_BIN" ] || exit 0

@@ -20,9 +20,12 @@ const READY_MS = 20_000;
 /** Whether tests run against the real binary. */
 export const REAL = Boolean(BIN);
 
-/** A fresh server that is stopped when the test `t` ends. */
+/**
+ * A fresh server that is stopped when the test `t` ends. Both kinds take `teamsMax`, the teams of a
+ * session; for the others see the mock.
+ */
 export async function serve(t, options) {
-  const server = REAL ? new Real() : new Mocked(options);
+  const server = REAL ? new Real(options) : new Mocked(options);
   t.after(() => server.stop());
   await server.start();
   return server;
@@ -59,11 +62,16 @@ class Mocked {
 
 class Real {
   mock = null;
+  #teamsMax;
   #child = null;
   #ports = [];
   #folder = '';
   #secret = randomBytes(32);
   #log = '';
+
+  constructor({ teamsMax = 20 } = {}) {
+    this.#teamsMax = teamsMax;
+  }
 
   get url() {
     return `http://127.0.0.1:${this.#ports[1]}/`;
@@ -84,6 +92,8 @@ class Real {
       `admin = ${admin}`,
       '[sources.broadcast.skyline]',
       'secrets_file = "skyline.secrets"',
+      '[sessions]',
+      `teams_max = ${this.#teamsMax}`,
       '',
     ];
     await writeFile(join(this.#folder, 'touchline.toml'), lines.join('\n'));
