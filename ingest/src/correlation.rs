@@ -5,7 +5,7 @@
 //! characters, so that it can't forge a line of a log; what doesn't fit is replaced, not refused: a
 //! correlation id is no reason to lose a goal.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request};
 use touchline_core::limits::ID_BYTES_MAX;
 
 /// Where a caller names its request, and where the answer names it.
@@ -30,6 +30,13 @@ impl Correlation {
             .or_else(|| traceparent.and_then(trace_id))
             .map_or_else(|| uuid::Uuid::now_v7().to_string().into(), Into::into);
         Self { id, traceparent: traceparent.cloned() }
+    }
+
+    /// That of `request`: the one that a layer around us has put among its extensions, or else that
+    /// of its headers. A panic or a timeout out there is then told under the same id.
+    pub fn of_request<B>(request: &Request<B>) -> Self {
+        let given = request.extensions().get::<Self>().cloned();
+        given.unwrap_or_else(|| Self::of(request.headers()))
     }
 
     /// 1 to 128 visible ASCII characters.
@@ -93,6 +100,14 @@ mod tests {
         traced.stamp(&mut answer);
         assert_eq!(answer[TRACEPARENT], TRACE);
         assert_eq!(answer[REQUEST_ID], traced.id());
+    }
+
+    #[test]
+    fn a_layer_around_us_has_named_the_request_already() {
+        let mut request = Request::builder().header(REQUEST_ID, "sent").body(()).unwrap();
+        assert_eq!(Correlation::of_request(&request).id(), "sent");
+        request.extensions_mut().insert(of(&[(REQUEST_ID, b"given")]));
+        assert_eq!(Correlation::of_request(&request).id(), "given");
     }
 
     #[test]

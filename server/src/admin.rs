@@ -7,19 +7,17 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
-use axum::{Router, body::Body};
 use serde_json::json;
-use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::limit::RequestBodyLimitLayer;
-use tower_http::timeout::TimeoutLayer;
 
 use crate::config::print;
-use crate::http::{after_panic, harden, problem};
+use crate::http::{guarded, harden, problem, wrong_method};
 use crate::limits::{BODY_BYTES_MAX, REQUEST_TIMEOUT, SLOW_SESSIONS_MAX, SLOW_SESSIONS_TIMEOUT};
 use crate::metrics;
 use crate::running::{Appliance, Order};
@@ -36,15 +34,14 @@ pub fn router(appliance: Arc<Appliance>) -> Router {
         .route("/drain", post(post_drain))
         .route("/sessions/slow", get(get_slow))
         .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
         .with_state(appliance)
         .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT))
-        .layer(CatchPanicLayer::custom(after_panic))
         .layer(middleware::from_fn(dress))
 }
 
-async fn dress(request: Request<Body>, next: Next) -> Response {
-    let mut response = next.run(request).await;
+async fn dress(request: Request, next: Next) -> Response {
+    let mut response = guarded(request, next, REQUEST_TIMEOUT).await;
     harden(response.headers_mut());
     response
         .headers_mut()

@@ -41,7 +41,7 @@ pub async fn receive(
     request: Request<axum::body::Body>,
 ) -> Response {
     let inner = &*state.inner;
-    let correlation = Correlation::of(request.headers());
+    let correlation = Correlation::of_request(&request);
     let desk = inner.desk(&partner);
     let mut response = match take(inner, desk.as_deref(), request, &correlation).await {
         Ok(tally) => (StatusCode::ACCEPTED, Json(tally)).into_response(),
@@ -57,8 +57,11 @@ pub async fn receive(
 }
 
 /// Any other method.
-pub async fn refuse_method(State(state): State<BroadcastState>, headers: HeaderMap) -> Response {
-    let correlation = Correlation::of(&headers);
+pub async fn refuse_method(
+    State(state): State<BroadcastState>,
+    request: Request<axum::body::Body>,
+) -> Response {
+    let correlation = Correlation::of_request(&request);
     let problem = Problem::new(Code::MethodNotAllowed, "send webhooks by POST");
     state.inner.unknown.count_error(problem.code);
     let mut response = answer(&problem, &correlation);

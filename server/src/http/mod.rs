@@ -1,8 +1,9 @@
 //! The API port: webhooks, the live state, and the board.
 //!
-//! Every answer carries a request id and the headers that keep a browser safe; a handler that
-//! panics costs its own request (500) and nothing else; what isn't known is a problem+json like
-//! every other refusal. Heads and bodies have a deadline, connections a limit ([`serve`]).
+//! Every answer carries a request id and the headers that keep a browser safe; what isn't known is a
+//! problem+json like every other refusal. [`guarded`] is what stands around every handler, also of
+//! the admin port: one `Host`, a deadline, and a panic that costs its own request (500) and nothing
+//! else. Heads and bodies have a deadline too, connections a limit ([`serve`]).
 //!
 //! # What it leaves out
 //! What the routes do: webhooks are `touchline_ingest`'s, the live state is
@@ -12,21 +13,22 @@ pub mod board;
 pub mod serve;
 
 use std::any::Any;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use axum::http::{StatusCode, Uri};
+use axum::http::{StatusCode, Uri, Version};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use touchline_ingest::correlation::{Correlation, REQUEST_ID};
-use tower_http::catch_panic::CatchPanicLayer;
+use touchline_ingest::correlation::Correlation;
 use tower_http::limit::RequestBodyLimitLayer;
-use tower_http::timeout::TimeoutLayer;
 
 use crate::limits::{BODY_BYTES_MAX, REQUEST_TIMEOUT};
 
@@ -43,13 +45,10 @@ pub struct StreamPlace {
 pub fn api(webhooks: Router, live: Router, place: Arc<StreamPlace>) -> Router {
     let plain = live
         .merge(board::router())
+        .method_not_allowed_fallback(wrong_method)
         .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
         .fallback(not_found);
-    plain
-        .merge(webhooks)
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT))
-        .layer(CatchPanicLayer::custom(after_panic))
-        .layer(middleware::from_fn_with_state(place, dress))
+    plain.merge(webhooks).layer(middleware::from_fn_with_state(place, dress))
 }
 
 /// A refusal of the API itself.
@@ -69,27 +68,84 @@ async fn not_found() -> Response {
     problem(StatusCode::NOT_FOUND, "not_found", "There is nothing here; docs/ lists the routes.")
 }
 
+/// Any method that a known path doesn't have; `Allow` names those it has.
+pub async fn wrong_method() -> Response {
+    let detail = "This path has no such method; the Allow header names those it has.";
+    problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}
+
+/// Runs a request's handler for `limit` at most, under one request id: the handler finds it among
+/// the extensions, the answer carries it, and so does the log where the handler panics.
+pub async fn guarded(mut request: Request, next: Next, limit: Duration) -> Response {
+    let correlation = Correlation::of(request.headers());
+    let id = correlation.id().to_owned();
+    let mut response = if names_one_host(&request) {
+        request.extensions_mut().insert(correlation.clone());
+        let answered = tokio::time::timeout(limit, caught(next.run(request))).await;
+        match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(panic)) => after_panic(&*panic, &id),
+            Err(_) => too_late(limit),
+        }
+    } else {
+        let detail = "A request names its host once; this connection is closed.";
+        closing(problem(StatusCode::BAD_REQUEST, "bad_host", detail))
+    };
+    correlation.stamp(response.headers_mut());
+    response
+}
+
+/// Exactly one `Host`; HTTP/1.0 may leave it away. Two are how one server is made to believe what
+/// another, before it, did not see.
+fn names_one_host(request: &Request) -> bool {
+    match request.headers().get_all(header::HOST).iter().count() {
+        0 => request.version() < Version::HTTP_11,
+        count => count == 1,
+    }
+}
+
+/// `future`'s output, or what it panicked with.
+async fn caught<T>(future: impl Future<Output = T>) -> std::thread::Result<T> {
+    let mut future = std::pin::pin!(future);
+    poll_fn(|context| {
+        // After a panic the future is dropped, and nobody looks at what it has left half done.
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    })
+    .await
+}
+
 /// The request's handler panicked: its own caller is told, the process goes on.
-pub fn after_panic(panic: Box<dyn Any + Send + 'static>) -> Response<Body> {
+fn after_panic(panic: &(dyn Any + Send), correlation: &str) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-    tracing::error!(panic = text, "a request's handler panicked; the request was answered 500");
-    problem(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "internal",
-        "The request failed on our side; its id stands in our log.",
-    )
+    tracing::error!(
+        correlation,
+        panic = text,
+        "a request's handler panicked; the request was answered 500"
+    );
+    let detail = "The request failed on our side; its id stands in our log.";
+    problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+}
+
+fn too_late(limit: Duration) -> Response {
+    let detail = format!("The request was not done within {} s.", limit.as_secs_f32());
+    closing(problem(StatusCode::REQUEST_TIMEOUT, "request_timeout", &detail))
+}
+
+/// The connection's last answer.
+fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Request id and safety, on every answer.
 async fn dress(State(place): State<Arc<StreamPlace>>, request: Request, next: Next) -> Response {
-    let correlation = Correlation::of(request.headers());
     let policy = content_policy(&place, request.headers(), request.uri());
-    let mut response = next.run(request).await;
+    let mut response = guarded(request, next, REQUEST_TIMEOUT).await;
     let headers = response.headers_mut();
-    if !headers.contains_key(REQUEST_ID) {
-        correlation.stamp(headers);
-    }
     harden(headers);
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     response
@@ -141,8 +197,12 @@ fn bare_host(host: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+    use axum::body::Body;
     use axum::routing::get;
+    use touchline_ingest::correlation::REQUEST_ID;
     use tower::ServiceExt as _;
 
     fn place(url: Option<&str>) -> Arc<StreamPlace> {
@@ -183,10 +243,87 @@ mod tests {
         assert_eq!(bare_host("[::1]:80"), Some("[::1]"));
     }
 
+    /// What is written to the log meanwhile.
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[tokio::test]
-    async fn a_panic_costs_one_request() {
+    async fn a_panic_costs_one_request_and_answer_and_log_name_it_alike() {
+        let page = Page::default();
+        let writer = page.clone();
+        let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let _guard = tracing::subscriber::set_default(log);
         let response = ask("/panic", "a", None).await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        assert!(response.headers().contains_key(REQUEST_ID));
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        let id = response.headers()[REQUEST_ID].to_str().unwrap();
+        let log = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        assert!(log.contains("panicked") && log.contains(id), "{id} in {log}");
+    }
+
+    #[tokio::test]
+    async fn a_handler_finds_the_id_that_its_answer_carries() {
+        let tell = |request: Request| async move {
+            request.extensions().get::<Correlation>().unwrap().id().to_owned()
+        };
+        let api = api(Router::new(), Router::new().route("/id", get(tell)), place(None));
+        let request = Request::get("/id").header("host", "a").body(Body::empty()).unwrap();
+        let response = api.oneshot(request).await.unwrap();
+        let id = response.headers()[REQUEST_ID].to_str().unwrap().to_owned();
+        let body = axum::body::to_bytes(response.into_body(), 1_000).await.unwrap();
+        assert_eq!(id.as_bytes(), &body[..]);
+    }
+
+    #[tokio::test]
+    async fn a_method_that_a_path_does_not_have_is_a_problem_with_those_it_has() {
+        let request = Request::delete("/").header("host", "a").body(Body::empty()).unwrap();
+        let api = api(Router::new(), Router::new(), place(None));
+        let response = api.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(response.headers()[header::ALLOW], "GET,HEAD");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_takes_too_long_is_a_problem_that_ends_the_connection() {
+        let short = |request, next| guarded(request, next, Duration::from_millis(20));
+        let router = Router::new()
+            .route("/", get(|| std::future::pending::<()>()))
+            .layer(middleware::from_fn(short));
+        let request = Request::get("/").header("host", "a").body(Body::empty()).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(response.headers()[header::CONNECTION], "close");
+    }
+
+    #[tokio::test]
+    async fn a_request_names_one_host_or_is_refused_and_closed() {
+        for (version, hosts, status) in [
+            (Version::HTTP_11, 0, 400),
+            (Version::HTTP_11, 1, 200),
+            (Version::HTTP_11, 2, 400),
+            (Version::HTTP_10, 0, 200),
+            (Version::HTTP_10, 2, 400),
+        ] {
+            let mut request = Request::get("/").version(version);
+            for _ in 0..hosts {
+                request = request.header("host", "a");
+            }
+            let api = api(Router::new(), Router::new(), place(None));
+            let response = api.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            assert_eq!(response.status(), status, "{version:?} with {hosts}");
+            assert_eq!(response.headers().contains_key(header::CONNECTION), status == 400);
+        }
     }
 }
