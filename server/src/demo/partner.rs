@@ -19,7 +19,7 @@ use touchline_ingest::broadcast::{Secret, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK
 use super::meter::Meter;
 use super::now;
 use crate::limits::demo::{
-    ANSWER_BYTES_MAX, EVENT_AGE_MAX, POST_WAIT_MAX, RETRY_WAIT_MAX, RETRY_WAIT_MIN,
+    ANSWER_BYTES_MAX, EVENT_AGE_MAX, POST_WAIT_MAX, RETRY_AFTER_MAX, RETRY_WAIT_MAX, RETRY_WAIT_MIN,
 };
 
 /// What became of a delivery.
@@ -159,7 +159,7 @@ fn wait(after: Option<Duration>, pause: Duration) -> Duration {
     let mut rng = rand::rng();
     match after {
         Some(after) => {
-            after.max(RETRY_WAIT_MIN).min(RETRY_WAIT_MAX).mul_f64(1.0 + 0.2 * rng.random::<f64>())
+            after.clamp(RETRY_WAIT_MIN, RETRY_AFTER_MAX).mul_f64(1.0 + 0.2 * rng.random::<f64>())
         }
         None => pause.mul_f64(rng.random::<f64>()).max(RETRY_WAIT_MIN / 10),
     }
@@ -172,5 +172,23 @@ fn plain(error: &reqwest::Error) -> String {
         "the API can't be reached".into()
     } else {
         "the API's answer was cut short".into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_given_the_time_it_asks_for() {
+        let seconds = Duration::from_secs;
+        for (asked, least) in [(60, 60), (300, 300), (900, 900), (86_400, 900)] {
+            for _ in 0..50 {
+                let wait = wait(Some(seconds(asked)), RETRY_WAIT_MIN);
+                let most = seconds(least).mul_f64(1.2);
+                assert!((seconds(least)..=most).contains(&wait), "{asked} s became {wait:?}");
+            }
+        }
+        assert!(wait(Some(Duration::ZERO), RETRY_WAIT_MAX) >= RETRY_WAIT_MIN);
     }
 }

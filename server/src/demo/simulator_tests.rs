@@ -65,9 +65,11 @@ impl FakeServer {
                 "drop" => None,
                 "take and drop" => self.take(&head, &body).and(None),
                 "take" => self.take(&head, &body),
-                status => Some(format!(
-                    "HTTP/1.1 {status}\r\nretry-after: 0\r\ncontent-length: 2\r\n\r\n{{}}"
-                )),
+                status => {
+                    let (status, after) = status.split_once(" after ").unwrap_or((status, "0"));
+                    let head = format!("HTTP/1.1 {status}\r\nretry-after: {after}");
+                    Some(format!("{head}\r\ncontent-length: 2\r\n\r\n{{}}"))
+                }
             };
             self.seen.lock().unwrap().failures += usize::from(answers[n % answers.len()] != "take");
             let Some(answer) = answer else { return };
@@ -103,10 +105,14 @@ impl FakeServer {
         Some(format!("{head}\r\ncontent-length: {}\r\n\r\n{tally}", tally.len()))
     }
 
-    fn simulator(&self, data_dir: &Path, fresh: bool, meter: &Meter) -> Simulator {
+    fn partner(&self, meter: &Meter) -> Partner {
         let secret = Secret::parse(SECRET).unwrap();
         let url = format!("http://{}/v1/ingest/broadcast/demo", self.address);
-        let partner = Partner::new(url, secret, meter.clone()).unwrap();
+        Partner::new(url, secret, meter.clone()).unwrap()
+    }
+
+    fn simulator(&self, data_dir: &Path, fresh: bool, meter: &Meter) -> Simulator {
+        let partner = self.partner(meter);
         let options = SimulatorOptions {
             data_dir: data_dir.to_owned(),
             seed: Some(11),
@@ -244,6 +250,23 @@ async fn what_the_server_will_never_take_is_given_up_and_told() {
         })
     };
     assert!(ascends(&seen.events), "what was given up changes no order");
+}
+
+/// 45 s are more than the partner waits of its own accord.
+#[tokio::test]
+async fn what_the_server_asks_to_wait_is_waited() {
+    let server = FakeServer::start(&["503 Busy after 1", "429 Slow after 45", "take"]).await;
+    let meter = Meter::default();
+    let partner = server.partner(&meter);
+    let body = Bytes::from_static(br#"{"id":"d:m1:1"}"#);
+    let begin = std::time::Instant::now();
+    let delivery = partner.deliver("wh-1", &body, now());
+    let within = tokio::time::timeout(Duration::from_secs(4), delivery).await;
+    assert!(within.is_err(), "it came back before the server asked it to");
+    assert_eq!(server.seen.lock().unwrap().failures, 2, "in {:?}", begin.elapsed());
+    let trouble = meter.read().totals.trouble.unwrap();
+    let wait = trouble.strip_suffix(" s").unwrap().rsplit_once(' ').unwrap().1;
+    assert!((45.0..=54.0).contains(&wait.parse::<f64>().unwrap()), "{trouble}");
 }
 
 #[tokio::test]
