@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use touchline_tuning::host;
 
 use super::{Exit, Failure, Given};
 use crate::config::load;
@@ -22,6 +23,8 @@ pub fn demo(given: &Given, args: DemoArgs) -> Result<Exit, Failure> {
     request.demo = defaults(&secret);
     let loaded = load(request)?;
     logging::init(&loaded.options.logging);
+    let plan = wiring::plan(&loaded.options)?;
+    demo::check_followers(args.followers, host::facts().nofile_hard, !plan.private_tables)?;
     let attendant = Attendant::new()?;
     let running = wiring::start(loaded)?;
     let appliance = running.appliance();
@@ -56,7 +59,9 @@ fn defaults(secret: &str) -> Vec<(String, String)> {
 }
 
 fn say_if_plain(appliance: &Appliance) {
-    if appliance.shards.first().is_some_and(|shard| shard.backend() == "epoll") {
+    let is_plain = appliance.shards.first().is_some_and(|shard| shard.backend() == "epoll");
+    // Whoever has chosen epoll isn't told that the host forbids the other.
+    if is_plain && appliance.loaded.load().options.io == touchline_fanout::Backend::Auto {
         demo::status::say(
             "This host forbids io_uring: running on epoll, send and plain files, a little slower.",
         );

@@ -53,7 +53,7 @@ use touchline_ingest::broadcast::Secret;
 
 pub use stop::{Stop, Stopper};
 
-use crate::limits::demo::{FOLLOWERS_MAX, SPEED_MILLI_MAX, SPEED_MILLI_MIN};
+use crate::limits::demo::{FILES_RESERVED, FOLLOWERS_MAX, SPEED_MILLI_MAX, SPEED_MILLI_MIN};
 use followers::{Followers, FollowersOptions};
 use meter::Meter;
 use partner::Partner;
@@ -181,6 +181,23 @@ fn follower_count(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Whether this host lets the process open a file for each of `count` followers, beside those that
+/// the server needs; with `shared_table` it needs one more for its own end of each.
+///
+/// # Errors
+/// When it doesn't: how many it can be, and what to raise.
+pub fn check_followers(count: usize, nofile_hard: u64, shared_table: bool) -> anyhow::Result<()> {
+    let ends = if shared_table { 2 } else { 1 };
+    let room = nofile_hard.saturating_sub(FILES_RESERVED) / ends;
+    anyhow::ensure!(
+        count as u64 <= room,
+        "{count} followers need more open files than the {nofile_hard} this host allows: ask for \
+         --followers {room} at most, or raise its hard limit (`ulimit -Hn`) to {}",
+        count as u64 * ends + FILES_RESERVED
+    );
+    Ok(())
+}
+
 /// The wall clock.
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -220,6 +237,17 @@ mod tests {
         ] {
             assert!(parse(bad).unwrap_err().contains(why), "{bad}");
         }
+    }
+
+    #[test]
+    fn more_followers_than_files_are_refused_with_what_would_do() {
+        assert!(check_followers(1_000, 20_000, false).is_ok());
+        assert!(check_followers(19_500, 20_000, false).is_ok());
+        let refusal = check_followers(20_000, 20_000, false).unwrap_err().to_string();
+        assert!(refusal.contains("--followers 19500") && refusal.contains("20500"), "{refusal}");
+        let refusal = check_followers(1_000, 1_024, true).unwrap_err().to_string();
+        assert!(refusal.contains("--followers 262") && refusal.contains("2500"), "{refusal}");
+        assert!(check_followers(0, 256, true).is_ok());
     }
 
     #[test]

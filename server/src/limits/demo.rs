@@ -6,6 +6,9 @@ use touchline_core::limits::{AFTER_TOPICS_MAX, EVENT_FRAME_BYTES_MAX};
 
 /// Followers: beyond it one loopback address runs out of ports.
 pub const FOLLOWERS_MAX: usize = 20_000;
+/// Open files that followers leave to the rest of the process: ports, journal, webhooks, the
+/// board's connections.
+pub const FILES_RESERVED: u64 = 500;
 /// Teams a follower follows at most.
 pub const FOLLOWED_TEAMS_MAX: usize = 3;
 /// Followers that connect at the same time.
@@ -32,8 +35,11 @@ pub const POST_WAIT_MAX: Duration = Duration::from_secs(10);
 pub const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// First wait after a webhook that failed; it doubles,
 pub const RETRY_WAIT_MIN: Duration = Duration::from_millis(100);
-/// and stays below this, also where `Retry-After` asks for more.
+/// and stays below this.
 pub const RETRY_WAIT_MAX: Duration = Duration::from_secs(30);
+/// What a server may ask for by `Retry-After`; what it asks beyond is taken as this. Our own asks
+/// for 60 s at most but where a partner has too many routes.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 /// An event older than this isn't shown any more (R16: 1 h less 5 minutes), so the partner gives it
 /// up.
 pub const EVENT_AGE_MAX: Duration = Duration::from_secs(55 * 60);
@@ -65,4 +71,6 @@ const _: () = assert!(TOPICS_MAX <= AFTER_TOPICS_MAX);
 const _: () = assert!(FRAME_BYTES_MAX > EVENT_FRAME_BYTES_MAX);
 const _: () = assert!(RECONNECT_WAIT_MIN.as_millis() < RECONNECT_WAIT_MAX.as_millis());
 const _: () = assert!(RETRY_WAIT_MIN.as_millis() < RETRY_WAIT_MAX.as_millis());
+const _: () = assert!(RETRY_WAIT_MAX.as_secs() < RETRY_AFTER_MAX.as_secs());
+const _: () = assert!(EVENT_AGE_MAX.as_secs() > 2 * RETRY_AFTER_MAX.as_secs());
 const _: () = assert!(EVENT_AGE_MAX.as_secs() > POST_WAIT_MAX.as_secs());
