@@ -53,6 +53,13 @@ pub(crate) struct Keeper {
     pub orders: Receiver<Order>,
     pub ports: Ports,
     pub seen: Seen,
+    /// When shards and log are looked at again.
+    pub next_look: Instant,
+}
+
+/// How often shards and log are looked at, and the watchdog fed.
+pub(crate) fn look_interval() -> Duration {
+    notify::watchdog_interval().unwrap_or(Duration::from_secs(1))
 }
 
 impl Keeper {
@@ -71,18 +78,21 @@ impl Keeper {
     /// first.
     fn wait_for_order(&mut self, current: Option<Order>, until: Option<Instant>) -> Option<Order> {
         loop {
-            let tick = notify::watchdog_interval().unwrap_or(Duration::from_secs(1));
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            match self.orders.recv_timeout(left.map_or(tick, |left| left.min(tick))) {
+            let wake = until.map_or(self.next_look, |until| until.min(self.next_look));
+            match self.orders.recv_timeout(wake.saturating_duration_since(Instant::now())) {
                 Ok(order) if Some(order) > current => return Some(order),
                 Ok(_) => {}
                 Err(RecvTimeoutError::Disconnected) => return Some(Order::Now),
                 Err(RecvTimeoutError::Timeout) => {}
             }
+            // Also where the wait is shorter than a look's turn: a drain waits in small steps.
+            if Instant::now() >= self.next_look {
+                self.look();
+                self.next_look = Instant::now() + look_interval();
+            }
             if until.is_some_and(|until| Instant::now() >= until) {
                 return None;
             }
-            self.look();
         }
     }
 
@@ -176,11 +186,7 @@ impl Keeper {
         let Self { appliance, ports, .. } = self;
         ports.api_stop.send_replace(Some(requests));
         let _ = ports.api.join();
-        appliance.end_shards();
-        appliance.live.stop();
-        if !appliance.journal.close() {
-            tracing::error!("the disk took too long; what was acknowledged is on it all the same");
-        }
+        appliance.end_parts();
         tracing::info!("stopped");
         ports.admin_stop.send_replace(Some(Duration::ZERO));
         let _ = ports.admin.join();

@@ -37,7 +37,9 @@ pub const DRAIN_OVERTIME: Duration = Duration::from_secs(20);
 pub const INTERRUPT_SESSIONS: Duration = Duration::from_millis(700);
 /// For requests under way at a stop.
 pub const STOP_REQUESTS: Duration = Duration::from_secs(5);
-/// The same at SIGINT.
+/// For shards, live state and journal after that; the journal takes 5 s of it at most.
+pub const STOP_PARTS: Duration = Duration::from_secs(10);
+/// The same as [`STOP_REQUESTS`] at SIGINT.
 pub const INTERRUPT_REQUESTS: Duration = Duration::from_millis(300);
 
 /// A shard whose heartbeat is older is not ready.

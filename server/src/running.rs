@@ -174,6 +174,15 @@ impl Appliance {
         }
     }
 
+    /// Ends what works behind the ports: shards, live state, journal.
+    pub(crate) fn end_parts(&self) {
+        self.end_shards();
+        self.live.stop();
+        if !self.journal.close() {
+            tracing::error!("the disk took too long; what was acknowledged is on it all the same");
+        }
+    }
+
     /// Open sessions.
     pub fn connections(&self) -> u64 {
         let open = self.shards.iter().map(|shard| shard.connections.get()).sum::<i64>();

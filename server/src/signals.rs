@@ -1,20 +1,24 @@
 //! What the system tells the process: SIGTERM, SIGINT, SIGHUP.
 //!
 //! SIGTERM drains, SIGINT leaves within two seconds, a second of either ends at once; SIGHUP
-//! reloads. Signals that come faster than they are handled are one signal, as Unix has it, so that
+//! reloads. A part that doesn't end is left behind: the process ends without it. Signals that come faster than they are handled are one signal, as Unix has it, so that
 //! a hundred SIGHUPs a second cost a reload at a time and no queue.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::limits::{STOP_PARTS, STOP_REQUESTS};
 use crate::reload::reload;
-use crate::running::{Order, Running};
+use crate::running::{Appliance, Order, Running, Stage};
 
 /// After an order that leaves no time, the process ends by itself should a part be stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(3);
+/// How often it is asked whether the stop has begun.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The signals, caught from now on: those that come during the start are handled after it.
 pub struct Attendant(Signals);
@@ -36,6 +40,8 @@ impl Attendant {
             running.wait();
             handle.close();
         });
+        let watched = Arc::clone(&appliance);
+        std::thread::spawn(move || end_if_stop_is_stuck(&watched));
         let mut last = None;
         for signal in self.0.forever() {
             if signal == SIGHUP {
@@ -51,7 +57,7 @@ impl Attendant {
             last = Some(signal);
             tracing::info!(signal, ?order, "a signal asks us to end");
             if order > Order::Drain {
-                std::thread::spawn(end_if_stuck);
+                std::thread::spawn(|| end_if_stuck(STUCK_AFTER));
             }
             appliance.order(order);
         }
@@ -60,8 +66,18 @@ impl Attendant {
     }
 }
 
-fn end_if_stuck() {
-    std::thread::sleep(STUCK_AFTER);
+/// A drain takes its minutes, but once the parts are being stopped it must come to an end, whoever
+/// has asked for it.
+fn end_if_stop_is_stuck(appliance: &Appliance) {
+    while appliance.stage() < Stage::Stopping {
+        std::thread::sleep(LOOK);
+    }
+    end_if_stuck(STOP_REQUESTS + STOP_PARTS);
+}
+
+/// The threads here that wait end with the process, which is what they wait for.
+fn end_if_stuck(patience: Duration) {
+    std::thread::sleep(patience);
     tracing::error!("a part didn't end; the process ends without it");
     std::process::exit(1);
 }

@@ -14,7 +14,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ use axum::Router;
 use touchline_core::log::EventLog;
 use touchline_fanout::options::FanoutOptions;
 use touchline_fanout::plan::{Plan, PlanError, PlanInput};
-use touchline_fanout::{Fanout, StartError as FanoutError};
+use touchline_fanout::{Fanout, ShardCommand, StartError as FanoutError};
 use touchline_ingest::broadcast::{self, BroadcastState};
 use touchline_store::journal::{Journal, OpenError, OpenReport};
 use touchline_tuning::host;
@@ -35,12 +35,12 @@ use crate::config::{Loaded, Options};
 use crate::figures::figures;
 use crate::http::serve::{StopSignal, bind, serve};
 use crate::http::{self, StreamPlace};
-use crate::keeper::{Keeper, Ports, Seen};
+use crate::keeper::{Keeper, Ports, Seen, look_interval};
 use crate::limits::{ADMIN_CONNECTIONS_MAX, API_CONNECTIONS_MAX, API_THREADS};
 use crate::live::{self, Live, LiveTap, StreamAddress};
 use crate::ports::{Holder, holder};
 use crate::reload::{Reloads, rules_with_board};
-use crate::running::{Addresses, Appliance, Running};
+use crate::running::{Addresses, Appliance, Order, Running};
 
 /// Why it doesn't start. Each is one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -173,7 +173,16 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
         }
     };
     bound.addresses.stream = fanout.local_addr();
-    let (live, tap) = start_live(&options, &log, &fanout, bound.addresses.stream)?;
+    let (live, tap) = match start_live(&options, &log, &fanout, bound.addresses.stream) {
+        Ok(live) => live,
+        Err(error) => {
+            // What they say in leaving is of less use than why we don't start.
+            let _ = fanout.command(ShardCommand::Stop);
+            let _ = fanout.join();
+            journal.close();
+            return Err(error);
+        }
+    };
     journal.attach(Box::new(tap));
     let webhooks = BroadcastState::new(log, options.sources.clone(), options.ingest.clone());
     let (orders, inbox) = channel();
@@ -196,13 +205,27 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
         orders: Mutex::new(orders),
         api_open: AtomicBool::new(false),
     });
-    let ports = open_ports(&appliance, bound)?;
-    let keeper =
-        Keeper { appliance: Arc::clone(&appliance), orders: inbox, ports, seen: Seen::default() };
-    let keeper = Builder::new().name("keeper".into()).spawn(move || keeper.run());
-    let keeper = Some(keeper.map_err(StartError::Thread)?);
+    let kept =
+        open_ports(&appliance, bound).and_then(|ports| start_keeper(&appliance, ports, inbox));
+    let keeper = kept.inspect_err(|_| appliance.end_parts())?;
     announce(&appliance);
-    Ok(Running { appliance, keeper })
+    Ok(Running { appliance, keeper: Some(keeper) })
+}
+
+/// Without a keeper the ports end by themselves: whoever could tell them to stop is gone.
+fn start_keeper(
+    appliance: &Arc<Appliance>,
+    ports: Ports,
+    orders: Receiver<Order>,
+) -> Result<JoinHandle<()>, StartError> {
+    let keeper = Keeper {
+        appliance: Arc::clone(appliance),
+        orders,
+        ports,
+        seen: Seen::default(),
+        next_look: Instant::now() + look_interval(),
+    };
+    Builder::new().name("keeper".into()).spawn(move || keeper.run()).map_err(StartError::Thread)
 }
 
 fn bind_ports(options: &Options) -> Result<Bound, StartError> {

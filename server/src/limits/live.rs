@@ -25,6 +25,8 @@ pub const TAIL_RECORDS_MAX: u64 = 50_000;
 pub const READ_BYTES_MAX: usize = 1 << 20;
 /// How long one read of the log may take.
 pub const READ_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Whoever waits for a read looks so often whether it should stop.
+pub const STOP_LOOK: Duration = Duration::from_millis(50);
 /// The JSON is built no more often than this, and this often at least.
 pub const BUILD_INTERVAL: Duration = Duration::from_millis(250);
 

@@ -9,33 +9,38 @@
 //! # Invariants
 //! - `mark.next(lane)` only grows; every record below it was applied once, or is a hole the log has
 //!   named, or lies before the tail that a start reads.
-//! - Nothing waits longer than [`READ_WAIT_MAX`] for the log.
+//! - Nothing waits longer than [`READ_WAIT_MAX`] for the log, nor longer than [`STOP_LOOK`] once it
+//!   is told to stop.
 
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Instant;
 
 use touchline_core::log::{
     EventLog, Lane, LogBounds, Mark, Position, ReadChunk, ReadError, ReadRequest, Record, Span,
 };
 
 use super::state::MatchDay;
-use crate::limits::live::{READ_BYTES_MAX, READ_WAIT_MAX, TAIL_RECORDS_MAX};
+use crate::limits::live::{READ_BYTES_MAX, READ_WAIT_MAX, STOP_LOOK, TAIL_RECORDS_MAX};
 
 /// State and mark of one reader of the log.
 pub(super) struct Reader {
     log: Arc<dyn EventLog>,
     mark: Mark,
     day: MatchDay,
+    stop: Arc<AtomicBool>,
 }
 
 impl Reader {
-    /// Stands before the log's tail; [`Reader::catch_up`] reads it.
-    pub(super) fn new(log: Arc<dyn EventLog>) -> Self {
+    /// Stands before the log's tail; [`Reader::catch_up`] reads it. Once `stop` is set, reads end
+    /// as if the log were closed.
+    pub(super) fn new(log: Arc<dyn EventLog>, stop: Arc<AtomicBool>) -> Self {
         let bounds = log.bounds();
         let tail =
             |lane: &touchline_core::log::LaneBounds| lane.next.saturating_sub(TAIL_RECORDS_MAX);
         let next = bounds.lanes.iter().map(|lane| lane.first.max(tail(lane))).collect();
-        Self { log, mark: Mark { epoch: bounds.epoch, next }, day: MatchDay::default() }
+        Self { log, mark: Mark { epoch: bounds.epoch, next }, day: MatchDay::default(), stop }
     }
 
     /// What it has read so far.
@@ -100,7 +105,15 @@ impl Reader {
         let (sender, receiver) = sync_channel(1);
         let request = ReadRequest { from, bytes_max: READ_BYTES_MAX };
         self.log.read(request, Box::new(move |result| drop(sender.send(result))));
-        receiver.recv_timeout(READ_WAIT_MAX).unwrap_or(Err(ReadError::Busy))
+        let deadline = Instant::now() + READ_WAIT_MAX;
+        while !self.stop.load(Ordering::Relaxed) {
+            match receiver.recv_timeout(STOP_LOOK) {
+                Ok(chunk) => return chunk,
+                Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
+                Err(_) => return Err(ReadError::Busy),
+            }
+        }
+        Err(ReadError::Closed)
     }
 
     fn advance(&mut self, lane: Lane, next: u64) {
@@ -171,7 +184,7 @@ mod tests {
             steps in prop::collection::vec(step(), 1..120),
         ) {
             let log = Arc::new(MemoryLog::new(2));
-            let mut reader = Reader::new(log.clone());
+            let mut reader = Reader::new(log.clone(), Arc::default());
             let mut last = None;
             let mut opened = Vec::new();
             for (n, step) in steps.into_iter().enumerate() {
@@ -213,7 +226,7 @@ mod tests {
     #[test]
     fn what_retention_has_taken_is_passed_over() {
         let log = Arc::new(MemoryLog::new(1));
-        let mut reader = Reader::new(log.clone());
+        let mut reader = Reader::new(log.clone(), Arc::default());
         for n in 0..40 {
             log.push(0, fact(n, 0));
         }
@@ -229,7 +242,7 @@ mod tests {
         for n in 0..TAIL_RECORDS_MAX as usize + 10 {
             log.push(0, record(0, &format!("e{n}"), "weather", "{}"));
         }
-        let reader = Reader::new(log);
+        let reader = Reader::new(log, Arc::default());
         assert_eq!(reader.mark().next(Lane(0)), 10);
     }
 }

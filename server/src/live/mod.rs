@@ -97,7 +97,7 @@ pub struct Live {
 
 struct Shared {
     snapshot: ArcSwap<Snapshot>,
-    stop: AtomicBool,
+    stop: Arc<AtomicBool>,
 }
 
 /// To be attached to the log: passes on what becomes durable and never waits.
@@ -123,10 +123,9 @@ impl Live {
         figures: FigureSource,
     ) -> std::io::Result<(Arc<Self>, LiveTap)> {
         let (sender, receiver) = sync_channel(TAP_BATCHES_MAX);
-        let shared =
-            Arc::new(Shared { snapshot: ArcSwap::default(), stop: AtomicBool::new(false) });
+        let shared = Arc::new(Shared { snapshot: ArcSwap::default(), stop: Arc::default() });
         let worker = Worker {
-            reader: Reader::new(log.clone()),
+            reader: Reader::new(log.clone(), shared.stop.clone()),
             log,
             receiver,
             shared: shared.clone(),
@@ -143,7 +142,7 @@ impl Live {
         !self.shared.snapshot.load().live.is_empty()
     }
 
-    /// Ends the thread; at most a quarter of a second unless the log is being read.
+    /// Ends the thread, within a quarter of a second, also where it waits for the log.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
@@ -185,7 +184,9 @@ impl Worker {
                     self.look_at_the_log()
                 }
             };
-            if let Err(error) = &read {
+            if let Err(error) = &read
+                && !self.shared.stop.load(Ordering::Relaxed)
+            {
                 tracing::warn!(%error, "the live state can't read the log; it tries again");
                 std::thread::sleep(BUILD_INTERVAL);
                 due = Instant::now();

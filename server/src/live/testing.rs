@@ -1,6 +1,7 @@
 //! A log in memory and records to put into it, for the tests of this module.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use touchline_core::event::{Event, Route, Stream, Topic};
@@ -34,11 +35,19 @@ pub(crate) struct MemoryLog {
     pub(crate) lanes: Mutex<Vec<Vec<Record>>>,
     /// Lowest sequence that retention has left, in every lane.
     pub(crate) first: Mutex<u64>,
+    /// Reads aren't answered, but kept.
+    pub(crate) is_stuck: AtomicBool,
+    pub(crate) unanswered: Mutex<Vec<ReadReply>>,
 }
 
 impl MemoryLog {
     pub(crate) fn new(lanes: usize) -> Self {
-        Self { lanes: Mutex::new(vec![Vec::new(); lanes]), first: Mutex::new(0) }
+        Self {
+            lanes: Mutex::new(vec![Vec::new(); lanes]),
+            first: Mutex::new(0),
+            is_stuck: AtomicBool::new(false),
+            unanswered: Mutex::default(),
+        }
     }
 
     /// Gives `record` the next sequence of `lane`.
@@ -57,6 +66,10 @@ impl EventLog for MemoryLog {
     }
 
     fn read(&self, request: ReadRequest, reply: ReadReply) {
+        if self.is_stuck.load(Ordering::Relaxed) {
+            self.unanswered.lock().unwrap().push(reply);
+            return;
+        }
         let lanes = self.lanes.lock().unwrap();
         let first = *self.first.lock().unwrap();
         let lane = &lanes[usize::from(request.from.lane.0)];

@@ -96,7 +96,7 @@ async fn an_answer_that_has_not_changed_is_not_sent_again() {
 
 #[tokio::test]
 async fn before_the_log_has_been_read_nothing_is_claimed() {
-    let shared = Shared { snapshot: ArcSwap::default(), stop: AtomicBool::new(false) };
+    let shared = Shared { snapshot: ArcSwap::default(), stop: Arc::default() };
     let live = Arc::new(Live { shared: Arc::new(shared), thread: Mutex::new(None) });
     let response = get(&live, "/v1/live", None).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -114,4 +114,18 @@ fn the_logs_thread_never_waits_for_a_reader_that_is_busy() {
         feed(&mut tap, record);
     }
     assert_eq!(receiver.try_iter().count(), TAP_BATCHES_MAX);
+}
+
+#[test]
+fn it_stops_at_once_also_while_a_read_is_not_answered() {
+    let log = Arc::new(MemoryLog::new(1));
+    log.push(0, fact(1));
+    log.is_stuck.store(true, Ordering::Relaxed);
+    let (live, _tap) = Live::start(log.clone(), StreamAddress::Port(1), figures()).unwrap();
+    while log.unanswered.lock().unwrap().is_empty() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let begin = Instant::now();
+    live.stop();
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
 }
