@@ -167,6 +167,20 @@ fn what_leaves_the_window_is_too_old_and_never_shown_again() {
 }
 
 #[test]
+fn an_id_that_was_taken_again_after_its_window_is_known_after_a_restart() {
+    on_each_disk(|place| {
+        let (log, _) = place.open();
+        let again = |seconds: i64| vec![event("a", &seconds.to_string(), at(seconds))];
+        append(&log, again(0), at(0)).unwrap();
+        assert_eq!(seq_of(append(&log, again(4_000), at(4_000)).unwrap()[0]), 1);
+        drop(log);
+        let (log, _) = place.open();
+        let outcomes = append(&log, again(4_000), at(4_001)).unwrap();
+        assert_eq!(outcomes, [Outcome::Duplicate]);
+    });
+}
+
+#[test]
 fn a_full_window_refuses_and_recovers_as_it_ages() {
     on_each_disk(|place| {
         let (log, _) = place.open_with(|options| options.dedupe_entries_max = 10);

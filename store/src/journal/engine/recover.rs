@@ -15,6 +15,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use touchline_core::event::Stream;
 use touchline_core::log::Epoch;
@@ -222,6 +223,11 @@ impl<D: Disk> Recovery<'_, D> {
 
     fn remember(&mut self, ids: &[(Stream, Entry)]) {
         for (stream, entry) in ids {
+            if self.dedupe.find(entry.identity()).is_some() {
+                // It was taken again, so by then the older one had left the window. (Times are cut
+                // to seconds.)
+                self.dedupe.expire(entry.time().plus(Duration::from_secs(1)));
+            }
             if self.dedupe.find(entry.identity()).is_none() {
                 self.dedupe.insert_known(*stream, *entry);
             }
