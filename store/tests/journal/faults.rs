@@ -4,7 +4,8 @@
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use touchline_core::log::{AppendError, EventLog, HoleReason, LogHealthError, Outcome};
+use touchline_core::log::{AppendError, Epoch, EventLog, HoleReason, LogHealthError, Outcome};
+use touchline_store::journal::engine::{Append, Engine};
 use touchline_store::journal::{Backend, Journal, JournalOptions, OpenError, offline};
 
 use crate::support::sim_disk::{SimDisk, Trouble};
@@ -265,6 +266,48 @@ fn fault_32_a_full_disk_refuses_and_recovers_by_itself() {
     let (log, report) = open(&disk).unwrap();
     assert_eq!((report.torn_bytes, report.quarantined.len()), (0, 0));
     assert_eq!(ids(&read_all(&log, 0).records), ["a", "b"]);
+}
+
+#[test]
+fn fault_32_a_new_segment_without_a_descriptor_is_tried_again() {
+    let disk = SimDisk::new(10);
+    let (log, _) = open(&disk).unwrap();
+    goal(&log, "e0").unwrap();
+    disk.set_no_descriptors(true);
+    let mut taken = 1;
+    let refused = loop {
+        match goal(&log, &format!("e{taken}")) {
+            Ok(_) => taken += 1,
+            Err(error) => break error,
+        }
+        assert!(taken < 40, "a segment ends");
+    };
+    assert_eq!(refused, AppendError::DiskFull);
+    assert_eq!(log.health(), Err(LogHealthError::DiskFull));
+    assert_eq!(read_all(&log, 0).records.len(), taken, "reading goes on");
+    disk.set_no_descriptors(false);
+    wait_until("it recovers", || log.health().is_ok());
+    assert_eq!(seq_of(goal(&log, "after").unwrap()[0]), taken as u64);
+    drop(log);
+    let (log, report) = open(&disk).unwrap();
+    assert_eq!((report.torn_bytes, report.quarantined.len()), (0, 0));
+    assert_eq!(read_all(&log, 0).records.len(), taken + 1);
+}
+
+#[test]
+fn fault_32_an_id_is_not_refused_for_a_twin_that_failed() {
+    let disk = SimDisk::new(11);
+    let fresh = Epoch(1);
+    let opened = Engine::open(disk.clone(), &disk, quick(), fresh).map(|opened| opened.engine);
+    let mut engine = opened.map_err(|error| error.to_string()).unwrap();
+    let one =
+        |id: &str, word: &str| Append { events: vec![event(id, word, at(0))], received_at: at(0) };
+    assert!(engine.commit(vec![one("a", "goal")]).verdicts[0].is_ok());
+    disk.plan(2, Trouble::Eio);
+    let verdicts = engine.commit(vec![one("b", "goal"), one("b", "no goal")]).verdicts;
+    for verdict in verdicts {
+        assert!(matches!(verdict, Err(AppendError::Unknown(_))), "{verdict:?}");
+    }
 }
 
 #[test]

@@ -57,6 +57,12 @@ pub trait ReadAt: Send {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
 }
 
+/// Whether `error` says that the host is short of something, before any disk was asked: descriptors
+/// or memory. A sync itself never fails so.
+pub fn is_passing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM))
+}
+
 /// Whether `error` says that the disk or a quota is full: the one failure that goes away by itself
 /// (R13).
 pub fn is_full(error: &io::Error) -> bool {

@@ -10,7 +10,8 @@
 //! - A failed group leaves no trace: not in the dedupe window, not in the sequence, not below the
 //!   watermark.
 //! - After a write or sync has failed for another reason than room nothing is written any more
-//!   (R13).
+//!   (R13). A new segment that can't be made has lost nothing: that is tried again, like a full
+//!   disk.
 //!
 //! # What it leaves out
 //! Queues, replies and timers ([`super::writer`]), reading ([`super::reader`]).
@@ -95,13 +96,15 @@ struct Active<F> {
 
 /// Why a group could not be made durable.
 enum WriteError {
-    Full(io::Error),
+    /// Nothing was lost by it, and it may pass: no room, or no descriptor for a new segment.
+    Passing(io::Error),
+    /// What the disk holds now is not known (R13).
     Failed(io::Error),
 }
 
 impl From<io::Error> for WriteError {
     fn from(error: io::Error) -> Self {
-        if disk::is_full(&error) { Self::Full(error) } else { Self::Failed(error) }
+        if disk::is_full(&error) { Self::Passing(error) } else { Self::Failed(error) }
     }
 }
 
@@ -139,10 +142,7 @@ impl<D: Disk> Engine<D> {
             self.dedupe.rollback(before);
             let error = self.fail(error);
             records.clear();
-            verdicts = verdicts
-                .into_iter()
-                .map(|verdict| verdict.and_then(|outcomes| spare_old(outcomes, &error)))
-                .collect();
+            verdicts = verdicts.into_iter().map(|verdict| after_failure(verdict, &error)).collect();
         }
         self.count(&verdicts, records.len() as u64);
         Commit { verdicts, records, from, next: self.next }
@@ -280,9 +280,9 @@ impl<D: Disk> Engine<D> {
     /// group.
     fn fail(&mut self, error: WriteError) -> AppendError {
         match error {
-            WriteError::Full(error) => {
+            WriteError::Passing(error) => {
                 if self.shared.mode() == Mode::Writable {
-                    tracing::warn!(%error, "the journal's disk is full: sources get 503 for now");
+                    tracing::warn!(%error, "the journal has no room: sources get 503 for now");
                 }
                 self.shared.set_mode(Mode::DiskFull);
                 if let Some(active) = &mut self.active {
@@ -346,9 +346,13 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-/// In a group that failed an append fails too, unless nothing of it needed the group: all of it was
-/// too old.
-fn spare_old(outcomes: Vec<Outcome>, error: &AppendError) -> Verdict {
-    let needed = outcomes.iter().any(|outcome| *outcome != Outcome::TooOld);
-    if needed { Err(error.clone()) } else { Ok(outcomes) }
+/// In a group that failed an append fails too, also one whose id was refused: the twin it was held
+/// against may be gone (R14). Spared is what needed nothing of the group: all of it was too old, or
+/// there was no room in the window.
+fn after_failure(verdict: Verdict, error: &AppendError) -> Verdict {
+    match verdict {
+        Ok(outcomes) if outcomes.iter().all(|outcome| *outcome == Outcome::TooOld) => Ok(outcomes),
+        Ok(_) | Err(AppendError::IdReused(_)) => Err(error.clone()),
+        Err(other) => Err(other),
+    }
 }

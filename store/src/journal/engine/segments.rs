@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Active, Engine, WriteError};
-use crate::journal::disk::Disk;
+use crate::journal::disk::{self, Disk};
 use crate::journal::format::SegmentHead;
 use crate::journal::meta::Meta;
 use crate::journal::stats::{add, set};
@@ -70,7 +70,7 @@ impl<D: Disk> Engine<D> {
     fn create_segment(&mut self) -> Result<Active<D::File>, WriteError> {
         let (first, epoch) = (self.next, self.shared.epoch);
         let name = name_of(first);
-        let mut file = self.create_file(&name)?;
+        let mut file = self.create_file(&name).map_err(WriteError::Passing)?;
         let head = SegmentHead { epoch, first, proven: self.next, opened_at: self.clock };
         if let Err(error) = self.start_file(&mut file, &head) {
             let _ = self.disk.remove(&name);
@@ -103,10 +103,15 @@ impl<D: Disk> Engine<D> {
         }
     }
 
+    /// Until the first sync nothing has been entrusted to the file, so whatever fails may be tried
+    /// again with a new one. To sync the folder takes a descriptor, which may be wanting, too.
     fn start_file(&mut self, file: &mut D::File, head: &SegmentHead) -> Result<(), WriteError> {
-        self.disk.write_at(file, 0, &head.encode())?;
+        self.disk.write_at(file, 0, &head.encode()).map_err(WriteError::Passing)?;
         self.disk.sync_data(file).map_err(WriteError::Failed)?;
-        self.disk.sync_dir().map_err(WriteError::Failed)
+        self.disk.sync_dir().map_err(|error| match disk::is_passing(&error) {
+            true => WriteError::Passing(error),
+            false => WriteError::Failed(error),
+        })
     }
 
     pub(super) fn write_meta(&mut self) -> io::Result<()> {

@@ -56,6 +56,7 @@ struct Inner {
     stopped: Option<Trouble>,
     happened: u64,
     capacity: u64,
+    no_descriptors: bool,
 }
 
 /// A handle of the disk; clones are the same disk.
@@ -76,6 +77,7 @@ impl SimDisk {
                 stopped: None,
                 happened: 0,
                 capacity: u64::MAX,
+                no_descriptors: false,
             })),
             Arc::default(),
         )
@@ -104,6 +106,11 @@ impl SimDisk {
     /// Bytes all files may take.
     pub fn set_capacity(&self, bytes: u64) {
         self.inner().capacity = bytes;
+    }
+
+    /// Whether the process has no descriptor left: nothing can be made, and no folder synced.
+    pub fn set_no_descriptors(&self, none: bool) {
+        self.inner().no_descriptors = none;
     }
 
     pub fn used(&self) -> u64 {
@@ -256,6 +263,9 @@ impl Disk for SimDisk {
         let trouble = inner.call()?;
         if trouble == Some(Trouble::Eio) {
             return inner.fail();
+        }
+        if inner.no_descriptors {
+            return Err(io::Error::from_raw_os_error(24));
         }
         if inner.live.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
