@@ -64,8 +64,9 @@ const _: () = assert!((LOBBY_MAX as u64) + 16 < DESCRIPTORS_RESERVED);
 /// Topics in a shard's memory. One with an empty window takes about 400 bytes: 26 MB at most, and
 /// the longest idle give way before that (R6).
 pub const TOPICS_MAX: usize = 65_536;
-/// Bytes of `snapshot` in one `subscribed`; what is more follows as events.
-pub const SNAPSHOT_BYTES_MAX: usize = 32 * 1024;
+/// Bytes of `snapshot` in one `subscribed`: what an answer may take of a session's control queue.
+/// Values that don't fit come with their next republish (R20).
+pub const SNAPSHOT_BYTES_MAX: usize = 64 * 1024;
 /// Bytes copied for single sessions in one volley. A visit may take `visit_bytes_max`, 256 sends of
 /// which would be 64 MiB; with this bound the round ends early and the rest is next.
 pub const SCRATCH_VOLLEY_BYTES_MAX: usize = 4 * 1024 * 1024;

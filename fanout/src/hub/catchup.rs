@@ -18,9 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
-use touchline_core::frame::Batch;
+use touchline_core::frame::{Batch, Published};
 use touchline_core::log::{
-    HoleReason, Lane, LaneBounds, LogBounds, Mark, Position, ReadError, ReadRequest,
+    Hole, HoleReason, Lane, LaneBounds, LogBounds, Mark, Position, ReadError, ReadRequest, Span,
 };
 use touchline_core::time::Monotonic;
 
@@ -32,10 +32,15 @@ use super::{CloseCause, Hub, LaneState};
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_DOUBLINGS_MAX: u32 = 6;
 
+/// How often those that wait are judged while the log doesn't answer.
+const JUDGE_EVERY: Duration = Duration::from_secs(1);
+
 /// What is under way with the log.
 #[derive(Default)]
 pub(super) struct Reads {
     outstanding: Option<Read>,
+    /// When the waiting were last asked how long they have waited.
+    judged_at: Monotonic,
     retry_at: Monotonic,
     failures: u32,
     turn: u64,
@@ -68,6 +73,10 @@ impl Hub {
     /// The next read that the log is to be asked for; its answer goes to [`Hub::handle_read`].
     pub fn poll_read(&mut self, now: Monotonic) -> Option<ReadRequest> {
         if self.reads.outstanding.is_some() || now < self.reads.retry_at {
+            // A log that doesn't answer must not hold anybody for ever.
+            if now.since(self.reads.judged_at) >= JUDGE_EVERY {
+                self.judge_waiting(now);
+            }
             return None;
         }
         self.reads.turn += 1;
@@ -79,7 +88,11 @@ impl Hub {
     }
 
     fn read_for_windows(&self) -> Option<Read> {
-        let behind = self.lanes.iter().position(LaneState::is_behind)?;
+        let ready = |lane: &LaneState| {
+            // Before a hole is declared, whoever can be sent what lies before it should have it.
+            lane.is_behind() && !(lane.hole_ahead && self.has_work())
+        };
+        let behind = self.lanes.iter().position(ready)?;
         let from = Position { lane: Lane(behind as u16), seq: self.lanes[behind].progress };
         Some(Read { purpose: Purpose::Windows, from })
     }
@@ -114,7 +127,7 @@ impl Hub {
         self.reads.failures = 0;
         self.reads.retry_at = Monotonic(0);
         match read.purpose {
-            Purpose::Windows => self.handle_batch(&batch, now),
+            Purpose::Windows => self.take_up_to_a_hole(&batch, span, now),
             Purpose::Sessions => {
                 let chunks_max = self.config.chunks_max;
                 self.chunks.insert(span.lane, span.from, span.next, batch, chunks_max);
@@ -127,6 +140,12 @@ impl Hub {
         let doublings = self.reads.failures.min(RETRY_DOUBLINGS_MAX);
         self.reads.failures += 1;
         self.reads.retry_at = now + RETRY_FIRST * (1 << doublings);
+        self.judge_waiting(now);
+    }
+
+    /// Ends sessions that have waited for the log as long as anybody may.
+    fn judge_waiting(&mut self, now: Monotonic) {
+        self.reads.judged_at = now;
         let ids: Vec<_> = self.waiting.iter().copied().collect();
         for id in ids {
             let catchup = self.session(id).and_then(|session| session.catchup.as_ref());
@@ -137,8 +156,37 @@ impl Hub {
         }
     }
 
+    /// Takes in what the shard had missed, as far as the first hole. What lies behind it is read
+    /// again, so that a hole is always at the beginning of a batch: by then who keeps up has been
+    /// sent all before it and can be told in its place.
+    fn take_up_to_a_hole(&mut self, batch: &Batch, span: Span, now: Monotonic) {
+        let begins_later = |(lane, hole): &&(Lane, Hole)| {
+            *lane == span.lane && hole.from > self.lanes[usize::from(lane.0)].progress
+        };
+        let Some((_, hole)) = batch.holes.iter().find(begins_later).copied() else {
+            self.set_hole_ahead(span.lane, false);
+            return self.handle_batch(batch, now);
+        };
+        let before = |event: &&Published| event.position.seq < hole.from;
+        let here = |(lane, of): &&(Lane, Hole)| *lane == span.lane && of.from < hole.from;
+        let part = Batch {
+            spans: vec![Span { next: hole.from, ..span }],
+            events: batch.events.iter().filter(before).cloned().collect(),
+            holes: batch.holes.iter().filter(here).copied().collect(),
+        };
+        self.handle_batch(&part, now);
+        self.set_hole_ahead(span.lane, true);
+    }
+
+    fn set_hole_ahead(&mut self, lane: Lane, ahead: bool) {
+        if let Some(lane) = self.lanes.get_mut(usize::from(lane.0)) {
+            lane.hole_ahead = ahead;
+        }
+    }
+
     /// Lets sessions go on whose chunk has come, or whom this node has caught up with.
     pub(super) fn wake_waiting(&mut self) {
+        self.waits_for_progress = false;
         for _ in 0..self.waiting.len() {
             let Some(id) = self.waiting.pop_front() else { return };
             let Some(session) = self.session(id) else { continue };
@@ -149,9 +197,20 @@ impl Hub {
                 self.sessions[id.index as usize].flags.clear(Flags::WAITING);
                 self.enqueue(id.index);
             } else {
+                self.waits_for_progress |= self.is_ahead(id.index);
                 self.waiting.push_back(id);
             }
         }
+    }
+
+    /// Whether the client of this session has read further than this node: then progress helps it,
+    /// otherwise only a chunk does.
+    fn is_ahead(&self, index: u32) -> bool {
+        let Some(catchup) = &self.sessions[index as usize].catchup else { return false };
+        catchup.lanes.iter().any(|of| {
+            let progress = self.lanes[usize::from(of.lane.0)].progress;
+            of.next >= progress || catchup.after_in(of.lane) > progress
+        })
     }
 
     fn can_go_on(&mut self, index: u32) -> bool {
@@ -203,24 +262,22 @@ impl Hub {
     /// Topics in memory that `session` follows in `lane`, each once, with the first sequence it has
     /// not got for sure.
     fn topics_of(&self, session: &Session, lane: Lane) -> Vec<(TopicIx, u64)> {
-        let mut found: Vec<(TopicIx, u64)> = Vec::new();
-        for follow in &session.follows {
-            for index in &self.topics.team(follow.team).topics {
-                let topic = self.topics.get(*index);
-                if topic.lane == lane
-                    && session.wants(topic.key.stream, topic.key.lang, &topic.teams)
-                    && !found.iter().any(|(of, _)| of == index)
-                {
-                    found.push((*index, session.begin_of(topic)));
-                }
-            }
-        }
-        found
+        let teams = session.follows.iter().map(|follow| self.topics.team(follow.team));
+        let mut topics: Vec<TopicIx> = teams.flat_map(|team| team.topics.iter().copied()).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        let wanted = topics.into_iter().filter_map(|index| {
+            let topic = self.topics.get(index);
+            let wants = session.wants(topic.key.stream, topic.key.lang, &topic.teams);
+            (topic.lane == lane && wants).then(|| (index, session.begin_of(topic)))
+        });
+        wanted.collect()
     }
 
     /// Puts the session among those that wait for the log.
     pub(super) fn wait(&mut self, index: u32, now: Monotonic) {
         let id = self.id_of(index);
+        self.waits_for_progress |= self.is_ahead(index);
         let session = &mut self.sessions[index as usize];
         if let Some(catchup) = &mut session.catchup
             && !session.flags.has(Flags::WAITING)
@@ -255,6 +312,7 @@ impl Hub {
             first: of.first,
             floor: of.next,
             accept: None,
+            hole_ahead: false,
         };
         self.lanes = bounds.lanes.iter().map(lane).collect();
         let to: Mark = self.progress();

@@ -9,7 +9,8 @@ use touchline_core::protocol::{
 };
 use touchline_core::time::Monotonic;
 
-use super::session::{Cursor, Flags, Follow, Session};
+use super::session::{Flags, Follow, Session};
+use super::topics::{TeamIx, TopicIx};
 use super::{Hub, SessionId};
 use crate::limits::SNAPSHOT_BYTES_MAX;
 
@@ -22,14 +23,14 @@ impl Hub {
         id: SessionId,
         message: ClientMessage,
         bounds: &LogBounds,
-        _now: Monotonic,
+        now: Monotonic,
     ) -> Result<(), RequestError> {
         let Some(session) = self.session(id) else { return Ok(()) };
         if session.flags.has(Flags::CLOSING) || session.flags.has(Flags::CONDEMNED) {
             return Ok(());
         }
         match message {
-            ClientMessage::Subscribe(subscribe) => self.subscribe(id.index, subscribe, bounds),
+            ClientMessage::Subscribe(subscribe) => self.subscribe(id.index, subscribe, bounds, now),
             ClientMessage::Unsubscribe { id: request, teams } => {
                 self.unsubscribe(id.index, request, &teams);
                 Ok(())
@@ -51,6 +52,7 @@ impl Hub {
         index: u32,
         subscribe: Subscribe,
         bounds: &LogBounds,
+        now: Monotonic,
     ) -> Result<(), RequestError> {
         self.check_subscribe(index, &subscribe)?;
         if let Some(lang) = subscribe.lang {
@@ -58,7 +60,9 @@ impl Hub {
         }
         let new = self.follow(index, &subscribe);
         let progress = self.progress();
+        let ready = self.is_ready();
         let session = &mut self.sessions[index as usize];
+        let first = !session.flags.has(Flags::SUBSCRIBED);
         session.flags.set(Flags::SUBSCRIBED);
         if let Some(catchup) = &mut session.catchup {
             catchup
@@ -78,8 +82,14 @@ impl Hub {
                     self.push_gap_of_teams(index, &from, &to, reason);
                 }
             }
+            None if first && !ready => {
+                // This shard has yet to read what is older than the client: that isn't its head.
+                let mark = self.stand_at_end(index, bounds);
+                let teams = &subscribe.teams;
+                self.tell(index, answer::subscribed(subscribe.id, teams, &mark, None, &[]));
+            }
             None => {
-                let frame = self.subscribed_at_head(index, &subscribe, &new);
+                let frame = self.subscribed_at_head(index, &subscribe, &new, now);
                 self.tell(index, frame);
             }
         }
@@ -93,6 +103,10 @@ impl Hub {
             let message =
                 "`mark` and `after` count in the first subscribe only: reconnect to resume";
             return refuse(ErrorCode::ResumeTooLate, message.into());
+        }
+        if subscribe.resume.as_ref().is_some_and(|resume| resume.mark.is_none()) {
+            let message = "`after` says nothing without the `mark` it belongs to: send both";
+            return refuse(ErrorCode::BadField, message.into());
         }
         if let (Some(now), Some(wanted)) = (session.lang, subscribe.lang)
             && now != wanted
@@ -118,11 +132,7 @@ impl Hub {
 
     /// Enters the session into the lists of its new teams and streams. Returns (team, stream) pairs
     /// that are new.
-    fn follow(
-        &mut self,
-        index: u32,
-        subscribe: &Subscribe,
-    ) -> Vec<(super::topics::TeamIx, Stream)> {
+    fn follow(&mut self, index: u32, subscribe: &Subscribe) -> Vec<(TeamIx, Stream)> {
         let mut new = Vec::new();
         for name in &subscribe.teams {
             let team = self.topics.intern_team(name);
@@ -146,55 +156,51 @@ impl Hub {
         new
     }
 
-    /// `subscribed` for what starts at the head, with the latest sensor values of what is new
-    /// (R20).
+    /// `subscribed` for what starts at the head, with the latest sensor values of what is new (R20):
+    /// the newest first, as many as fit. Any other comes with its next republish.
     fn subscribed_at_head(
         &mut self,
         index: u32,
         subscribe: &Subscribe,
-        new: &[(super::topics::TeamIx, Stream)],
+        new: &[(TeamIx, Stream)],
+        now: Monotonic,
     ) -> Bytes {
-        let mut topics: Vec<_> = Vec::new();
-        for (team, _) in new.iter().filter(|(_, stream)| *stream == Stream::Sensor) {
-            let of_team = self.topics.team(*team).topics.iter().copied();
-            topics.extend(
-                of_team.filter(|topic| self.topics.get(*topic).key.stream == Stream::Sensor),
-            );
-        }
-        topics.sort_unstable();
-        topics.dedup();
-        // What another team brought before is known to the client, or on its way.
-        let is_new = |team: &_| new.contains(&(*team, Stream::Sensor));
-        let follows = self.sessions[index as usize].follows.iter();
-        let before: Vec<_> = follows.filter(|of| of.streams.contains(Stream::Sensor)).collect();
-        let known = |topic: &_| {
-            let teams = &self.topics.get(*topic).teams;
-            before.iter().any(|of| teams.contains(&of.team) && !is_new(&of.team))
-        };
-        topics.retain(|topic| !known(topic));
-        let bytes: u64 =
-            topics.iter().map(|topic| self.topics.get(*topic).window.bytes_from(0)).sum();
         let mark = self.mark_of(index);
-        if bytes > SNAPSHOT_BYTES_MAX as u64 {
-            self.lag_from_start(index, &topics);
-            return answer::subscribed(subscribe.id, &subscribe.teams, &mark, None, &[]);
-        }
+        let stale = self.stale_before(now);
+        let topics = self.new_sensors(index, new);
         let windows = topics.iter().map(|topic| &self.topics.get(*topic).window);
         let mut values: Vec<_> = windows.flat_map(|window| window.live_from(0)).collect();
-        values.sort_by_key(|entry| entry.seq);
-        let values: Vec<&[u8]> = values.iter().map(|entry| frame::payload(&entry.frame)).collect();
-        answer::subscribed(subscribe.id, &subscribe.teams, &mark, None, &values)
+        values.retain(|entry| entry.durable_at >= stale);
+        values.sort_by_key(|entry| std::cmp::Reverse(entry.seq));
+        let mut left = SNAPSHOT_BYTES_MAX;
+        let fitting = values.iter().take_while(|entry| {
+            left = left.saturating_sub(entry.frame.len());
+            left > 0
+        });
+        let mut snapshot: Vec<&[u8]> = fitting.map(|entry| frame::payload(&entry.frame)).collect();
+        snapshot.reverse();
+        answer::subscribed(subscribe.id, &subscribe.teams, &mark, None, &snapshot)
     }
 
-    fn lag_from_start(&mut self, index: u32, topics: &[super::topics::TopicIx]) {
-        for topic in topics {
-            let state = self.topics.get_mut(*topic);
-            if state.window.bytes() > 0 {
-                state.cursors += 1;
-                let cursor = Cursor { topic: *topic, seq: 0 };
-                self.sessions[index as usize].cursors.push(cursor);
-            }
-        }
+    /// Sensor topics that `new` brings. What another team brought before is known to the client, or
+    /// on its way.
+    fn new_sensors(&self, index: u32, new: &[(TeamIx, Stream)]) -> Vec<TopicIx> {
+        let teams = new.iter().filter(|(_, stream)| *stream == Stream::Sensor);
+        let topics = teams.flat_map(|(team, _)| self.topics.team(*team).topics.iter().copied());
+        let is_sensor = |topic: &TopicIx| self.topics.get(*topic).key.stream == Stream::Sensor;
+        let mut topics: Vec<TopicIx> = topics.filter(is_sensor).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        let follows = &self.sessions[index as usize].follows;
+        topics.retain(|topic| {
+            let teams = &self.topics.get(*topic).teams;
+            !follows.iter().any(|of| {
+                of.streams.contains(Stream::Sensor)
+                    && teams.contains(&of.team)
+                    && !new.contains(&(of.team, Stream::Sensor))
+            })
+        });
+        topics
     }
 
     /// Moves what the session follows of updates from the list of those without a language to that

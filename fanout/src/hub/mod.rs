@@ -55,6 +55,7 @@ pub use stats::{HubStats, ResumeStats};
 pub use volley::{News, Parcel, Volley};
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use touchline_core::config::HubConfig;
@@ -73,6 +74,9 @@ pub enum CloseCause {
     /// It fell out of the window or past its queue's bound in a stream that is never conflated:
     /// 4008.
     Slow,
+    /// The log has a hole that it can't be told of in its place, since it lacks what lies before: it
+    /// comes back and reads up to the hole from the log, 4008.
+    Hole,
     /// Its socket took nothing for as long as a socket may: 4008.
     Stalled,
     /// What it needs to resume can't be read from the log at the moment: 1013, try again.
@@ -98,6 +102,8 @@ struct LaneState {
     floor: u64,
     /// Sequences from here on of the batch at hand are new. `None`: none of them is.
     accept: Option<u64>,
+    /// What is read next begins with a hole.
+    hole_ahead: bool,
 }
 
 impl LaneState {
@@ -119,6 +125,8 @@ pub struct Hub {
     queue: VecDeque<u32>,
     /// Sessions that wait for a chunk of the log, or for this node to read on.
     waiting: VecDeque<SessionId>,
+    /// One of them waits for this node's progress: a batch may let it go on.
+    waits_for_progress: bool,
     /// Topics that the batch at hand has touched; kept for its capacity.
     touched: Vec<topics::TopicIx>,
     closes: VecDeque<(SessionId, CloseCause)>,
@@ -129,6 +137,8 @@ pub struct Hub {
     stamp: u32,
     /// The shared ping and mark, and the progress it speaks of.
     heartbeat: Option<Heartbeat>,
+    /// Time that `now` leaves out.
+    lapse: Duration,
     stats: HubStats,
 }
 
@@ -144,6 +154,7 @@ impl Hub {
                 first: bounds.first,
                 floor: begin,
                 accept: None,
+                hole_ahead: false,
             }
         };
         Self {
@@ -155,6 +166,7 @@ impl Hub {
             vacant: Vec::new(),
             queue: VecDeque::new(),
             waiting: VecDeque::new(),
+            waits_for_progress: false,
             touched: Vec::new(),
             closes: VecDeque::new(),
             ranges: Ranges::default(),
@@ -163,6 +175,7 @@ impl Hub {
             batches: 0,
             stamp: 0,
             heartbeat: None,
+            lapse: Duration::ZERO,
             stats: HubStats::default(),
         }
     }
@@ -176,6 +189,13 @@ impl Hub {
     /// Replaces the limits; they hold from the next batch and visit on.
     pub fn set_config(&mut self, config: HubConfig) {
         self.config = config;
+    }
+
+    /// Time that passed while nobody could do anything, since the shard was stopped: the caller's
+    /// `now` leaves it out, so that no session is charged for it (FAULTS 40). Events age in it all
+    /// the same: they are stamped by the clock that doesn't stop.
+    pub fn set_lapse(&mut self, lapse: Duration) {
+        self.lapse = lapse;
     }
 
     /// A new session that follows nothing yet.

@@ -112,9 +112,10 @@ impl Hub {
         self.tell(index, gap);
     }
 
-    /// Sensor values that became durable before this are too old to be sent to anybody (R20).
+    /// Sensor values that became durable before this are too old to be sent to anybody (R20). They
+    /// age while the shard is stopped, too.
     pub(super) fn stale_before(&self, now: Monotonic) -> Monotonic {
-        now - self.config.stream(Stream::Sensor).age_max
+        now + self.lapse - self.config.stream(Stream::Sensor).age_max
     }
 
     /// Sensor values that are too old are not sent to anybody any more (R20).

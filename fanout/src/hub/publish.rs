@@ -12,10 +12,10 @@ use touchline_core::log::{HoleReason, Lane, Mark};
 use touchline_core::protocol::answer;
 use touchline_core::time::Monotonic;
 
-use super::Hub;
-use super::session::{Cursor, Flags, Session};
+use super::session::{Catchup, Cursor, Flags, Session};
 use super::topics::TopicIx;
 use super::window::Appended;
+use super::{CloseCause, Hub};
 use crate::limits::TOPICS_MAX;
 
 impl Hub {
@@ -42,7 +42,9 @@ impl Hub {
             }
         }
         self.evict_idle();
-        self.wake_waiting();
+        if self.waits_for_progress {
+            self.wake_waiting();
+        }
     }
 
     /// Decides for each lane from where on the batch is news, and moves the progress to its end.
@@ -75,6 +77,7 @@ impl Hub {
             return None;
         }
         let limits = self.config.stream(event.topic.stream);
+        let stale = self.stale_before(now);
         let index = self.topics.intern(&event.topic, lane);
         let topic = self.topics.get_mut(index);
         if topic.lane != lane {
@@ -84,7 +87,7 @@ impl Hub {
         let before = topic.window.bytes();
         let appended = topic.window.append(event);
         if event.topic.stream == Stream::Sensor {
-            topic.window.drop_stale(now - limits.age_max);
+            topic.window.drop_stale(stale);
         }
         topic.window.evict_to(limits.window_bytes);
         let after = topic.window.bytes();
@@ -137,8 +140,10 @@ impl Hub {
     }
 
     /// The log could not give this shard what `batch` lacks. Whoever follows anything may miss
-    /// something, and nobody can name the topics: all are told. Damage and overrun retention are
-    /// rare enough to visit every session.
+    /// something, and nobody can name the topics: all are told. Who has not been sent what lies
+    /// before the hole can't be told in its place: it is ended, comes back, and reads up to the hole
+    /// and past it from the log. Damage and overrun retention are rare enough to visit every
+    /// session.
     fn declare_holes(&mut self, batch: &Batch) {
         for (lane, hole) in &batch.holes {
             let Some(state) = self.lanes.get_mut(usize::from(lane.0)) else { continue };
@@ -148,16 +153,22 @@ impl Hub {
             state.floor = state.floor.max(hole.to + 1);
             for index in 0..self.sessions.len() as u32 {
                 let session = &self.sessions[index as usize];
-                let reads =
-                    session.catchup.as_ref().is_some_and(|catchup| catchup.lane(*lane).is_some());
-                if !session.follows.is_empty() && !reads {
+                let reads = |catchup: &Catchup| catchup.lane(*lane).is_some();
+                if session.follows.is_empty() || session.catchup.as_deref().is_some_and(reads) {
+                    continue;
+                }
+                if self.mark_of(index).next(*lane) < hole.from {
+                    self.condemn(index, CloseCause::Hole);
+                } else {
                     self.push_gap_of_lane(index, *lane, hole.from, hole.to + 1, hole.reason);
                 }
             }
         }
     }
 
-    /// Tells a session that `from..next` of a lane is missing, whatever it follows there (R9).
+    /// Tells a session that `from..next` of a lane is missing, whatever it follows there (R9). In all
+    /// other lanes the marks stand where the session does: a client that takes `to` for its mark
+    /// passes nothing that it has yet to get.
     pub(super) fn push_gap_of_lane(
         &mut self,
         index: u32,
@@ -166,7 +177,8 @@ impl Hub {
         next: u64,
         reason: HoleReason,
     ) {
-        let mut marks = [self.progress(), self.progress()];
+        let own = self.mark_of(index);
+        let mut marks = [own.clone(), own];
         for (mark, seq) in marks.iter_mut().zip([from, next]) {
             if let Some(place) = mark.next.get_mut(usize::from(lane.0)) {
                 *place = seq;

@@ -6,7 +6,6 @@
 //! the next.
 
 use bytes::{Bytes, BytesMut};
-use touchline_core::time::Monotonic;
 
 use super::topics::{TopicIx, TopicState};
 use super::volley::{Buffer, News, Volley};
@@ -90,15 +89,9 @@ impl Ranges {
             1 => topic.window.live_from(from).next()?.frame.clone(),
             frames => join(topic, from, frames as usize, taken.len),
         };
-        let news = News {
-            frames: taken.frames,
-            durable_at: Some(taken.durable_at),
-            occurred_at: topic
-                .window
-                .live_from(from)
-                .next()
-                .map(|e| (topic.key.stream, e.occurred_at)),
-        };
+        let mut news = News::default();
+        let entries = topic.window.live_from(from).take(taken.frames as usize);
+        entries.for_each(|entry| news.add(topic.key.stream, entry));
         let cached = Cached {
             topic: index,
             from,
@@ -122,19 +115,13 @@ struct Taken {
     frames: u32,
     len: usize,
     next: u64,
-    durable_at: Monotonic,
 }
 
 /// How many frames from `from` on fit into `bytes_max`, and where that leads.
 fn take(topic: &TopicState, from: u64, bytes_max: usize) -> Option<Taken> {
     let mut live = topic.window.live_from(from);
     let first = live.next()?;
-    let mut taken = Taken {
-        frames: 1,
-        len: first.frame.len(),
-        next: topic.window.last_seq() + 1,
-        durable_at: first.durable_at,
-    };
+    let mut taken = Taken { frames: 1, len: first.frame.len(), next: topic.window.last_seq() + 1 };
     for entry in live {
         if taken.len + entry.frame.len() > bytes_max {
             taken.next = entry.seq;

@@ -25,8 +25,12 @@ impl Hub {
         if !self.is_of_this_life(&resume, bounds) {
             let from = resume.mark.unwrap_or_else(|| progress.clone());
             self.stats.resumes.not_recovered += 1;
-            let gap = (from, progress.clone(), HoleReason::Epoch);
-            return Verdict { mark: progress, recovered: false, gaps: [gap].into_iter().collect() };
+            let mark = match self.is_ready() {
+                true => progress,
+                false => self.stand_at_end(index, bounds),
+            };
+            let gap = (from, mark.clone(), HoleReason::Epoch);
+            return Verdict { mark, recovered: false, gaps: [gap].into_iter().collect() };
         }
         let after = resume.after.into_iter().map(|(topic, _, position)| (topic, position));
         let after: Vec<(Topic, Position)> = after.collect();
@@ -40,6 +44,14 @@ impl Hub {
             (true, false) => resumes.from_memory += 1,
         }
         Verdict { mark, recovered, gaps }
+    }
+
+    /// Sets a new session at the end of the log: it is live once this shard has read that far.
+    pub(super) fn stand_at_end(&mut self, index: u32, bounds: &LogBounds) -> Mark {
+        let next = bounds.lanes.iter().map(|lane| lane.next).collect();
+        let mark = Mark { epoch: bounds.epoch, next };
+        self.begin_catchup(index, &mark, Vec::new(), bounds);
+        mark
     }
 
     /// Whether mark and positions can stem from this life of the log: its epoch, its lanes, below

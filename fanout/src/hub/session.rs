@@ -124,6 +124,10 @@ impl Flags {
     pub(super) const WAITING: Self = Self(128);
     /// It came back and has not been caught up since: its queue's bound doesn't hold yet (R7).
     pub(super) const RETURNING: Self = Self(256);
+    /// The last try to send to it moved less than all.
+    pub(super) const STUCK: Self = Self(512);
+    /// So did the one before the try that is under way.
+    pub(super) const PROBING: Self = Self(1024);
 
     pub(super) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
@@ -135,6 +139,15 @@ impl Flags {
 
     pub(super) fn clear(&mut self, flag: Self) {
         self.0 &= !flag.0;
+    }
+
+    /// A try to send begins. Success isn't reported, so it is taken for granted until it fails.
+    pub(super) fn begin_try(&mut self) {
+        self.clear(Self::PROBING);
+        if self.has(Self::STUCK) {
+            self.clear(Self::STUCK);
+            self.set(Self::PROBING);
+        }
     }
 }
 

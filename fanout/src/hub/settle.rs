@@ -21,10 +21,12 @@ impl Hub {
     /// session then waits for [`Hub::handle_writable`].
     pub fn settle(&mut self, volley: &Volley, parcel: &Parcel, sent_bytes: usize) {
         let Some(session) = self.session_mut(parcel.session) else { return };
-        if sent_bytes > 0 || !session.flags.has(Flags::BLOCKED) {
+        // A try that moves nothing is no progress, however often it is made.
+        if sent_bytes > 0 || !session.flags.has(Flags::PROBING) {
             session.progress_at = volley.now;
         }
         session.flags.set(Flags::BLOCKED);
+        session.flags.set(Flags::STUCK);
         let unsent = volley.bytes(parcel).len() - sent_bytes;
         self.stats.sent_bytes -= unsent as u64;
         let (first, end) = parcel.segments;

@@ -258,3 +258,68 @@ fn a_closing_session_ends_with_its_last_frame() {
     let again = fixture.hub.open(NOW);
     assert_eq!((again.index, again.generation), (id.index, id.generation + 1));
 }
+
+#[test]
+fn tries_that_move_nothing_are_no_progress() {
+    let mut it = Fixture::new();
+    let id = it.follower(&["ars"], None);
+    it.drain(id);
+    it.publish(&["broadcast:ars"]);
+    let stall_max = it.hub.config.stall_max;
+    let mut now = NOW + stall_max * 10;
+    let begin = now;
+    while now.since(begin) < stall_max {
+        it.hub.poll_volley(&mut it.volley, 256, now);
+        let parcel = it.volley.parcels()[0];
+        it.hub.settle(&it.volley, &parcel, 0);
+        it.hub.handle_stall(id, now);
+        assert_eq!(it.hub.poll_close(), None, "after {:?}", now.since(begin));
+        it.hub.handle_writable(id);
+        now = now + stall_max / 10;
+    }
+    it.hub.poll_volley(&mut it.volley, 256, now);
+    let parcel = it.volley.parcels()[0];
+    it.hub.settle(&it.volley, &parcel, 0);
+    it.hub.handle_stall(id, now);
+    assert_eq!(it.hub.poll_close(), Some((id, CloseCause::Stalled)));
+}
+
+#[test]
+fn a_try_that_went_out_whole_is_progress() {
+    let mut it = Fixture::new();
+    let id = it.follower(&["ars"], None);
+    it.drain(id);
+    let mut now = NOW;
+    for _ in 0..3 {
+        it.publish(&["broadcast:ars"]);
+        it.hub.poll_volley(&mut it.volley, 256, now);
+        let parcel = it.volley.parcels()[0];
+        it.hub.settle(&it.volley, &parcel, 0);
+        it.hub.handle_writable(id);
+        it.hub.poll_volley(&mut it.volley, 256, now);
+        now = now + it.hub.config.stall_max;
+    }
+    it.hub.handle_stall(id, now);
+    assert_eq!(it.hub.poll_close(), None);
+}
+
+#[test]
+fn what_is_read_back_says_nothing_of_latency() {
+    let mut it = Fixture::new();
+    it.follower(&["ars"], None);
+    while it.hub.has_work() {
+        it.hub.poll_volley(&mut it.volley, 256, NOW);
+    }
+    let read_back = |seq, is_read_back| {
+        let event = published("broadcast:ars", 0, seq);
+        touchline_core::frame::Published { is_read_back, ..event }
+    };
+    it.hub.handle_batch(&batch(0, 1, vec![read_back(0, true)]), NOW);
+    it.hub.poll_volley(&mut it.volley, 256, NOW);
+    let news = it.volley.parcels()[0].news;
+    assert_eq!((news.frames, news.durable_at, news.occurred_at), (1, None, None));
+    it.hub.handle_batch(&batch(1, 3, vec![read_back(1, true), read_back(2, false)]), NOW);
+    it.hub.poll_volley(&mut it.volley, 256, NOW);
+    let news = it.volley.parcels()[0].news;
+    assert_eq!((news.frames, news.durable_at), (2, Some(Monotonic(2))), "that of the live one");
+}

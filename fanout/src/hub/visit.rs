@@ -59,6 +59,7 @@ impl Hub {
         if !open || session.flags.has(Flags::BLOCKED) || session.flags.has(Flags::CONDEMNED) {
             return;
         }
+        session.flags.begin_try();
         let only_events = session.partial.is_none()
             && session.control.is_none()
             && session.catchup.is_none()
@@ -249,7 +250,7 @@ impl Hub {
                 break;
             }
             volley.scratch.extend_from_slice(&entry.frame);
-            visit.news.add(entry.durable_at, topic.key.stream, entry.occurred_at);
+            visit.news.add(topic.key.stream, entry);
         }
         let len = (volley.scratch.len() - begin) as u32;
         let more = next <= topic.window.last_seq();

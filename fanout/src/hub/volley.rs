@@ -12,6 +12,7 @@ use touchline_core::time::{Monotonic, Timestamp};
 
 use super::SessionId;
 use super::topics::TopicIx;
+use super::window::Entry;
 
 /// One round of sends.
 #[derive(Default)]
@@ -157,9 +158,11 @@ impl Volley {
 
 impl News {
     /// Counts one more event, which is later than what is counted so far.
-    pub(super) fn add(&mut self, durable_at: Monotonic, stream: Stream, occurred_at: Timestamp) {
+    pub(super) fn add(&mut self, stream: Stream, entry: &Entry) {
         self.frames += 1;
-        self.durable_at.get_or_insert(durable_at);
-        self.occurred_at.get_or_insert((stream, occurred_at));
+        if !entry.is_read_back {
+            self.durable_at.get_or_insert(entry.durable_at);
+            self.occurred_at.get_or_insert((stream, entry.occurred_at));
+        }
     }
 }

@@ -35,6 +35,7 @@ pub(super) struct Entry {
     pub(super) frame: Bytes,
     pub(super) durable_at: Monotonic,
     pub(super) occurred_at: Timestamp,
+    pub(super) is_read_back: bool,
 }
 
 /// What one key or original stands at.
@@ -106,6 +107,7 @@ impl Window {
             frame: event.frame.clone(),
             durable_at: event.durable_at,
             occurred_at: event.occurred_at,
+            is_read_back: event.is_read_back,
         });
     }
 

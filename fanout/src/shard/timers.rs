@@ -48,18 +48,19 @@ impl Shard {
             }
         }
         if self.hub.is_blocked(id) {
-            self.hub.handle_stall(id, self.now);
+            self.hub.handle_stall(id, now);
             self.look_again(id);
         } else if let Some(conn) = self.conns.get(id) {
             self.wheel.set(id.index, conn.due());
         }
     }
 
-    /// Sets the timer of a blocked session.
+    /// Sets the timer of a blocked session. A look that is due stays due: tries that go on failing
+    /// must not put it off.
     pub(super) fn look_again(&mut self, id: SessionId) {
         let look = self.session_now() + STALL_LOOK;
         if let Some(conn) = self.conns.get(id) {
-            self.wheel.set(id.index, look.min(conn.due()));
+            self.wheel.set_no_later(id.index, look.min(conn.due()));
         }
     }
 
@@ -93,17 +94,11 @@ impl Shard {
         while let Some((id, cause)) = self.hub.poll_close() {
             let (code, reason) = match cause {
                 CloseCause::Slow => (CloseCode::Slow, "too far behind: come back and resume"),
+                CloseCause::Hole => (CloseCode::Slow, "the log has a hole: come back and resume"),
                 CloseCause::Stalled => (CloseCode::Slow, "took nothing for too long"),
                 CloseCause::LogUnavailable => (CloseCode::TryLater, "the log can't be read now"),
             };
             self.end(id, code, reason);
-        }
-    }
-
-    /// Sends that the kernel has put off are tried again on the next turn that isn't this one.
-    fn send_put_off(&mut self) {
-        for id in std::mem::take(&mut self.put_off) {
-            self.hub.handle_writable(id);
         }
     }
 }

@@ -13,7 +13,7 @@ use touchline_core::protocol::Resume;
 use touchline_fanout::hub::SessionId;
 
 use super::log::SimLog;
-use super::oracle::Owed;
+use super::oracle::{GapPlace, Owed};
 
 /// One person with a screen: keeps what it knows over many connections.
 pub(super) struct Client {
@@ -25,6 +25,8 @@ pub(super) struct Client {
     pub(super) mark: Option<Mark>,
     pub(super) after: BTreeMap<Topic, (Epoch, Position)>,
     pub(super) owed: Owed,
+    /// Where its first subscribe put it, if the shard had yet to read that far.
+    pub(super) stands_at: Vec<u64>,
     /// Ticks until it comes back.
     pub(super) away: u64,
     received: Vec<u8>,
@@ -61,6 +63,7 @@ impl Client {
             mark: None,
             after: BTreeMap::new(),
             owed: Owed::default(),
+            stands_at: Vec::new(),
             away: 0,
             received: Vec::new(),
             traced: false,
@@ -78,6 +81,7 @@ impl Client {
     pub(super) fn disconnect(&mut self) {
         self.trace(|| "is disconnected".into());
         self.session = None;
+        self.stands_at.clear();
         self.socket = Socket::default();
         self.received.clear();
         self.owed.disconnected();
@@ -123,11 +127,12 @@ impl Client {
                 self.mark = Some(self.owed.subscribed(&json, log)?);
             }
             "mark" => self.mark = Some(self.owed.mark(&json, log)?),
-            "gap" => {
-                if let Some((topic, position)) = self.owed.gap(&json)? {
+            "gap" => match self.owed.gap(&json)? {
+                GapPlace::Topic(topic, position) => {
                     self.after.insert(topic, (log.epoch, position));
                 }
-            }
+                GapPlace::Mark(mark) => self.mark = Some(mark),
+            },
             _ => {}
         }
         Ok(())

@@ -23,6 +23,7 @@
 mod client;
 mod log;
 mod oracle;
+mod people;
 mod questions;
 mod scenario;
 mod world;

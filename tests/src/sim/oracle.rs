@@ -25,6 +25,12 @@ enum Gap {
     Teams { teams: Vec<Team>, streams: StreamSet, from: Vec<u64>, next: Vec<u64> },
 }
 
+/// What a client keeps of a gap (R9).
+pub(super) enum GapPlace {
+    Topic(Topic, Position),
+    Mark(Mark),
+}
+
 /// What is followed, what has come, what was declared missing.
 #[derive(Default)]
 pub(super) struct Owed {
@@ -205,7 +211,7 @@ impl Owed {
     }
 
     /// `gap`: believed, unless it is one that must not be.
-    pub(super) fn gap(&mut self, json: &Value) -> Result<Option<(Topic, Position)>, String> {
+    pub(super) fn gap(&mut self, json: &Value) -> Result<GapPlace, String> {
         self.declared += 1;
         let text = |name: &str| json[name].as_str().unwrap_or_default();
         if let Some(topic) = json["topic"].as_str() {
@@ -230,7 +236,7 @@ impl Owed {
             let known = self.last.entry(topic.clone()).or_insert(to.seq);
             *known = (*known).max(to.seq);
             self.gaps.push(Gap::Topic { topic: topic.clone(), from: from.seq, to: to.seq });
-            return Ok(Some((topic, to)));
+            return Ok(GapPlace::Topic(topic, to));
         }
         let names = |name: &str| {
             let values = json[name].as_array().into_iter().flatten();
@@ -245,7 +251,7 @@ impl Owed {
         let from =
             if text("reason") == "epoch" { vec![0; to.next.len()] } else { from.next.to_vec() };
         self.gaps.push(Gap::Teams { teams, streams, from, next: to.next.to_vec() });
-        Ok(None)
+        Ok(GapPlace::Mark(to))
     }
 
     /// Bytes of `stream` that are owed and have not come, by topic: what the naive queue would

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use touchline_core::event::{Lang, Stream, StreamSet, Team};
+use touchline_core::event::{Stream, Team};
 use touchline_core::frame::Batch;
 use touchline_core::log::{Epoch, Mark, ReadError, ReadRequest};
 use touchline_core::protocol::{ClientMessage, Resume, Subscribe};
@@ -15,7 +15,8 @@ use touchline_core::time::Monotonic;
 use touchline_fanout::hub::{CloseCause, Hub, SessionId, Volley};
 
 use super::client::Client;
-use super::log::{LANGS, SimLog};
+use super::log::SimLog;
+use super::people::{client, team};
 use super::{Failure, Scenario};
 
 const TICK: Duration = Duration::from_millis(10);
@@ -249,7 +250,15 @@ impl World {
         {
             *next = (*next).max(*own);
         }
-        // Nor is anything owed that retention had removed by then.
+        // Nor is anything owed that retention had removed by then, nor to a newcomer what a shard
+        // that is behind has yet to read.
+        let newcomer = !self.hub.is_ready() && !self.hub.follows_anything(id);
+        if newcomer {
+            client.stands_at = self.log.lanes.iter().map(|lane| lane.next).collect();
+        }
+        for (next, own) in progress.next.iter_mut().zip(&client.stands_at) {
+            *next = (*next).max(*own);
+        }
         for (next, lane) in progress.next.iter_mut().zip(&self.log.lanes) {
             *next = (*next).max(lane.first);
         }
@@ -374,25 +383,4 @@ fn progress_text(mark: &Mark) -> String {
 
 pub(super) fn told(client: usize, promise: String) -> String {
     format!("client {client}: {promise}")
-}
-
-fn team(number: usize) -> Team {
-    Team::new(&format!("t{number}")).expect("a team id")
-}
-
-fn client(scenario: &Scenario, rng: &mut SmallRng) -> Client {
-    let count = rng.random_range(1..=scenario.teams.min(4));
-    let mut teams: Vec<Team> =
-        (0..count).map(|_| team(rng.random_range(0..scenario.teams))).collect();
-    teams.sort();
-    teams.dedup();
-    let mut streams: StreamSet = Stream::ALL.into_iter().filter(|_| rng.random_bool(0.6)).collect();
-    if streams.is_empty() {
-        streams = StreamSet::DEFAULT;
-    }
-    let lang =
-        rng.random_bool(0.5).then(|| Lang::new(LANGS[rng.random_range(0..2)]).ok()).flatten();
-    let mut client = Client::new(teams, streams, lang);
-    client.away = rng.random_range(0..20);
-    client
 }
