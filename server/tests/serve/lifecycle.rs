@@ -205,3 +205,32 @@ fn the_service_manager_hears_ready_watchdog_and_stopping() {
     until_hears("STOPPING=1");
     assert_eq!(server.wait().0, Some(0));
 }
+
+/// Five sessions leave at one a second: far longer than the manager would wait for a sign of life.
+#[test]
+fn the_watchdog_is_fed_while_sessions_leave() {
+    let home = Home::new("[drain]\ngrace_s = 0\nsessions_per_s = 1\n");
+    let place = home.path("notify.sock");
+    let manager = UnixDatagram::bind(&place).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut server = home.serve_with(|command| {
+        command.env("NOTIFY_SOCKET", &place).env("WATCHDOG_USEC", "400000");
+    });
+    let mut sockets: Vec<_> = (0..5).map(|_| Socket::open(server.stream, "teams=ars")).collect();
+    sockets.iter_mut().for_each(|socket| drop(socket.hear_op("subscribed")));
+    server.signal(Signal::TERM);
+    let (mut fed, mut leaving) = (0, false);
+    let mut bytes = [0; 1024];
+    loop {
+        let len = manager.recv(&mut bytes).expect("a message");
+        let text = String::from_utf8_lossy(&bytes[..len]).into_owned();
+        if text.contains("STATUS=stopping") {
+            break;
+        }
+        leaving |= text.contains("told to leave");
+        fed += u32::from(leaving && text.contains("WATCHDOG=1"));
+    }
+    assert!(fed >= 5, "{fed} signs of life in the seconds of leaving");
+    drop(sockets);
+    assert_eq!(server.wait().0, Some(0));
+}

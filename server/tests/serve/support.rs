@@ -185,6 +185,11 @@ impl Server {
         try_post(self.api, secret, body).expect("it answers")
     }
 
+    /// The same with the configured secret, under `webhook_id`, which also names the request.
+    pub fn post_as(&self, webhook_id: &str, body: &str) -> Answer {
+        post_under(self.api, SECRET, webhook_id, body).expect("it answers")
+    }
+
     /// The same with the configured secret, expecting that all of it is taken.
     pub fn post(&self, body: &str) {
         let answer = self.post_signed(SECRET, body);
@@ -214,13 +219,17 @@ impl Drop for Server {
 
 /// POSTs a body as the partner to `api`, signed by `secret`.
 pub fn try_post(api: SocketAddr, secret: &str, body: &str) -> std::io::Result<Answer> {
-    let id = format!("wh-{}", uuid::Uuid::now_v7());
+    post_under(api, secret, &format!("wh-{}", uuid::Uuid::now_v7()), body)
+}
+
+fn post_under(api: SocketAddr, secret: &str, id: &str, body: &str) -> std::io::Result<Answer> {
     let now = jiff::Timestamp::now().as_second();
     let secret = Secret::parse(secret).expect("a secret");
-    let signature = sign(&secret, &id, now, body.as_bytes());
+    let signature = sign(&secret, id, now, body.as_bytes());
     let head = [
         ("content-type", "application/json"),
-        ("webhook-id", &id),
+        ("webhook-id", id),
+        ("x-request-id", id),
         ("webhook-timestamp", &now.to_string()),
         ("webhook-signature", &signature),
     ];

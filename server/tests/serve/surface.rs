@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 use touchline::metrics::table::{Kind, METRICS};
+use touchline_ingest::broadcast::{Secret, sign};
 
 use crate::support::*;
 
@@ -198,21 +199,86 @@ fn fault_31_a_damaged_segment_makes_it_unready_and_is_named() {
     assert_eq!(server.metric("touchline_ready"), 0.0);
 }
 
+/// Terminal codes, a forged line, a label's end: in the path, in ids, in names of fields.
 #[test]
 fn fault_45_what_a_stranger_sends_never_becomes_a_line_or_a_label() {
-    let home = Home::new("");
-    let server = home.serve();
+    let home = Home::new("[logging]\nlevel = \"debug\"\n");
+    let mut server = home.serve();
+    let json = ("content-type", "application/json");
     for path in ["/v1/ingest/broadcast/%1b%5b2Jevil%0a%7b%7d", "/v1/ingest/broadcast/%22%7devil"] {
-        let answer = http(server.api, "POST", path, &[("content-type", "application/json")], b"{}");
-        assert_eq!(answer.status, 404);
+        assert_eq!(http(server.api, "POST", path, &[json], b"{}").status, 404);
     }
-    let mut server = server;
+    let door = format!("/v1/ingest/broadcast/{PARTNER}");
+    for id in ["evil\"} 1\u{9b}2J", "evil\tline", "\u{a0}evil\u{85}{}", "evil\"},level=\"error\""] {
+        let ours = [json, ("x-request-id", id)];
+        assert_eq!(http(server.api, "POST", &door, &ours, b"{}").status, 401);
+        assert!([202, 401].contains(&server.post_as(id, &event(id, &["ars"])).status), "{id:?}");
+    }
+    for name in ["\u{1b}[2Jevil", "evil\n{\"level\":\"error\"}", "evil\"} 1\n#", "\u{202e}evil"] {
+        let mut item: Value = serde_json::from_str(&event("g-1", &["ars"])).unwrap();
+        item[name] = "evil".into();
+        let answer = server.post_signed(SECRET, &item.to_string());
+        assert_eq!(answer.status, 422, "{}", answer.body);
+        assert!(answer.body.chars().all(|c| !c.is_control()), "{:?}", answer.body);
+    }
+    let taken = format!("touchline_events_ingested_total{{source=\"{PARTNER}\"}}");
+    assert!(server.metric(&taken) >= 1.0, "an id of visible characters is taken, and logged");
+    let page = server.get(server.admin, "/metrics").body;
+    check_page(&page);
+    assert!(page.chars().all(|c| c == '\n' || !c.is_control()));
+    assert!(!page.contains("evil"), "a stranger's word is a label");
     server.signal(rustix::process::Signal::INT);
     server.wait();
-    for line in server.log() {
+    let log = server.log();
+    assert!(log.iter().any(|line| line.contains("webhook was refused")), "{log:#?}");
+    for line in log {
         assert!(line.chars().all(|c| !c.is_control()), "{line:?}");
-        assert!(serde_json::from_str::<Value>(&line).is_ok(), "{line:?}");
+        let line: Value = serde_json::from_str(&line).expect("a line of ours");
+        assert_ne!(line["level"], "error", "{line}");
     }
+}
+
+/// HTTP's ways to make two servers disagree about one request.
+#[test]
+fn a_request_without_one_host_is_refused_and_its_connection_ends() {
+    let home = Home::new("");
+    let server = home.serve();
+    for (port, hosts) in [(server.api, ""), (server.api, "Host: a\r\nHost: b\r\n")] {
+        let mut stream = std::net::TcpStream::connect(port).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        // Keep-alive is HTTP/1.1's default: only the server can end this connection.
+        write!(stream, "GET /v1/teams HTTP/1.1\r\n{hosts}\r\n").unwrap();
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut answer).expect("an end");
+        assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("bad_host"), "{answer}");
+    }
+    let answer = http(server.api, "DELETE", "/v1/live", &[], b"");
+    assert!(answer.status == 405 && answer.body.contains("method_not_allowed"), "{answer:?}");
+}
+
+/// The number is dropped before anybody of ours sees it: it is past the limit of a body, and no
+/// matter.
+#[test]
+fn of_two_lengths_the_chunks_count() {
+    let home = Home::new("");
+    let server = home.serve();
+    let (body, now) = (event("g-1", &["ars"]), jiff::Timestamp::now().as_second());
+    let signature = sign(&Secret::parse(SECRET).unwrap(), "wh-1", now, body.as_bytes());
+    let mut stream = std::net::TcpStream::connect(server.api).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        stream,
+        "POST /v1/ingest/broadcast/{PARTNER} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
+         content-type: application/json\r\nwebhook-id: wh-1\r\nwebhook-timestamp: {now}\r\n\
+         webhook-signature: {signature}\r\n\
+         content-length: 9999999\r\ntransfer-encoding: chunked\r\n\r\n\
+         {:x}\r\n{body}\r\n0\r\n\r\n",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).expect("an end");
+    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
 }
 
 #[test]
