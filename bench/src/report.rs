@@ -146,7 +146,8 @@ fn verdict(row: &Row) -> &'static str {
     }
 }
 
-/// Host and rows of earlier runs: the first host, and of each row the last one, in the table's order.
+/// Host and rows of earlier runs: the first host, and of each row the last one, in the table's
+/// order.
 pub fn read(paths: &[PathBuf]) -> Result<(Host, Vec<Row>)> {
     let (mut host, mut rows) = (None, HashMap::new());
     for path in paths {

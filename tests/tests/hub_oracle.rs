@@ -221,7 +221,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn each_session_gets_what_its_own_list_would_hold(steps in prop::collection::vec(step(), 1..60)) {
+    fn each_session_gets_what_its_own_list_would_hold(
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
         let mut world = World::new();
         for step in steps {
             match step {

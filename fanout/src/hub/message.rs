@@ -156,8 +156,8 @@ impl Hub {
         new
     }
 
-    /// `subscribed` for what starts at the head, with the latest sensor values of what is new (R20):
-    /// the newest first, as many as fit. Any other comes with its next republish.
+    /// `subscribed` for what starts at the head, with the latest sensor values of what is new
+    /// (R20): the newest first, as many as fit. Any other comes with its next republish.
     fn subscribed_at_head(
         &mut self,
         index: u32,

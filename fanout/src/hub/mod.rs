@@ -74,8 +74,8 @@ pub enum CloseCause {
     /// It fell out of the window or past its queue's bound in a stream that is never conflated:
     /// 4008.
     Slow,
-    /// The log has a hole that it can't be told of in its place, since it lacks what lies before: it
-    /// comes back and reads up to the hole from the log, 4008.
+    /// The log has a hole that it can't be told of in its place, since it lacks what lies before:
+    /// it comes back and reads up to the hole from the log, 4008.
     Hole,
     /// Its socket took nothing for as long as a socket may: 4008.
     Stalled,

@@ -141,8 +141,8 @@ impl Hub {
 
     /// The log could not give this shard what `batch` lacks. Whoever follows anything may miss
     /// something, and nobody can name the topics: all are told. Who has not been sent what lies
-    /// before the hole can't be told in its place: it is ended, comes back, and reads up to the hole
-    /// and past it from the log. Damage and overrun retention are rare enough to visit every
+    /// before the hole can't be told in its place: it is ended, comes back, and reads up to the
+    /// hole and past it from the log. Damage and overrun retention are rare enough to visit every
     /// session.
     fn declare_holes(&mut self, batch: &Batch) {
         for (lane, hole) in &batch.holes {
@@ -166,9 +166,9 @@ impl Hub {
         }
     }
 
-    /// Tells a session that `from..next` of a lane is missing, whatever it follows there (R9). In all
-    /// other lanes the marks stand where the session does: a client that takes `to` for its mark
-    /// passes nothing that it has yet to get.
+    /// Tells a session that `from..next` of a lane is missing, whatever it follows there (R9). In
+    /// all other lanes the marks stand where the session does: a client that takes `to` for its
+    /// mark passes nothing that it has yet to get.
     pub(super) fn push_gap_of_lane(
         &mut self,
         index: u32,

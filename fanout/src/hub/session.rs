@@ -161,8 +161,8 @@ pub(super) struct Session {
     pub(super) lang: Option<Lang>,
     pub(super) cursors: SmallVec<[Cursor; 1]>,
     pub(super) follows: Vec<Follow>,
-    /// In a box: few sessions have one at a time, and an idle one should be small. Its allocation is
-    /// paid for where a socket refuses bytes, next to a system call of microseconds.
+    /// In a box: few sessions have one at a time, and an idle one should be small. Its allocation
+    /// is paid for where a socket refuses bytes, next to a system call of microseconds.
     pub(super) partial: Option<Box<Partial>>,
     pub(super) control: Option<Box<Control>>,
     pub(super) catchup: Option<Box<Catchup>>,

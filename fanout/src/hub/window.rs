@@ -292,7 +292,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bytes_are_counted_right(steps in prop::collection::vec((0..5u8, 1..6u32, 0..2_000usize), 1..300)) {
+        fn bytes_are_counted_right(
+            steps in prop::collection::vec((0..5u8, 1..6u32, 0..2_000usize), 1..300),
+        ) {
             let mut window = Window::default();
             for (seq, (key, rev, evict)) in steps.into_iter().enumerate() {
                 let event = update("ars", seq as u64 + 1, &format!("o{key}"), rev);
