@@ -13,12 +13,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::frame::{Batch, Published};
 use crate::limits::BATCH_EVENTS_MAX;
 use crate::log::{Epoch, Lane, ReadChunk, Record, Span, TailSink};
 use crate::mailbox::Sender;
-use crate::time::Monotonic;
+use crate::time::{Monotonic, Timestamp};
 
 /// Where a shard's batches go.
 pub type BatchSender = Sender<Arc<Batch>>;
@@ -42,10 +43,11 @@ impl TailSink for Feed {
     fn durable(&mut self, records: Vec<Record>, spans: &[Span]) {
         let now = (self.clock)();
         for batch in batches(&records, spans, self.epoch, now) {
+            let bytes = batch.held_bytes();
             let batch = Arc::new(batch);
             for shard in &mut self.shards {
                 // A refusal is noted in the mailbox itself, where the shard sees it.
-                let _ = shard.try_send(Arc::clone(&batch));
+                let _ = shard.try_send_sized(Arc::clone(&batch), bytes);
             }
         }
     }
@@ -83,11 +85,18 @@ fn batches<'a>(
     })
 }
 
-/// A batch of what was read back. Its size is that of the read, which the reader bounds in bytes.
-pub fn encode_chunk(chunk: &ReadChunk, epoch: Epoch, now: Monotonic) -> Batch {
+/// A batch of what was read back at `now`, which is `wall` on the wall clock. Its size is that of
+/// the read, which the reader bounds in bytes. Events are as old in it as they are in the log (R20).
+pub fn encode_chunk(chunk: &ReadChunk, epoch: Epoch, now: Monotonic, wall: Timestamp) -> Batch {
+    let read_back = |record: &Record| {
+        let age_us = wall.0.saturating_sub(record.received_at.0);
+        // A wall clock that was set back makes nothing younger than now.
+        let age = Duration::from_micros(u64::try_from(age_us).unwrap_or(0));
+        Published { is_read_back: true, ..Published::encode(record, epoch, now - age) }
+    };
     Batch {
         spans: vec![Span { lane: chunk.lane, from: chunk.from, next: chunk.next }],
-        events: chunk.records.iter().map(|record| Published::encode(record, epoch, now)).collect(),
+        events: chunk.records.iter().map(read_back).collect(),
         holes: chunk.holes.iter().map(|hole| (chunk.lane, *hole)).collect(),
     }
 }
@@ -98,7 +107,6 @@ mod tests {
     use crate::event::{Event, Route, Stream};
     use crate::log::Position;
     use crate::mailbox::{Doorbell, EventBell, channel};
-    use crate::time::Timestamp;
     use proptest::prelude::*;
 
     fn record(lane: u16, seq: u64) -> Record {
@@ -146,6 +154,36 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &other), "encoded once, shared by all shards");
         assert_eq!(first.events[0].durable_at, Monotonic(7));
         assert_eq!(large_out.try_recv().unwrap().spans, [span(0, 1, 2)]);
+        assert!(!first.events[0].is_read_back);
+    }
+
+    #[test]
+    fn batches_that_wait_are_bounded_in_bytes() {
+        let bell = Arc::new(Doorbell::new(EventBell::new().unwrap()));
+        let (sender, mut out) = channel(8, bell);
+        let one = batches(&[record(0, 0)], &[span(0, 0, 1)], Epoch(1), Monotonic(0)).next();
+        let sender = sender.bounded(2 * one.unwrap().held_bytes());
+        let mut feed = Feed::new(Epoch(1), vec![sender], || Monotonic(7));
+        let mut publish = |seq| feed.durable(vec![record(0, seq)], &[span(0, seq, seq + 1)]);
+        (0..3).for_each(&mut publish);
+        assert!(out.take_overflowed(), "two fit");
+        assert_eq!(out.try_recv().unwrap().spans, [span(0, 0, 1)]);
+        publish(3);
+        assert!(!out.take_overflowed(), "there is room again");
+        let rest: Vec<_> = std::iter::from_fn(|| out.try_recv()).collect();
+        assert_eq!(rest.iter().map(|batch| batch.spans[0].from).collect::<Vec<_>>(), [1, 3]);
+    }
+
+    #[test]
+    fn what_is_read_back_is_as_old_as_it_was() {
+        let at = |received_at| Record { received_at: Timestamp(received_at), ..record(0, 5) };
+        let records = vec![at(7_000_000), at(99_000_000)];
+        let chunk = ReadChunk { lane: Lane(0), from: 5, next: 7, records, holes: vec![] };
+        let now = Monotonic(60_000_000_000);
+        let batch = encode_chunk(&chunk, Epoch(1), now, Timestamp(10_000_000));
+        assert!(batch.events.iter().all(|event| event.is_read_back));
+        assert_eq!(now.since(batch.events[0].durable_at), Duration::from_secs(3));
+        assert_eq!(batch.events[1].durable_at, now, "its clock ran ahead");
     }
 
     proptest! {

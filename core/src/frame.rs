@@ -23,8 +23,11 @@ pub struct Published {
     pub occurred_at: Timestamp,
     /// When its source handed it over: what a sensor value's age counts from.
     pub received_at: Timestamp,
-    /// When it became known to be durable (or was read back from the log).
+    /// When it became known to be durable; of what was read back from the log, when it was received:
+    /// ages count from here.
     pub durable_at: Monotonic,
+    /// It was read back from the log, so `durable_at` says nothing about how fast it is delivered.
+    pub is_read_back: bool,
     /// Unmasked, unfragmented text frame.
     pub frame: Bytes,
 }
@@ -66,6 +69,11 @@ impl Batch {
     pub fn frame_bytes(&self) -> usize {
         self.events.iter().map(|event| event.frame.len()).sum()
     }
+
+    /// Bytes it holds while it waits: its frames, and what stands beside each of them.
+    pub fn held_bytes(&self) -> usize {
+        self.frame_bytes() + size_of_val(&self.events[..])
+    }
 }
 
 impl Published {
@@ -80,6 +88,7 @@ impl Published {
             occurred_at: event.occurred_at,
             received_at: record.received_at,
             durable_at,
+            is_read_back: false,
             frame: text_frame(&json),
             topic,
         }

@@ -63,9 +63,15 @@ pub const AFTER_TOPICS_MAX: usize = 1_024;
 pub const BATCH_EVENTS_MAX: usize = 1_024;
 /// Batches that wait in a shard's mailbox. Past it the shard rereads from the log (R26).
 pub const MAILBOX_BATCHES_MAX: usize = 1_024;
+/// Bytes of batches that wait in a shard's mailbox. The count alone would allow 1,024 batches of
+/// 1,024 events of 70 KB each: 73 GB. 64 MiB are 64 of the largest webhook bodies, or 130,000 goals
+/// of 500 bytes, which is seconds of the highest load; shards share the batches, so all their
+/// mailboxes together hold little more. Past it, too, the shard rereads (R26).
+pub const MAILBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 const _: () = assert!(SEQ_MAX < 1 << 42);
 const _: () = assert!(MARK_TEXT_BYTES_MAX < URI_BYTES_MAX, "a mark fits a URL");
 const _: () = assert!(EVENT_FRAME_BYTES_MAX < 128 * 1024);
 const _: () = assert!(BODY_EVENTS_MAX <= BATCH_EVENTS_MAX);
+const _: () = assert!(MAILBOX_BYTES_MAX >= 64 * BODY_BYTES_MAX);
 const _: () = assert!(URI_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);

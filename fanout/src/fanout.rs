@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use touchline_core::feed::{BatchSender, Feed};
-use touchline_core::limits::MAILBOX_BATCHES_MAX;
+use touchline_core::limits::{MAILBOX_BATCHES_MAX, MAILBOX_BYTES_MAX};
 use touchline_core::log::EventLog;
 use touchline_core::mailbox::{Doorbell, EventBell, Sender, channel};
 use touchline_core::metrics::Padded;
@@ -234,7 +234,8 @@ fn wire() -> io::Result<(Mail, Wires)> {
     let (commands_in, commands) = channel(COMMANDS_MAX, Arc::clone(&doorbell));
     let reads_sender = Arc::new(Mutex::new(reads_in));
     let mail = Mail { doorbell, bell, batches, reads, reads_sender, commands };
-    Ok((mail, Wires { batches: batches_in, commands: commands_in }))
+    let batches = batches_in.bounded(MAILBOX_BYTES_MAX);
+    Ok((mail, Wires { batches, commands: commands_in }))
 }
 
 /// Best effort: where it is refused, accepting meets the limit and says so (FAULTS 41).

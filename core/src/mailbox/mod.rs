@@ -1,6 +1,7 @@
 //! A bounded queue between two threads, and the bell that wakes the one that sleeps.
 //!
-//! One thread sends, one receives ([`channel`]). Sending never blocks: a full mailbox gives the
+//! One thread sends, one receives ([`channel`]). A mailbox is full when it holds as many values as
+//! it may, or as many bytes ([`Sender::bounded`]). Sending never blocks: a full mailbox gives the
 //! value back and notes that something was refused ([`Receiver::take_overflowed`]), which is the
 //! receiver's cue to read what it misses from the log (R26). Any number of mailboxes may share one
 //! [`Doorbell`]: a shard sleeps in a single place, whoever has something for it.
@@ -17,6 +18,7 @@
 //! # Invariants
 //! - `head <= tail <= head + slots.len()`; only the receiver moves `head`, only the sender moves
 //!   `tail`.
+//! - The bytes put less the bytes taken are at most `bytes_max`; each count has one writer too.
 //! - A slot is touched by the sender while it lies outside `head..tail`, by the receiver while it
 //!   lies inside. The lock around each slot is therefore never contended; it is there because this
 //!   crate forbids unsafe code, and costs two uncontended exchanges a value. Values are batches,
@@ -46,18 +48,29 @@ pub fn channel<T>(capacity: usize, doorbell: Arc<Doorbell>) -> (Sender<T>, Recei
         slots: (0..capacity).map(|_| Mutex::new(None)).collect(),
         head: Line(AtomicUsize::new(0)),
         tail: Line(AtomicUsize::new(0)),
+        bytes_taken: AtomicUsize::new(0),
         overflowed: AtomicBool::new(false),
     });
-    let sender = Sender { shared: Arc::clone(&shared), doorbell, tail: 0, head_seen: 0 };
-    (sender, Receiver { shared, head: 0, tail_seen: 0 })
+    let sender = Sender {
+        shared: Arc::clone(&shared),
+        doorbell,
+        tail: 0,
+        head_seen: 0,
+        bytes_max: usize::MAX,
+        bytes_put: 0,
+    };
+    (sender, Receiver { shared, head: 0, tail_seen: 0, bytes_taken: 0 })
 }
 
 struct Shared<T> {
-    slots: Box<[Mutex<Option<T>>]>,
+    /// Values, and the bytes each counts for.
+    slots: Box<[Mutex<Option<(T, usize)>>]>,
     /// Values taken so far.
     head: Line<AtomicUsize>,
     /// Values put so far.
     tail: Line<AtomicUsize>,
+    /// Bytes of the values taken so far; wraps.
+    bytes_taken: AtomicUsize,
     overflowed: AtomicBool,
 }
 
@@ -73,29 +86,53 @@ pub struct Sender<T> {
     tail: usize,
     /// What `head` was when last looked at: saves reading the receiver's line for most values.
     head_seen: usize,
+    bytes_max: usize,
+    /// Bytes of the values put so far; wraps.
+    bytes_put: usize,
 }
 
 impl<T> Sender<T> {
+    /// Bounds what waits by bytes too: [`try_send_sized`](Self::try_send_sized) says how many a
+    /// value counts for. A value that is larger than `bytes_max` is always refused.
+    #[must_use]
+    pub fn bounded(self, bytes_max: usize) -> Self {
+        Self { bytes_max, ..self }
+    }
+
     /// Puts `value` in and wakes the receiver if it sleeps. Never blocks.
     ///
     /// # Errors
     /// Gives `value` back when the mailbox is full; the receiver will see
     /// [`Receiver::take_overflowed`].
     pub fn try_send(&mut self, value: T) -> Result<(), T> {
+        self.try_send_sized(value, 0)
+    }
+
+    /// Puts in a `value` that counts for so many `bytes`.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send).
+    pub fn try_send_sized(&mut self, value: T, bytes: usize) -> Result<(), T> {
         let capacity = self.shared.slots.len();
         if self.tail - self.head_seen == capacity {
             self.head_seen = self.shared.head.0.load(Ordering::Acquire);
         }
-        if self.tail - self.head_seen == capacity {
+        if self.tail - self.head_seen == capacity || !self.has_room_for(bytes) {
             self.shared.overflowed.store(true, Ordering::Release);
             self.doorbell.notify();
             return Err(value);
         }
-        *lock(&self.shared.slots[self.tail % capacity]) = Some(value);
+        *lock(&self.shared.slots[self.tail % capacity]) = Some((value, bytes));
+        self.bytes_put = self.bytes_put.wrapping_add(bytes);
         self.tail += 1;
         self.shared.tail.0.store(self.tail, Ordering::Release);
         self.doorbell.notify();
         Ok(())
+    }
+
+    fn has_room_for(&self, bytes: usize) -> bool {
+        let waiting = self.bytes_put.wrapping_sub(self.shared.bytes_taken.load(Ordering::Acquire));
+        bytes <= self.bytes_max.saturating_sub(waiting)
     }
 
     /// Values that wait at this moment, for gauges.
@@ -114,6 +151,7 @@ pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
     head: usize,
     tail_seen: usize,
+    bytes_taken: usize,
 }
 
 impl<T> Receiver<T> {
@@ -126,7 +164,12 @@ impl<T> Receiver<T> {
         debug_assert!(value.is_some(), "a slot within head..tail holds a value");
         self.head += 1;
         self.shared.head.0.store(self.head, Ordering::Release);
-        value
+        let (value, bytes) = value?;
+        if bytes > 0 {
+            self.bytes_taken = self.bytes_taken.wrapping_add(bytes);
+            self.shared.bytes_taken.store(self.bytes_taken, Ordering::Release);
+        }
+        Some(value)
     }
 
     /// Whether nothing waits at this moment.
@@ -168,17 +211,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_mailbox_is_a_bounded_queue(capacity in 1..8usize, sends: Vec<bool>) {
-            let (mut sender, mut receiver) = channel(capacity, silent());
-            let mut oracle = VecDeque::new();
+        fn a_mailbox_is_a_queue_bounded_by_count_and_by_bytes(
+            capacity in 1..8usize,
+            bytes_max in 0..40usize,
+            steps in prop::collection::vec(prop::option::of(0..16usize), 0..100),
+        ) {
+            let (sender, mut receiver) = channel(capacity, silent());
+            let mut sender = sender.bounded(bytes_max);
+            let mut oracle: VecDeque<(usize, usize)> = VecDeque::new();
             let mut refused = false;
-            for (n, send) in sends.into_iter().enumerate() {
-                if send {
-                    let room = oracle.len() < capacity;
-                    prop_assert_eq!(sender.try_send(n), if room { Ok(()) } else { Err(n) });
-                    if room { oracle.push_back(n) } else { refused = true }
+            for (n, send) in steps.into_iter().enumerate() {
+                if let Some(bytes) = send {
+                    let waiting: usize = oracle.iter().map(|(_, bytes)| bytes).sum();
+                    let room = oracle.len() < capacity && waiting + bytes <= bytes_max;
+                    let sent = sender.try_send_sized(n, bytes);
+                    prop_assert_eq!(sent, if room { Ok(()) } else { Err(n) });
+                    if room { oracle.push_back((n, bytes)) } else { refused = true }
                 } else {
-                    prop_assert_eq!(receiver.try_recv(), oracle.pop_front());
+                    let oldest = oracle.pop_front().map(|(n, _)| n);
+                    prop_assert_eq!(receiver.try_recv(), oldest);
                     prop_assert_eq!(receiver.take_overflowed(), std::mem::take(&mut refused));
                 }
                 prop_assert_eq!(sender.len(), oracle.len());

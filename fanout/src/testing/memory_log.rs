@@ -10,6 +10,8 @@ use touchline_core::log::{
 };
 use touchline_core::time::Timestamp;
 
+use crate::clock;
+
 const LANE: Lane = Lane(0);
 
 /// An [`EventLog`] in memory. Reads are answered on a thread of their own, as a real log's are.
@@ -45,11 +47,9 @@ impl MemoryLog {
     pub fn push(&self, events: Vec<Event>) {
         let mut inner = self.inner();
         let from = inner.first + inner.records.len() as u64;
-        let record = |(seq, event)| Record {
-            position: Position { lane: LANE, seq },
-            received_at: Timestamp(0),
-            event,
-        };
+        let received_at = clock::wall();
+        let record =
+            |(seq, event)| Record { position: Position { lane: LANE, seq }, received_at, event };
         let records: Vec<_> = (from..).zip(events).map(record).collect();
         inner.records.extend(records.iter().cloned());
         let span = Span { lane: LANE, from, next: from + records.len() as u64 };
