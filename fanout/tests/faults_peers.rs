@@ -287,6 +287,30 @@ fn fault_40_a_shard_that_was_stopped_does_not_blame_its_sessions() {
 }
 
 #[test]
+fn fault_40_a_blocked_reader_is_not_charged_for_a_stop_of_the_shard() {
+    on_both_backends(|mut options| {
+        options.rules.hub.stall_max = 3_000 * MS;
+        options.faults.pause_ms = 3_500;
+        let stage = Stage::start(options);
+        let _stuck = stage.follow("teams=ars");
+        for n in 0..5_000 {
+            let mut event = event("ars", &format!("e{n}"));
+            event.data = format!(r#"{{"pad":"{}"}}"#, "x".repeat(900)).into();
+            stage.log.push(vec![event]);
+        }
+        eventually("blocked", || stage.sum(|stats| stats.sends_blocked.get()) > 0);
+        let mut client = stage.connect("");
+        client.text();
+        client.send_text(r#"{"op":"pause!"}"#);
+        // Until after the stop, and the look that follows it.
+        std::thread::sleep(4_800 * MS);
+        assert_eq!(stage.sum(|stats| stats.slow_closed.get()), 0);
+        eventually("charged for its own", || stage.sum(|stats| stats.slow_closed.get()) == 1);
+        stage.stop();
+    });
+}
+
+#[test]
 fn a_connection_that_says_nothing_more_than_it_must_is_read_to_its_end() {
     on_both_backends(|options| {
         let stage = Stage::start(options);

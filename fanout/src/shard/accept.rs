@@ -152,7 +152,7 @@ impl Shard {
     }
 
     fn welcome(&mut self, socket: OwnedFd, ticket: Ticket) {
-        let id = self.hub.open(self.now);
+        let id = self.hub.open(self.session_now());
         if self.poller.add_session(socket.as_fd(), id).is_err() {
             self.hub.close(id);
             self.admission.release(ticket);
@@ -169,6 +169,7 @@ impl Shard {
             awaits_pong: false,
             close_is_seen: false,
             last_is_sent: false,
+            is_put_off: false,
             soft_errors: 0,
             code: CloseCode::Abnormal,
             ticket,

@@ -22,6 +22,8 @@ pub(super) struct Conn {
     pub(super) close_is_seen: bool,
     /// Our last byte has been handed to the kernel.
     pub(super) last_is_sent: bool,
+    /// It stands in the list of sends that were put off.
+    pub(super) is_put_off: bool,
     pub(super) soft_errors: u8,
     /// What it is counted as when it is gone.
     pub(super) code: CloseCode,

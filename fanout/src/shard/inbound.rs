@@ -260,7 +260,7 @@ impl Shard {
 
     fn carry_out(&mut self, id: SessionId, message: ClientMessage) -> Result<(), RequestError> {
         let bounds = self.log.bounds();
-        self.hub.handle_message(id, message, &bounds, self.now)
+        self.hub.handle_message(id, message, &bounds, self.session_now())
     }
 
     /// A fault that a session may commit a few times (FAULTS 25).

@@ -35,6 +35,7 @@ mod inbound;
 mod lobby;
 mod outbound;
 mod poller;
+mod put_off;
 mod session;
 mod spread;
 mod start;
@@ -70,13 +71,13 @@ use conn::Conns;
 use drain::Drain;
 use lobby::Lobby;
 use poller::{Napper, Poller, Ready};
+use put_off::PutOff;
 use spread::Spreads;
 
 /// The longest nap: how often a shard shows that it lives, looks at the log's bounds and publishes
 /// its numbers.
 const NAP_MAX: Duration = Duration::from_secs(1);
-/// The nap while something is awaited that rings no bell: a retried read, a retried send, the pace
-/// of a drain.
+/// The nap while something is awaited that rings no bell: a retried read, the pace of a drain.
 const NAP_SHORT: Duration = Duration::from_millis(20);
 /// A turn that comes this late was not the sessions' fault: the process was stopped, or the host
 /// was busy elsewhere. Their deadlines move by as much (FAULTS 40).
@@ -121,8 +122,7 @@ pub(crate) struct Shard {
     volley: Volley,
     misses: Vec<Miss>,
     spreads: Spreads,
-    /// Sends that the kernel put off, and when to try again.
-    put_off: Vec<SessionId>,
+    put_off: PutOff,
     /// Sockets that had more to read than a turn allows.
     unread: Vec<SessionId>,
     ready: Vec<Ready>,
@@ -176,12 +176,13 @@ impl Shard {
         let planned = std::mem::take(&mut self.planned);
         if late > planned + LAPSE_MIN {
             self.lapse += late - planned;
+            self.hub.set_lapse(self.lapse);
         }
         self.turned_at = self.now;
         self.stats.set_beat(self.now);
     }
 
-    /// The time that deadlines of sessions are judged by.
+    /// The time that sessions are judged by, by their deadlines and by the hub.
     fn session_now(&self) -> Monotonic {
         self.now - self.lapse
     }
@@ -190,7 +191,7 @@ impl Shard {
         let mut taken = 0;
         while taken < BATCHES_MAX {
             let Some(batch) = self.mail.batches.try_recv() else { break };
-            self.hub.handle_batch(&batch, self.now);
+            self.hub.handle_batch(&batch, self.session_now());
             taken += 1;
         }
         if self.mail.batches.take_overflowed() {
@@ -198,7 +199,7 @@ impl Shard {
             self.hub.handle_bounds(&self.log.bounds());
         }
         while let Some(answer) = self.mail.reads.try_recv() {
-            self.hub.handle_read(answer, self.now);
+            self.hub.handle_read(answer, self.session_now());
         }
         while let Some(command) = self.mail.commands.try_recv() {
             self.obey(command);
@@ -210,7 +211,8 @@ impl Shard {
     fn serve_sockets(&mut self) -> std::io::Result<bool> {
         let mut is_busy = self.poller.fetch(&mut self.ready)?;
         for id in std::mem::take(&mut self.unread) {
-            self.read(id, false);
+            // Its end may have come with what was read: no other edge will tell of it.
+            self.read(id, true);
         }
         let mut ready = std::mem::take(&mut self.ready);
         for ready in ready.drain(..) {
@@ -278,10 +280,10 @@ impl Shard {
         let stats = self.hub.stats();
         let awaits = stats.catching_up > 0
             || !self.hub.is_ready()
-            || !self.put_off.is_empty()
             || self.drain.is_some()
             || self.door.is_paused();
         let at_most = if awaits { NAP_SHORT } else { NAP_MAX };
+        let at_most = at_most.min(self.put_off.wait(now).unwrap_or(NAP_MAX));
         match self.wheel.next_poll() {
             Some(next) => at_most.min((next + self.lapse).since(now)),
             None => at_most,

@@ -21,12 +21,12 @@ impl Shard {
             if !self.hub.has_work() {
                 return false;
             }
-            let began = self.now;
-            if self.hub.poll_volley(&mut self.volley, VOLLEY_SENDS_MAX, began) == 0 {
+            let (began, now) = (self.now, self.session_now());
+            if self.hub.poll_volley(&mut self.volley, VOLLEY_SENDS_MAX, now) == 0 {
                 return self.hub.has_work();
             }
             self.fire_volley();
-            self.now = clock::monotonic();
+            self.look_at_the_clock();
             self.count_volley(began);
             self.settle_volley();
         }
@@ -35,6 +35,12 @@ impl Shard {
 
     fn fire_volley(&mut self) {
         let volley = &self.volley;
+        self.misses.clear();
+        #[cfg(any(test, feature = "testing"))]
+        if self.options.faults.puts_off() {
+            let put_off = |shot| crate::volley::Miss { shot, outcome: Outcome::TryAgain };
+            return self.misses.extend((0..volley.parcels().len()).map(put_off));
+        }
         let mut shots = Vec::with_capacity(volley.parcels().len());
         for parcel in volley.parcels() {
             // A session that the hub sends to has a connection; were it not so, the shot would have
@@ -43,7 +49,6 @@ impl Shard {
             shots.push(Shot { socket: conn.socket.as_fd(), bytes: volley.bytes(parcel) });
         }
         assert_eq!(shots.len(), volley.parcels().len(), "hub and shard know the same sessions");
-        self.misses.clear();
         if self.launcher.fire(&shots, &mut self.misses) {
             self.stats.ring_failures.increment();
         }
@@ -84,8 +89,8 @@ impl Shard {
                 self.look_again(id);
             }
             Outcome::TryAgain => {
-                self.stats.sends_retried.increment();
-                self.put_off.push(id);
+                self.put_off(id);
+                self.look_again(id);
             }
             Outcome::Dead(_) => self.lose(id),
         }
@@ -129,7 +134,7 @@ impl Shard {
 
     /// Passes on what the hub wants to read; one read is outstanding at a time.
     pub(super) fn ask_the_log(&mut self) {
-        let Some(request) = self.hub.poll_read(self.now) else { return };
+        let Some(request) = self.hub.poll_read(self.session_now()) else { return };
         let reply = Reply {
             sender: Arc::clone(&self.mail.reads_sender),
             epoch: self.hub.progress().epoch,
@@ -170,7 +175,8 @@ impl Reply {
     /// Runs on the log's thread, so that encoding costs the shard nothing.
     fn answer(mut self, answer: Result<ReadChunk, ReadError>) {
         let epoch = self.epoch;
-        let encode = |chunk| Arc::new(encode_chunk(&chunk, epoch, clock::monotonic()));
+        let (now, wall) = (clock::monotonic(), clock::wall());
+        let encode = |chunk| Arc::new(encode_chunk(&chunk, epoch, now, wall));
         self.send(answer.map(encode));
     }
 

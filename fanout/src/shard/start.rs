@@ -23,6 +23,7 @@ use super::accept::Door;
 use super::conn::Conns;
 use super::lobby::Lobby;
 use super::poller::Poller;
+use super::put_off::PutOff;
 use super::spread::Spreads;
 use super::{Mail, Shard, scratch};
 use crate::admission::Admission;
@@ -211,7 +212,7 @@ fn assemble(boot: Boot, listener: TcpListener, poller: Poller, launcher: Launche
         volley: Volley::default(),
         misses: Vec::new(),
         spreads: Spreads::default(),
-        put_off: Vec::new(),
+        put_off: PutOff::default(),
         unread: Vec::new(),
         ready: Vec::with_capacity(READY_MAX),
         fired: Vec::new(),

@@ -35,6 +35,8 @@ pub struct Faults {
     pub panic_at_settle: Arc<AtomicBool>,
     /// The next turn panics, outside of any session.
     pub panic_in_turn: Arc<AtomicBool>,
+    /// While it is set every send is put off, as on a host that has no memory for it.
+    pub no_buffers: Arc<AtomicBool>,
     /// A message that contains `pause!` stops the shard for this many milliseconds.
     pub pause_ms: u64,
     /// Sessions say no `hello`, and send back every message instead of understanding it, and a pong
@@ -56,6 +58,10 @@ impl Faults {
 
     pub(crate) fn at_settle(&self) {
         assert!(!self.panic_at_settle.swap(false, Ordering::Relaxed), "asked for by a test");
+    }
+
+    pub(crate) fn puts_off(&self) -> bool {
+        self.no_buffers.load(Ordering::Relaxed)
     }
 
     pub(crate) fn in_turn(&self) {
