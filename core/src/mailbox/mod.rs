@@ -62,9 +62,11 @@ pub fn channel<T>(capacity: usize, doorbell: Arc<Doorbell>) -> (Sender<T>, Recei
     (sender, Receiver { shared, head: 0, tail_seen: 0, bytes_taken: 0 })
 }
 
+/// A value, and the bytes it counts for.
+type Slot<T> = Mutex<Option<(T, usize)>>;
+
 struct Shared<T> {
-    /// Values, and the bytes each counts for.
-    slots: Box<[Mutex<Option<(T, usize)>>]>,
+    slots: Box<[Slot<T>]>,
     /// Values taken so far.
     head: Line<AtomicUsize>,
     /// Values put so far.
