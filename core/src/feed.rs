@@ -86,7 +86,8 @@ fn batches<'a>(
 }
 
 /// A batch of what was read back at `now`, which is `wall` on the wall clock. Its size is that of
-/// the read, which the reader bounds in bytes. Events are as old in it as they are in the log (R20).
+/// the read, which the reader bounds in bytes. Events are as old in it as they are in the log
+/// (R20).
 pub fn encode_chunk(chunk: &ReadChunk, epoch: Epoch, now: Monotonic, wall: Timestamp) -> Batch {
     let read_back = |record: &Record| {
         let age_us = wall.0.saturating_sub(record.received_at.0);

@@ -23,8 +23,8 @@ pub struct Published {
     pub occurred_at: Timestamp,
     /// When its source handed it over: what a sensor value's age counts from.
     pub received_at: Timestamp,
-    /// When it became known to be durable; of what was read back from the log, when it was received:
-    /// ages count from here.
+    /// When it became known to be durable; of what was read back from the log, when it was
+    /// received: ages count from here.
     pub durable_at: Monotonic,
     /// It was read back from the log, so `durable_at` says nothing about how fast it is delivered.
     pub is_read_back: bool,
