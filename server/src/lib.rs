@@ -9,7 +9,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`config`] | keys, layers, and the [`Options`](config::Options) that everything else obeys |
-//! | [`wiring`] | who is started with what, in which order |
+//! | [`wiring`], `start_error` | who is started with what, in which order; why a start can't be |
 //! | [`running`], `keeper` | the started server: its state; how it drains, how it stops |
 //! | [`reload`] | what SIGHUP may change, whole or not at all |
 //! | [`http`], [`admin`] | the API port, the admin port |
@@ -41,6 +41,7 @@ pub mod ports;
 pub mod reload;
 pub mod running;
 pub mod signals;
+mod start_error;
 pub mod wiring;
 
 pub use wiring::{StartError, start};

@@ -12,7 +12,7 @@
 //! starts; shards pin themselves.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, RwLock};
@@ -30,7 +30,6 @@ use touchline_store::journal::{Journal, OpenError, OpenReport};
 use touchline_tuning::host;
 
 use crate::admin;
-use crate::config::layers::variable_of;
 use crate::config::{Loaded, Options};
 use crate::figures::figures;
 use crate::http::serve::{StopSignal, bind, serve};
@@ -38,78 +37,11 @@ use crate::http::{self, StreamPlace};
 use crate::keeper::{Keeper, Ports, Seen, look_interval};
 use crate::limits::{ADMIN_CONNECTIONS_MAX, API_CONNECTIONS_MAX, API_THREADS};
 use crate::live::{self, Live, LiveTap, StreamAddress};
-use crate::ports::{Holder, holder};
+use crate::ports::holder;
 use crate::reload::{Reloads, rules_with_board};
 use crate::running::{Addresses, Appliance, Order, Running};
 
-/// Why it doesn't start. Each is one sentence that says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Somebody has the port.
-    #[error(
-        "the {port} port {address} is taken{}: stop that one, or move ours with `listen.{port}` \
-         ({})",
-        held_by(holder),
-        variable_of(&format!("listen.{port}"))
-    )]
-    PortTaken {
-        /// `stream`, `api` or `admin`.
-        port: &'static str,
-        /// As configured.
-        address: SocketAddr,
-        /// Who, if the system tells us.
-        holder: Option<Holder>,
-    },
-    /// The system doesn't let us have it.
-    #[error(
-        "the {port} port {address} can't be opened ({error}): choose another with `listen.{port}` \
-         ({})",
-        variable_of(&format!("listen.{port}"))
-    )]
-    Port {
-        /// `stream`, `api` or `admin`.
-        port: &'static str,
-        /// As configured.
-        address: SocketAddr,
-        /// The system's word.
-        error: std::io::Error,
-    },
-    /// The data folder.
-    #[error(
-        "the data folder {} can't be written ({error}): give it to the user that runs touchline, \
-         or choose another with `node.data_dir` ({})",
-        folder.display(),
-        variable_of("node.data_dir")
-    )]
-    DataFolder {
-        /// Which.
-        folder: PathBuf,
-        /// The system's word.
-        error: std::io::Error,
-    },
-    /// The journal.
-    #[error("{0}")]
-    Journal(OpenError),
-    /// The configured number of shards can't hold the configured number of connections.
-    #[error("`node.shards`: {0}")]
-    Plan(PlanError),
-    /// The host can't run it at all.
-    #[error("{0}")]
-    Host(PlanError),
-    /// The shards.
-    #[error("{0}")]
-    Fanout(FanoutError),
-    /// Threads.
-    #[error("the system gives us no thread ({0}): raise its limit on processes (`ulimit -u`)")]
-    Thread(std::io::Error),
-}
-
-fn held_by(holder: &Option<Holder>) -> String {
-    match holder {
-        Some(Holder { pid, command }) => format!(" by process {pid} ({command})"),
-        None => " by another user's process".into(),
-    }
-}
+pub use crate::start_error::StartError;
 
 /// Starts everything. Returns once it serves; whether it is ready yet, `/readyz` tells.
 ///

@@ -1,9 +1,9 @@
 //! The API port: webhooks, the live state, and the board.
 //!
-//! Every answer carries a request id and the headers that keep a browser safe; what isn't known is a
-//! problem+json like every other refusal. [`guarded`] is what stands around every handler, also of
-//! the admin port: one `Host`, a deadline, and a panic that costs its own request (500) and nothing
-//! else. Heads and bodies have a deadline too, connections a limit ([`serve`]).
+//! Every answer carries a request id and the headers that keep a browser safe; what isn't known is
+//! a problem+json like every other refusal. [`guarded`] is what stands around every handler, also
+//! of the admin port: one `Host`, a deadline, and a panic that costs its own request (500) and
+//! nothing else. Heads and bodies have a deadline too, connections a limit ([`serve`]).
 //!
 //! # What it leaves out
 //! What the routes do: webhooks are `touchline_ingest`'s, the live state is
@@ -298,7 +298,7 @@ mod tests {
     async fn an_answer_that_takes_too_long_is_a_problem_that_ends_the_connection() {
         let short = |request, next| guarded(request, next, Duration::from_millis(20));
         let router = Router::new()
-            .route("/", get(|| std::future::pending::<()>()))
+            .route("/", get(std::future::pending::<()>))
             .layer(middleware::from_fn(short));
         let request = Request::get("/").header("host", "a").body(Body::empty()).unwrap();
         let response = router.oneshot(request).await.unwrap();
