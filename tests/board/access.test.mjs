@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { PHONE, launch, openPage } from './browser.mjs';
+import { PHONE, STILL, launch, openPage } from './browser.mjs';
 import { afternoon } from './day.mjs';
 import { isLive } from './page.mjs';
 import { serve } from './server.mjs';
@@ -21,7 +21,7 @@ async function openedDay(t, options) {
   const server = await serve(t);
   const { fixtures, events } = afternoon();
   await server.publish(...events);
-  const page = await openPage(browser, server.url, options);
+  const page = await openPage(browser, server.url, { ...STILL, ...options });
   t.after(async () => {
     await page.context().close();
     assert.deepEqual(page.faults, []);
@@ -90,7 +90,7 @@ function faintTexts() {
 
 for (const colorScheme of ['dark', 'light']) {
   test(`every text can be read in the ${colorScheme} theme, also at a goal and offline`, async (t) => {
-    const { server, fixtures, page } = await openedDay(t, { colorScheme, reducedMotion: 'reduce' });
+    const { server, fixtures, page } = await openedDay(t, { colorScheme });
     assert.deepEqual(await page.evaluate(faintTexts), []);
     await page.click('.chip >> nth=0');
     await page.click('#all');

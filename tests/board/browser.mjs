@@ -20,6 +20,8 @@ export function launch() {
 
 export const DESK = { width: 1440, height: 900 };
 export const PHONE = { width: 390, height: 844 };
+/** For tests in which nothing has to move: drawing without a GPU takes most of a page's time. */
+export const STILL = { reducedMotion: 'reduce' };
 
 /**
  * A page that keeps `faults`: scripts that failed, violations of the content security policy,

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { launch, openPage } from './browser.mjs';
+import { STILL, launch, openPage } from './browser.mjs';
 import { Fixture } from './day.mjs';
 import { card, entries, eventually, feedIds, hasAll, isLive } from './page.mjs';
 import { REAL, serve } from './server.mjs';
@@ -16,8 +16,8 @@ before(async () => {
 });
 after(() => browser.close());
 
-async function opened(t, server, options) {
-  const page = await openPage(browser, null, options);
+async function opened(t, server) {
+  const page = await openPage(browser, null, STILL);
   t.after(async () => {
     await page.context().close();
     assert.deepEqual(page.faults, []);
@@ -87,7 +87,7 @@ test('offline is said at once; online brings all that was missed, once', async (
   await pill(page, 'offline');
   assert.match(await page.locator('#notice').innerText(), /This device is offline\./);
   await publish(fixture.goal('home', 5), fixture.goal('home', 6));
-  await page.waitForTimeout(1_500);
+  await page.waitForTimeout(700);
   assert.equal((await feedIds(page)).length, 1, 'offline means offline');
   await page.context().setOffline(false);
   await isLive(page);
@@ -215,7 +215,8 @@ test('a server that sends us away is obeyed', { skip: MOCK_ONLY }, async (t) => 
     await page.locator('#notice').innerText(),
     /The server ended the connection \(4501: forbidden\)/,
   );
-  await page.waitForTimeout(3_000);
+  // Whoever comes back does so within the first ceiling of the backoff, 1 s.
+  await page.waitForTimeout(1_500);
   assert.equal(server.mock.sessions.size, 0);
 });
 
