@@ -1,8 +1,17 @@
 //! Every bound of this crate, in one place, with its arithmetic.
 
+use std::time::Duration;
+
 use touchline_core::limits::{BODY_BYTES_MAX, DATA_BYTES_MAX, ID_BYTES_MAX};
 use touchline_core::limits::{KIND_BYTES_MAX, NAME_BYTES_MAX, ROUTE_TEAMS_MAX};
 
+/// How far the host's clock may stand behind log time before appends are refused, and how much
+/// longer than its window an entry of the dedupe window stays. An append that waits for a slow disk
+/// falls behind by as much.
+pub const CLOCK_BEHIND_MAX: Duration = Duration::from_secs(2 * 60);
+/// How far the host's clock may stand ahead of log time before appends are refused: short enough
+/// that what has just happened isn't taken for too old (a window of 1 h, less 5 minutes).
+pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(30 * 60);
 /// What a disk writes at once, and what direct I/O has to be aligned to. Every write of the journal
 /// is a whole number of blocks at a block's boundary, so that no byte that was acknowledged is ever
 /// written again.

@@ -268,6 +268,13 @@ pub enum LogHealthError {
         /// Where in it.
         offset: u64,
     },
+    /// The host's clock and the time that has passed disagree by this much; until they agree again
+    /// appends are refused.
+    #[error(
+        "this host's clock is off by {0:?} against the time since the start: put it right, or \
+         restart if it is right now"
+    )]
+    Clock(Duration),
     /// The oldest waiting append has waited longer than it should.
     #[error("the log's disk is slow: the oldest append has waited {0:?}")]
     Slow(Duration),

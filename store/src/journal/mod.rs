@@ -22,6 +22,7 @@
 //! | [`mod@format`] | bytes of segments, groups, records |
 //! | [`walk`] | going through a segment past whatever is damaged |
 //! | [`engine`] | the logic of writing and opening, without threads |
+//! | [`clock`] | log time, which nobody can set |
 //! | [`dedupe`] | the window of what was taken already |
 //! | [`summary`], [`meta`] | checkpoint of a segment; life of the log |
 //! | [`reader`] | reading a range |
@@ -33,6 +34,7 @@
 //! - Nobody is answered, fed or served anything that isn't durable.
 //! - No caller ever waits for the disk, and no queue is unbounded.
 
+pub mod clock;
 pub mod dedupe;
 pub mod disk;
 pub mod engine;

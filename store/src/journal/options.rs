@@ -7,6 +7,7 @@ use std::time::Duration;
 use touchline_core::event::Stream;
 use touchline_core::log::Epoch;
 
+use super::clock::Clock;
 use crate::limits::{DEDUPE_ENTRIES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 
 /// What an event may lie in the past before it is too old, less than its window (R16); and in the
@@ -57,6 +58,8 @@ pub struct JournalOptions {
     pub idle_proof_after: Duration,
     /// How often a full disk is tried again, at first; doubles up to 50 times that. Default 100 ms.
     pub full_retry: Duration,
+    /// Where its time comes from. Default: the host.
+    pub clock: Clock,
     /// How long [`close`](super::Journal::close) waits for the disk. Default 5 s.
     pub close_timeout: Duration,
 }
@@ -75,6 +78,7 @@ impl Default for JournalOptions {
             pending_age_max: Duration::from_secs(2),
             idle_proof_after: Duration::from_millis(100),
             full_retry: Duration::from_millis(100),
+            clock: Clock::default(),
             close_timeout: Duration::from_secs(5),
         }
     }

@@ -12,6 +12,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use touchline_core::log::{Epoch, Lane, LaneBounds, LogBounds, LogHealthError};
 use touchline_core::log::{Record, Span, TailSink};
@@ -108,6 +109,7 @@ pub enum Mode {
 struct State {
     mode: Mode,
     damage: Option<(Arc<str>, u64)>,
+    clock_off: Option<Duration>,
 }
 
 /// Shared by the writer, the readers and the face of the journal.
@@ -132,7 +134,7 @@ impl Shared {
             first: AtomicU64::new(0),
             next: AtomicU64::new(next),
             view: Mutex::default(),
-            state: Mutex::new(State { mode: Mode::Writable, damage: None }),
+            state: Mutex::new(State { mode: Mode::Writable, damage: None, clock_off: None }),
             sinks: Mutex::default(),
         };
         shared.set_view(view);
@@ -181,6 +183,11 @@ impl Shared {
         }
     }
 
+    /// How far the host's clock is from log time, if that is too far to take anything.
+    pub fn set_clock_off(&self, by: Option<Duration>) {
+        lock(&self.state).clock_off = by;
+    }
+
     /// Remembers the first damage found.
     pub fn set_damage(&self, file: Arc<str>, offset: u64) {
         lock(&self.state).damage.get_or_insert((file, offset));
@@ -189,6 +196,9 @@ impl Shared {
     /// Whether writing is impossible, or something is damaged.
     pub fn health(&self) -> Result<(), LogHealthError> {
         let state = lock(&self.state);
+        if let (Mode::Writable, Some(by)) = (state.mode, state.clock_off) {
+            return Err(LogHealthError::Clock(by));
+        }
         match (state.mode, &state.damage) {
             (Mode::ReadOnly | Mode::Closed, _) => Err(LogHealthError::ReadOnly),
             (Mode::DiskFull, _) => Err(LogHealthError::DiskFull),

@@ -8,10 +8,9 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use touchline_core::log::{ReadError, ReadReply, ReadRequest};
-use touchline_core::time::Timestamp;
+use touchline_core::log::{AppendError, ReadError, ReadReply, ReadRequest};
 
 use super::disk::{Disk, ReadDisk};
 use super::engine::{Append, Engine, Recovered};
@@ -59,8 +58,31 @@ pub fn run<D: Disk>(
         prove_at: None,
         tidy_at: now + TIDY_EVERY,
     };
-    while writer.turn(queue) {}
-    writer.engine.close();
+    loop {
+        match catch_unwind(AssertUnwindSafe(|| writer.turn(queue))) {
+            Ok(true) => {}
+            Ok(false) => return writer.engine.close(),
+            Err(_) => return refuse_all(writer.engine.shared(), queue),
+        }
+    }
+}
+
+/// After a panic nobody knows what state the engine is in: nothing is written any more, and whoever
+/// waits or comes is told so until the queue is closed.
+fn refuse_all(shared: &Shared, queue: &AppendQueue) {
+    tracing::error!("the journal's writer panicked: it is read-only until restart");
+    shared.set_mode(Mode::ReadOnly);
+    queue.done();
+    loop {
+        let work = queue.take(TIDY_EVERY);
+        for waiting in work.group {
+            guarded("an append's reply", || (waiting.reply)(Err(AppendError::ReadOnly)));
+        }
+        queue.done();
+        if work.closing {
+            return shared.set_mode(Mode::Closed);
+        }
+    }
 }
 
 struct Writer<D: Disk> {
@@ -121,7 +143,7 @@ impl<D: Disk> Writer<D> {
             }
         }
         if now >= self.tidy_at {
-            self.engine.tidy(wall_clock());
+            self.engine.tidy();
             self.tidy_at = now + TIDY_EVERY;
         }
         if self.prove_at.is_none() {
@@ -163,11 +185,6 @@ pub fn guarded(what: &str, call: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(call)).is_err() {
         tracing::error!("{what} panicked");
     }
-}
-
-fn wall_clock() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// Between 75 % and 125 % of `pause`.

@@ -9,12 +9,13 @@ use touchline_store::journal::engine::{Append, Engine};
 use touchline_store::journal::{Backend, Journal, JournalOptions, OpenError, offline};
 
 use crate::support::sim_disk::{SimDisk, Trouble};
-use crate::support::{append, at, event, ids, options, read_all, seq_of};
+use crate::support::{append, at, clock, event, ids, options, read_all, seq_of};
 
 type Opened = (std::sync::Arc<Journal>, touchline_store::journal::OpenReport);
 
 fn quick() -> JournalOptions {
     JournalOptions {
+        clock: clock(),
         segment_bytes: 64 << 10,
         idle_proof_after: Duration::from_millis(5),
         full_retry: Duration::from_millis(2),

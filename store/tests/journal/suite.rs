@@ -1,15 +1,19 @@
 //! What every journal promises, whatever it writes on.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
 use touchline_core::event::Stream;
-use touchline_core::log::{AppendError, EventLog, HoleReason, Outcome};
+use touchline_core::log::{AppendError, EventLog, HoleReason, LogHealthError, Outcome};
 use touchline_core::log::{Record, Span, TailSink};
 use touchline_store::journal::{Backend, Journal, JournalOptions, OpenError, OpenReport, offline};
 
 use crate::support::sim_disk::SimDisk;
-use crate::support::{Heard, append, at, event, ids, options, read, read_all, seq_of};
+use crate::support::{
+    Heard, append, append_at, at, clock_off_by, event, ids, let_pass, options, read, read_all,
+    rewind, seq_of,
+};
 
 /// Where a journal is kept, so that it can be opened again.
 struct Place {
@@ -39,8 +43,10 @@ impl Place {
 fn on_each_disk(check: impl Fn(&Place)) {
     for backend in [Backend::Plain, Backend::Auto] {
         let dir = tempfile::tempdir().unwrap();
+        rewind();
         check(&Place { options: options(dir.path(), backend), simulated: None });
     }
+    rewind();
     let options = options("simulated".as_ref(), Backend::Auto);
     check(&Place { options, simulated: Some(SimDisk::new(1)) });
 }
@@ -181,6 +187,40 @@ fn an_id_that_was_taken_again_after_its_window_is_known_after_a_restart() {
 }
 
 #[test]
+fn a_clock_that_is_set_forward_and_back_costs_nothing_but_time() {
+    on_each_disk(|place| {
+        let off = Arc::new(AtomicI64::new(0));
+        let (log, _) = place.open_with(|options| {
+            options.retention_bytes = 64 << 10;
+            options.clock = clock_off_by(off.clone());
+        });
+        let fill: Vec<_> = (0..30).map(|n| batch(n * 50, 50)).collect();
+        for events in &fill {
+            append(&log, events.clone(), at(0)).unwrap();
+        }
+        let before = log.stats();
+        assert!(before.segments > 2, "{before:?}");
+        let days = 8 * 86_400;
+        off.store(days, Relaxed);
+        for seconds in 1..=60 {
+            let_pass(at(seconds));
+            let now = at(seconds + days);
+            let refused = append_at(&log, vec![event("new", "goal", at(seconds))], now);
+            assert_eq!(refused, Err(AppendError::Busy), "not acknowledged as too old");
+        }
+        assert!(matches!(log.health(), Err(LogHealthError::Clock(_))), "{:?}", log.health());
+        std::thread::sleep(Duration::from_millis(1_200));
+        assert_eq!(log.bounds().lanes[0].first, 0, "retention has removed nothing");
+        off.store(0, Relaxed);
+        let outcomes = append(&log, fill[0].clone(), at(61)).unwrap();
+        assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Duplicate));
+        assert_eq!(log.health(), Ok(()));
+        let outcomes = append(&log, vec![event("new", "goal", at(61))], at(61)).unwrap();
+        assert_eq!(seq_of(outcomes[0]), 1_500);
+    });
+}
+
+#[test]
 fn a_full_window_refuses_and_recovers_as_it_ages() {
     on_each_disk(|place| {
         let (log, _) = place.open_with(|options| options.dedupe_entries_max = 10);
@@ -188,7 +228,7 @@ fn a_full_window_refuses_and_recovers_as_it_ages() {
         assert_eq!(append(&log, batch(8, 3), at(0)), Err(AppendError::DedupeFull));
         append(&log, batch(8, 2), at(0)).unwrap();
         assert_eq!(append(&log, batch(0, 10), at(0)).unwrap(), vec![Outcome::Duplicate; 10]);
-        append(&log, vec![event("later", "goal", at(3_700))], at(3_700)).unwrap();
+        append(&log, vec![event("later", "goal", at(3_800))], at(3_800)).unwrap();
     });
 }
 

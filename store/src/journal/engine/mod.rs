@@ -1,4 +1,5 @@
-//! The journal's logic, over any [`Disk`], without threads and clocks.
+//! The journal's logic, over any [`Disk`], without threads; its clock is one of its
+//! options.
 //!
 //! An [`Engine`] belongs to one thread. [`Engine::commit`] takes all appends that have gathered,
 //! judges each (R14 to R16), writes what is new as one group, syncs it, and says what became of
@@ -33,6 +34,7 @@ use touchline_core::limits::SEQ_MAX;
 use touchline_core::log::{AppendError, Lane, Outcome, Position, Record};
 use touchline_core::time::Timestamp;
 
+use super::clock::LogTime;
 use super::dedupe::{Dedupe, Entry};
 use super::disk::{self, Disk};
 use super::format::GroupBuffer;
@@ -76,8 +78,7 @@ pub struct Engine<D: Disk> {
     next: u64,
     /// The highest watermark that stands in the log.
     proven: u64,
-    /// Log time: never goes back.
-    clock: Timestamp,
+    log_time: LogTime,
     dedupe: Dedupe,
     group: GroupBuffer,
 }
@@ -122,9 +123,12 @@ impl<D: Disk> Engine<D> {
     /// Makes all that is new in `appends` durable, as one group, or none of it.
     pub fn commit(&mut self, appends: Vec<Append>) -> Commit {
         let from = self.next;
-        let newest = appends.iter().map(|append| append.received_at).max();
-        self.clock = self.clock.max(newest.unwrap_or_default());
-        self.dedupe.expire(self.clock);
+        self.tick();
+        for append in &appends {
+            if self.log_time.off_by(append.received_at).is_none() {
+                self.log_time.take_in(append.received_at);
+            }
+        }
         let before = self.dedupe.savepoint();
         self.group.clear();
         let (mut records, mut ids) = (Vec::new(), Vec::new());
@@ -202,7 +206,12 @@ impl<D: Disk> Engine<D> {
         records: &mut Vec<Record>,
         ids: &mut Vec<(Stream, Entry)>,
     ) -> Verdict {
+        if self.log_time.off_by(append.received_at).is_some() {
+            // Judged by a wrong clock all might be too old, acknowledged and never shown.
+            return Err(AppendError::Busy);
+        }
         let savepoint = self.dedupe.savepoint();
+        let stamp = self.log_time.stamp();
         let (mut outcomes, mut reused) = (Vec::with_capacity(append.events.len()), Vec::new());
         let mut seq = self.next + records.len() as u64;
         for (index, event) in append.events.iter().enumerate() {
@@ -213,9 +222,9 @@ impl<D: Disk> Engine<D> {
                     reused.push(index);
                     Outcome::Duplicate
                 }
-                None if self.is_too_old(event) => Outcome::TooOld,
+                None if self.is_too_old(event, append.received_at) => Outcome::TooOld,
                 None => {
-                    let entry = Entry::new(identity, content, self.clock);
+                    let entry = Entry::new(identity, content, stamp);
                     if self.dedupe.insert(event.stream, entry).is_err() {
                         self.dedupe.rollback(savepoint);
                         return Err(AppendError::DedupeFull);
@@ -232,8 +241,8 @@ impl<D: Disk> Engine<D> {
         }
         for (event, outcome) in append.events.into_iter().zip(&outcomes) {
             if let Outcome::Accepted(position) = *outcome {
-                self.group.push(position.seq, self.clock, &event, append.received_at);
-                let entry = Entry::new(event.identity(), event.content(), self.clock);
+                self.group.push(position.seq, stamp, &event, append.received_at);
+                let entry = Entry::new(event.identity(), event.content(), stamp);
                 ids.push((event.stream, entry));
                 records.push(Record { position, received_at: append.received_at, event });
             }
@@ -241,19 +250,19 @@ impl<D: Disk> Engine<D> {
         Ok(outcomes)
     }
 
-    /// R16. By log time, as entries are kept, so that what has left the window is always too old.
-    /// Sensor values are judged by their age where they are shown (R20).
-    fn is_too_old(&self, event: &Event) -> bool {
+    /// R16. What has left the window is always too old: see [`super::clock`]. Sensor values are judged by their age where they are shown (R20).
+    fn is_too_old(&self, event: &Event, received_at: Timestamp) -> bool {
         let window = self.options.dedupe_windows[event.stream as usize];
         event.stream != Stream::Sensor
-            && event.occurred_at < self.clock.minus(window.saturating_sub(SKEW))
+            && event.occurred_at < received_at.minus(window.saturating_sub(SKEW))
     }
 
     /// Writes and syncs the group; then all below `next` is durable.
     fn write_group(&mut self, next: u64, ids: Vec<(Stream, Entry)>) -> Result<(), WriteError> {
         self.ensure_active()?;
         let Some(active) = &mut self.active else { return Ok(()) };
-        let (head, blocks) = self.group.finish(active.epoch, self.next, self.next, self.clock);
+        let stamp = self.log_time.stamp();
+        let (head, blocks) = self.group.finish(active.epoch, self.next, self.next, stamp);
         self.disk.write_at(&mut active.file, active.end, blocks)?;
         let started = Instant::now();
         self.disk.sync_data(&mut active.file).map_err(WriteError::Failed)?;
@@ -317,17 +326,19 @@ impl<D: Disk> Engine<D> {
         set(&stats.dedupe_bytes, self.dedupe.memory_bytes() as u64);
     }
 
-    /// Housekeeping that may wait: retention and, at `now`, expiry.
-    pub fn tidy(&mut self, now: Timestamp) {
-        self.clock = self.clock.max(now);
-        self.dedupe.expire(self.clock);
-        self.retain();
-        set(&self.shared.stats.dedupe_entries, self.dedupe.entries() as u64);
+    /// Lets time pass, and the dedupe window forget what is past it.
+    fn tick(&mut self) {
+        let now = self.options.clock.now();
+        self.log_time.tick(now);
+        self.shared.set_clock_off(self.log_time.off_by(now.wall));
+        self.dedupe.expire(self.log_time.for_window());
     }
 
-    /// Log time.
-    pub fn clock(&self) -> Timestamp {
-        self.clock
+    /// Housekeeping that may wait: retention and expiry.
+    pub fn tidy(&mut self) {
+        self.tick();
+        self.retain();
+        set(&self.shared.stats.dedupe_entries, self.dedupe.entries() as u64);
     }
 
     /// Closed for good: everything proven, and what was seen written down.

@@ -24,6 +24,7 @@ use touchline_core::time::Timestamp;
 use super::scan::{Scan, Tail, scan};
 use super::segments::{damaged_name_of, parse_name};
 use super::{Active, Engine};
+use crate::journal::clock::LogTime;
 use crate::journal::dedupe::{Dedupe, Entry};
 use crate::journal::disk::{Disk, ReadDisk};
 use crate::journal::format::{GroupBuffer, HeadFault, SegmentHead, VERSION};
@@ -33,7 +34,7 @@ use crate::journal::stats::set;
 use crate::journal::summary::{self, Summary};
 use crate::journal::view::{Extent, Segment, Shared, View};
 use crate::journal::walk::{Step, Walk};
-use crate::limits::BLOCK_BYTES;
+use crate::limits::{BLOCK_BYTES, CLOCK_AHEAD_MAX, CLOCK_BEHIND_MAX};
 
 /// An engine ready to write, and what its start found.
 pub struct Recovered<D: Disk> {
@@ -101,10 +102,11 @@ impl<D: Disk> Recovery<'_, D> {
         let mut before = found.into_iter().peekable();
         let newest_head = newest.as_ref().and_then(|newest| newest.head);
         let newest_at = newest_head.map_or(Timestamp(0), |head| head.opened_at);
+        let window = self.options.window_max() + CLOCK_BEHIND_MAX + CLOCK_AHEAD_MAX;
         while let Some(segment) = before.next() {
             let following = before.peek().or(newest.as_ref()).map_or(u64::MAX, |next| next.first);
             let ended = before.peek().and_then(|next| next.head).map_or(newest_at, |h| h.opened_at);
-            let needed = ended >= newest_at.minus(self.options.window_max());
+            let needed = ended >= newest_at.minus(window);
             segments.push(self.take_sealed(&segment, following, needed)?);
         }
         let seen = meta.map_or(0, |meta| meta.seen);
@@ -154,7 +156,8 @@ impl<D: Disk> Recovery<'_, D> {
             self.disk.remove(&newest.name)?;
             found.pop();
         }
-        let mut opened_at = Timestamp(0);
+        let known = found.iter().filter_map(|segment| segment.head);
+        let mut opened_at = known.map(|head| head.opened_at).max().unwrap_or_default();
         for segment in found.iter_mut().rev() {
             if segment.head.is_none() && segment.damaged_at.is_none() {
                 self.set_aside(segment, 0)?;
@@ -226,7 +229,8 @@ impl<D: Disk> Recovery<'_, D> {
             if self.dedupe.find(entry.identity()).is_some() {
                 // It was taken again, so by then the older one had left the window. (Times are cut
                 // to seconds.)
-                self.dedupe.expire(entry.time().plus(Duration::from_secs(1)));
+                let then = entry.time().plus(Duration::from_secs(1)).minus(CLOCK_BEHIND_MAX);
+                self.dedupe.expire(then);
             }
             if self.dedupe.find(entry.identity()).is_none() {
                 self.dedupe.insert_known(*stream, *entry);
@@ -350,18 +354,19 @@ impl<D: Disk> Recovery<'_, D> {
         // Names that an earlier process had no time to make durable.
         self.disk.sync_dir()?;
         let shared = Shared::new(epoch, View { segments }, next);
+        let log_time = LogTime::start(self.options.clock.now(), end.time);
         let mut engine = Engine {
             disk: self.disk,
             group: GroupBuffer::default(),
             active: end.active.filter(|_| reason.is_none()),
             next,
             proven: end.proven,
-            clock: end.time,
+            log_time,
             dedupe: self.dedupe,
             options: self.options,
             shared,
         };
-        engine.dedupe.expire(engine.clock);
+        engine.tick();
         if reason.is_some() {
             Meta { epoch, seen: next }.write(&mut engine.disk)?;
         }

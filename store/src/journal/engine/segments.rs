@@ -71,7 +71,8 @@ impl<D: Disk> Engine<D> {
         let (first, epoch) = (self.next, self.shared.epoch);
         let name = name_of(first);
         let mut file = self.create_file(&name).map_err(WriteError::Passing)?;
-        let head = SegmentHead { epoch, first, proven: self.next, opened_at: self.clock };
+        let head =
+            SegmentHead { epoch, first, proven: self.next, opened_at: self.log_time.stamp() };
         if let Err(error) = self.start_file(&mut file, &head) {
             let _ = self.disk.remove(&name);
             return Err(error);
@@ -79,7 +80,7 @@ impl<D: Disk> Engine<D> {
         let segment = Arc::new(Segment {
             first,
             name: name.into(),
-            opened_at: self.clock,
+            opened_at: self.log_time.stamp(),
             damaged_at: None,
             extent: Extent::new(BLOCK_BYTES as u64, Vec::new()),
         });
@@ -162,8 +163,8 @@ impl<D: Disk> Engine<D> {
     pub(super) fn retain(&mut self) {
         let mut view = View::clone(&self.shared.view());
         let mut total: u64 = view.segments.iter().map(|s| s.extent.bytes.load(Relaxed)).sum();
-        let window = self.clock.minus(self.window_max());
-        let age = self.clock.minus(self.options.retention_age);
+        let window = self.log_time.for_retention().minus(self.window_max());
+        let age = self.log_time.for_retention().minus(self.options.retention_age);
         let mut gone = Vec::new();
         while let [oldest, following, ..] = view.segments.as_slice() {
             let ended = following.opened_at;

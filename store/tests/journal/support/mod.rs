@@ -4,6 +4,7 @@
 pub mod sim_disk;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,6 +14,7 @@ use touchline_core::event::{Event, Route, Stream};
 use touchline_core::log::{AppendError, EventLog, Lane, Outcome, Position, ReadChunk, ReadRequest};
 use touchline_core::log::{Record, Span, TailSink};
 use touchline_core::time::Timestamp;
+use touchline_store::journal::clock::{Clock, Now};
 use touchline_store::journal::{Backend, Journal, JournalOptions};
 
 /// A moment to count from: tomorrow, so that the journal's own look at the clock changes nothing.
@@ -28,6 +30,42 @@ pub fn start() -> Timestamp {
 /// Seconds after [`start`].
 pub fn at(seconds: i64) -> Timestamp {
     Timestamp(start().0 + seconds * 1_000_000)
+}
+
+thread_local! {
+    /// Seconds and less since [`start`], in microseconds, by the clocks of this test.
+    static PASSED: Arc<AtomicI64> = Arc::default();
+}
+
+/// A clock that stands until this test's thread moves it ([`append`] does, or [`let_pass`]).
+pub fn clock() -> Clock {
+    let passed = PASSED.with(Arc::clone);
+    Clock::of(move || clock_at(passed.load(Relaxed)))
+}
+
+/// What a clock says that nobody has set, so many microseconds after [`start`].
+pub fn clock_at(passed_us: i64) -> Now {
+    let passed = Duration::from_micros(1_000_000_000_000 + passed_us.max(0) as u64);
+    Now { wall: Timestamp(start().0 + passed_us), passed }
+}
+
+/// A clock that stands, wrong by as many seconds as `off` says.
+pub fn clock_off_by(off: Arc<AtomicI64>) -> Clock {
+    let passed = PASSED.with(Arc::clone);
+    Clock::of(move || {
+        let now = clock_at(passed.load(Relaxed));
+        Now { wall: Timestamp(now.wall.0 + off.load(Relaxed) * 1_000_000), ..now }
+    })
+}
+
+/// This test's clocks stand at [`start`] again.
+pub fn rewind() {
+    PASSED.with(|passed| passed.store(0, Relaxed));
+}
+
+/// Time passes until `now`.
+pub fn let_pass(now: Timestamp) {
+    PASSED.with(|passed| passed.fetch_max(now.0 - start().0, Relaxed));
 }
 
 /// A goal; `word` is what it says.
@@ -52,6 +90,7 @@ pub fn options(dir: &Path, backend: Backend) -> JournalOptions {
     JournalOptions {
         dir: dir.to_owned(),
         backend,
+        clock: clock(),
         segment_bytes: 64 << 10,
         // A host that builds something else meanwhile may sync for seconds.
         pending_age_max: Duration::from_secs(60),
@@ -61,6 +100,16 @@ pub fn options(dir: &Path, backend: Backend) -> JournalOptions {
 
 /// Appends and waits.
 pub fn append(
+    log: &Journal,
+    events: Vec<Event>,
+    now: Timestamp,
+) -> Result<Vec<Outcome>, AppendError> {
+    let_pass(now);
+    append_at(log, events, now)
+}
+
+/// The same, by a clock that may be wrong.
+pub fn append_at(
     log: &Journal,
     events: Vec<Event>,
     now: Timestamp,
