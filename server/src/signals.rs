@@ -1,8 +1,9 @@
 //! What the system tells the process: SIGTERM, SIGINT, SIGHUP.
 //!
 //! SIGTERM drains, SIGINT leaves within two seconds, a second of either ends at once; SIGHUP
-//! reloads. A part that doesn't end is left behind: the process ends without it. Signals that come faster than they are handled are one signal, as Unix has it, so that
-//! a hundred SIGHUPs a second cost a reload at a time and no queue.
+//! reloads. A part that doesn't end is left behind: the process ends without it. Signals that come
+//! faster than they are handled are one signal, as Unix has it, so that a hundred SIGHUPs a second
+//! cost a reload at a time and no queue.
 
 use std::io;
 use std::sync::Arc;
