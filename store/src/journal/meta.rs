@@ -8,7 +8,7 @@ use std::io;
 
 use touchline_core::log::Epoch;
 
-use super::disk::{Disk, ReadDisk};
+use super::disk::{self, Disk, ReadDisk};
 use super::format::{u16_at, u32_at, u64_at};
 use super::summary::replace_file;
 use crate::limits::BLOCK_BYTES;
@@ -49,7 +49,11 @@ impl Meta {
             file => file?,
         };
         let mut head = [0; HEAD_BYTES];
-        let whole = file.read_at(0, &mut head)? == HEAD_BYTES
+        let read = match file.read_at(0, &mut head) {
+            Err(error) if disk::is_unreadable(&error) => return Ok(None),
+            read => read?,
+        };
+        let whole = read == HEAD_BYTES
             && head[..8] == MAGIC
             && u16_at(&head, 8) == VERSION
             && crc32c::crc32c(&head[..HEAD_BYTES - 4]) == u32_at(&head, HEAD_BYTES - 4);

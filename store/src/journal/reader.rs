@@ -13,7 +13,7 @@ use bytes::Bytes;
 use touchline_core::log::{Epoch, record};
 use touchline_core::log::{Hole, HoleReason, Lane, Position, ReadChunk, ReadRequest, Record};
 
-use super::disk::ReadDisk;
+use super::disk::{self, ReadDisk};
 use super::format::{Found, GroupHead, RawRecord, records};
 use super::view::{Segment, Shared};
 use super::walk::{Step, Walk};
@@ -189,6 +189,7 @@ fn open(shared: &Shared, disk: &dyn ReadDisk, segment: &Segment) -> io::Result<O
     for _ in 0..3 {
         match disk.open(&name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if disk::is_unreadable(&error) => return Ok(Opened::Missing),
             file => return Ok(Opened::File(file?)),
         }
         let first = shared.first();

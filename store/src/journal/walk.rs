@@ -5,13 +5,17 @@
 //! belongs to the segment, because groups start on block boundaries and a head can be told from
 //! anything else.
 //!
+//! What the disk can't read (a bad sector) is tried once more, and then stands for zeros, which pass
+//! no checksum: it is damage like any other, as small as a block.
+//!
 //! It judges heads only. Records are judged by [`super::format::records`], by whoever wants them.
 
 use std::io;
+use std::ops::Range;
 
 use touchline_core::log::Epoch;
 
-use super::disk::ReadAt;
+use super::disk::{self, ReadAt};
 use super::format::{Fault, GroupHead, HeadFault, SegmentHead};
 use crate::limits::{BLOCK_BYTES, GROUP_HEAD_BYTES};
 
@@ -53,6 +57,7 @@ pub struct Walk {
     body: (u64, usize),
     buffer: Vec<u8>,
     buffer_at: u64,
+    unreadable: Option<u64>,
 }
 
 impl Walk {
@@ -68,12 +73,18 @@ impl Walk {
             body: (0, 0),
             buffer: Vec::new(),
             buffer_at: 0,
+            unreadable: None,
         })
     }
 
     /// Length of the file.
     pub fn size(&self) -> u64 {
         self.len
+    }
+
+    /// The first block that was met and couldn't be read. A crash leaves none such.
+    pub fn unreadable(&self) -> Option<u64> {
+        self.unreadable
     }
 
     /// The segment's head. From here on only groups of its epoch count.
@@ -153,13 +164,51 @@ impl Walk {
             && offset + len as u64 <= self.buffer_at + self.buffer.len() as u64;
         if !held {
             let ahead = len.max(READ_AHEAD_BYTES).min(self.len.saturating_sub(offset) as usize);
-            self.buffer.resize(ahead, 0);
-            let read = self.file.read_at(offset, &mut self.buffer)?;
-            self.buffer.truncate(read);
-            self.buffer_at = offset;
+            self.fill(offset, ahead)?;
         }
         let start = (offset - self.buffer_at) as usize;
         let end = (start + len).min(self.buffer.len());
         Ok(self.buffer.get(start..end).unwrap_or_default())
+    }
+
+    /// Reads `len` bytes from `offset` into the buffer: at once, or where that fails by blocks.
+    fn fill(&mut self, offset: u64, len: usize) -> io::Result<()> {
+        self.buffer.resize(len, 0);
+        self.buffer_at = offset;
+        let read = match self.read_twice(offset, 0..len) {
+            Err(error) if disk::is_unreadable(&error) => self.fill_by_blocks(offset)?,
+            read => read?,
+        };
+        self.buffer.truncate(read);
+        Ok(())
+    }
+
+    fn fill_by_blocks(&mut self, offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < self.buffer.len() {
+            let at = offset + done as u64;
+            let end = (at + 1).next_multiple_of(BLOCK_BYTES as u64) - offset;
+            let end = self.buffer.len().min(end as usize);
+            match self.read_twice(at, done..end) {
+                Err(error) if disk::is_unreadable(&error) => {
+                    self.unreadable.get_or_insert(at);
+                    self.buffer[done..end].fill(0);
+                }
+                Err(error) => return Err(error),
+                Ok(read) if read < end - done => return Ok(done + read),
+                Ok(_) => {}
+            }
+            done = end;
+        }
+        Ok(done)
+    }
+
+    fn read_twice(&mut self, at: u64, range: Range<usize>) -> io::Result<usize> {
+        match self.file.read_at(at, &mut self.buffer[range.clone()]) {
+            Err(error) if disk::is_unreadable(&error) => {
+                self.file.read_at(at, &mut self.buffer[range])
+            }
+            read => read,
+        }
     }
 }

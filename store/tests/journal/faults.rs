@@ -159,6 +159,31 @@ fn fault_31_damage_in_what_is_proven_is_never_cut() {
 }
 
 #[test]
+fn fault_31_a_sector_that_cannot_be_read_is_declared_and_passed_by() {
+    // A record of a sealed segment, a head of a sealed segment, a record and the head of the
+    // newest one.
+    for (from_end, block) in [(1, 3), (1, 0), (0, 1), (0, 0)] {
+        for while_open in [true, false] {
+            let disk = SimDisk::new(12);
+            let next = filled(&disk);
+            let names = segment_names(&disk);
+            let log = while_open.then(|| open(&disk).unwrap().0);
+            disk.spoil(&names[names.len() - 1 - from_end], block);
+            let log = log.unwrap_or_else(|| open(&disk).unwrap().0);
+            let all = read_all(&log, 0);
+            let lost: u64 = all.holes.iter().map(|hole| hole.to - hole.from + 1).sum();
+            assert!(all.holes.iter().all(|hole| hole.reason == HoleReason::Damaged));
+            assert_eq!((all.next, all.records.len() as u64 + lost), (next, next));
+            assert_eq!(lost, u64::from(block > 0), "{from_end} {block} {while_open}");
+            wait_until("it is declared", || {
+                matches!(log.health(), Err(LogHealthError::Damaged { .. }))
+            });
+            assert_eq!(seq_of(goal(&log, "after").unwrap()[0]), next, "writing goes on");
+        }
+    }
+}
+
+#[test]
 fn fault_31_a_bad_checkpoint_only_costs_time() {
     let disk = SimDisk::new(4);
     filled(&disk);

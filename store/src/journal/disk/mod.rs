@@ -57,6 +57,13 @@ pub trait ReadAt: Send {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
 }
 
+/// Whether `error` says that the medium can't give back what lies there: a bad sector, a checksum
+/// of the file system or of the bus.
+pub fn is_unreadable(error: &io::Error) -> bool {
+    use libc::{EBADMSG, EILSEQ, EIO, ENODATA, EUCLEAN};
+    matches!(error.raw_os_error(), Some(EIO | ENODATA | EBADMSG | EILSEQ | EUCLEAN))
+}
+
 /// Whether `error` says that the host is short of something, before any disk was asked: descriptors
 /// or memory. A sync itself never fails so.
 pub fn is_passing(error: &io::Error) -> bool {

@@ -26,7 +26,7 @@ use super::segments::{damaged_name_of, parse_name};
 use super::{Active, Engine};
 use crate::journal::clock::LogTime;
 use crate::journal::dedupe::{Dedupe, Entry};
-use crate::journal::disk::{Disk, ReadDisk};
+use crate::journal::disk::{self, Disk, ReadDisk};
 use crate::journal::format::{GroupBuffer, HeadFault, SegmentHead, VERSION};
 use crate::journal::meta::Meta;
 use crate::journal::options::{JournalOptions, OpenError, OpenReport};
@@ -172,8 +172,10 @@ impl<D: Disk> Recovery<'_, D> {
     }
 
     fn holds_a_group(&self, name: &str) -> io::Result<bool> {
-        let step = Walk::new(self.reads.open(name)?)?.step()?;
-        Ok(matches!(step, Step::Group { .. } | Step::Bad { resume: Some(_), .. }))
+        let mut walk = Walk::new(self.reads.open(name)?)?;
+        let step = walk.step()?;
+        let holds = matches!(step, Step::Group { .. } | Step::Bad { resume: Some(_), .. });
+        Ok(holds || walk.unreadable().is_some())
     }
 
     fn set_aside(&mut self, segment: &mut Found, offset: u64) -> io::Result<()> {
@@ -220,7 +222,10 @@ impl<D: Disk> Recovery<'_, D> {
     fn read_summary(&self, first: u64, with_ids: bool) -> io::Result<Option<Summary>> {
         match self.reads.open(&summary::name_of(first)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            file => summary::read(file?.as_ref(), with_ids),
+            file => match summary::read(file?.as_ref(), with_ids) {
+                Err(error) if disk::is_unreadable(&error) => Ok(None),
+                read => read,
+            },
         }
     }
 

@@ -23,6 +23,8 @@ pub struct Scan {
     pub index: Vec<IndexEntry>,
     /// One above the last sound record that stands before any bad place at the end.
     pub next: u64,
+    /// One above the last record that a sound head speaks of.
+    pub claimed: u64,
     /// Log time of the last record.
     pub time: Timestamp,
     /// Where the next group goes: one above the last group that is sound to its end.
@@ -75,6 +77,7 @@ pub fn scan(file: Box<dyn ReadAt>, segment: &SegmentHead) -> io::Result<Scan> {
         ids: Vec::new(),
         index: Vec::new(),
         next: segment.first,
+        claimed: segment.first,
         time: segment.opened_at,
         end: BLOCK_BYTES as u64,
         len: walk.size(),
@@ -90,7 +93,14 @@ pub fn scan(file: Box<dyn ReadAt>, segment: &SegmentHead) -> io::Result<Scan> {
             Step::Bad { offset, fault, .. } => {
                 scan.torn.get_or_insert((offset, fault));
             }
-            Step::End { .. } => return Ok(scan),
+            Step::End { .. } => {
+                if walk.unreadable().is_some() {
+                    // No crash does that: it may have been acknowledged, and is never cut.
+                    scan.settle_damage();
+                    scan.next = scan.next.max(scan.claimed);
+                }
+                return Ok(scan);
+            }
         }
     }
 }
@@ -103,6 +113,7 @@ impl Scan {
         }
         self.proven = self.proven.max(head.proven);
         self.next = head.first;
+        self.claimed = self.claimed.max(head.next());
         let indexed = self.index.last().map_or(0, |entry| entry.offset);
         if indexed == 0 || offset >= indexed + INDEX_STRIDE_BYTES {
             self.index.push(IndexEntry { seq: head.first, offset });

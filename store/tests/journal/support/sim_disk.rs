@@ -6,7 +6,7 @@
 //! any of them, sector by sector. Names are the same: what `sync_dir` hasn't covered may be there
 //! or not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -57,6 +57,7 @@ struct Inner {
     happened: u64,
     capacity: u64,
     no_descriptors: bool,
+    bad: BTreeSet<(usize, u64)>,
 }
 
 /// A handle of the disk; clones are the same disk.
@@ -78,6 +79,7 @@ impl SimDisk {
                 happened: 0,
                 capacity: u64::MAX,
                 no_descriptors: false,
+                bad: BTreeSet::new(),
             })),
             Arc::default(),
         )
@@ -154,6 +156,13 @@ impl SimDisk {
                 *byte ^= 1 << bit;
             }
         }
+    }
+
+    /// From now on one block of a file can't be read.
+    pub fn spoil(&self, name: &str, block: u64) {
+        let mut inner = self.inner();
+        let node = inner.live[name];
+        inner.bad.insert((node, block));
     }
 
     /// Takes a file away, as nobody should.
@@ -391,6 +400,10 @@ impl ReadAt for SimFile {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let inner = self.0.inner();
+        let blocks = offset / 4096..(offset + buf.len() as u64).div_ceil(4096);
+        if inner.bad.iter().any(|(node, block)| *node == self.1 && blocks.contains(block)) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         let from = inner.nodes[self.1].live.get(offset as usize..).unwrap_or_default();
         let len = from.len().min(buf.len());
         buf[..len].copy_from_slice(&from[..len]);
