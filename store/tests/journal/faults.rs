@@ -215,6 +215,31 @@ fn fault_31_a_log_that_lost_its_end_begins_a_new_life() {
 }
 
 #[test]
+fn fault_31_a_restored_folder_without_meta_begins_a_new_life() {
+    for ends_empty in [false, true] {
+        let disk = SimDisk::new(13);
+        let mut next = filled(&disk);
+        let before = open(&disk).unwrap().1.epoch;
+        if ends_empty {
+            // The backup was taken at a change of segment: the newest holds nothing yet.
+            let newest = segment_names(&disk).pop().unwrap();
+            next = newest[..20].parse().unwrap();
+            disk.cut(&newest, 4096);
+        }
+        disk.lose("meta");
+        let (log, report) = open(&disk).unwrap();
+        assert_eq!(report.epoch_reason, Some("the journal's meta file is missing or damaged"));
+        assert_ne!(report.epoch, before);
+        assert_eq!(seq_of(goal(&log, "after").unwrap()[0]), next);
+        assert_eq!(goal(&log, "e0").unwrap(), [Outcome::Duplicate], "what is there is known");
+        assert_eq!(read_all(&log, 0).records.len() as u64, next + 1);
+        let life = report.epoch;
+        drop(log);
+        assert_eq!(open(&disk).unwrap().1.epoch, life, "once");
+    }
+}
+
+#[test]
 fn fault_31_another_version_or_byte_order_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let (log, _) = Journal::open(options(dir.path(), Backend::Plain)).unwrap();

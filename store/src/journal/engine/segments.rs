@@ -85,6 +85,7 @@ impl<D: Disk> Engine<D> {
             extent: Extent::new(BLOCK_BYTES as u64, Vec::new()),
         });
         let mut view = View::clone(&self.shared.view());
+        view.segments.retain(|other| other.name != segment.name);
         view.segments.push(segment.clone());
         self.shared.set_view(view);
         self.proven = self.next;
@@ -92,11 +93,11 @@ impl<D: Disk> Engine<D> {
         Ok(Active { file, segment, epoch, end: BLOCK_BYTES as u64, indexed: 0, ids: Vec::new() })
     }
 
-    /// What is left of an attempt that failed for want of room is in nobody's way.
+    /// A file that begins at the next sequence holds nothing: it is left of an attempt that failed,
+    /// or of an earlier life that ended with it.
     fn create_file(&mut self, name: &str) -> io::Result<D::File> {
-        let known = self.shared.view().segments.iter().any(|segment| &*segment.name == name);
         match self.disk.create(name) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !known => {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 self.disk.remove(name)?;
                 self.disk.create(name)
             }

@@ -158,6 +158,15 @@ impl SimDisk {
         }
     }
 
+    /// Cuts a file to `len` bytes, as a copy of it might be.
+    pub fn cut(&self, name: &str, len: usize) {
+        let mut inner = self.inner();
+        let node = inner.live[name];
+        let node = &mut inner.nodes[node];
+        node.live.truncate(len);
+        node.durable.truncate(len);
+    }
+
     /// From now on one block of a file can't be read.
     pub fn spoil(&self, name: &str, block: u64) {
         let mut inner = self.inner();
