@@ -12,3 +12,6 @@ mod simulation;
 
 #[path = "journal/faults.rs"]
 mod faults;
+
+#[path = "journal/room.rs"]
+mod room;

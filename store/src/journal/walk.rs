@@ -5,8 +5,8 @@
 //! belongs to the segment, because groups start on block boundaries and a head can be told from
 //! anything else.
 //!
-//! What the disk can't read (a bad sector) is tried once more, and then stands for zeros, which pass
-//! no checksum: it is damage like any other, as small as a block.
+//! What the disk can't read (a bad sector) is tried once more, and then stands for zeros, which
+//! pass no checksum: it is damage like any other, as small as a block.
 //!
 //! It judges heads only. Records are judged by [`super::format::records`], by whoever wants them.
 

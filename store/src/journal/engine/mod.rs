@@ -250,7 +250,8 @@ impl<D: Disk> Engine<D> {
         Ok(outcomes)
     }
 
-    /// R16. What has left the window is always too old: see [`super::clock`]. Sensor values are judged by their age where they are shown (R20).
+    /// R16. What has left the window is always too old: see [`super::clock`]. Sensor values are
+    /// judged by their age where they are shown (R20).
     fn is_too_old(&self, event: &Event, received_at: Timestamp) -> bool {
         let window = self.options.dedupe_windows[event.stream as usize];
         event.stream != Stream::Sensor

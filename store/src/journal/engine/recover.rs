@@ -21,7 +21,7 @@ use touchline_core::event::Stream;
 use touchline_core::log::Epoch;
 use touchline_core::time::Timestamp;
 
-use super::scan::{Scan, Tail, scan};
+use super::scan::{End, Scan, Tail, scan};
 use super::segments::{damaged_name_of, parse_name};
 use super::{Active, Engine};
 use crate::journal::clock::LogTime;
@@ -388,20 +388,5 @@ impl<D: Disk> Recovery<'_, D> {
         (self.report.first, self.report.next) = (engine.shared.first(), next);
         self.report.dedupe_entries = engine.dedupe.entries();
         Ok(Recovered { engine, report: self.report })
-    }
-}
-
-/// What the newest segment says of the log's end.
-struct End<F> {
-    next: u64,
-    proven: u64,
-    time: Timestamp,
-    newest: Option<Arc<Segment>>,
-    active: Option<Active<F>>,
-}
-
-impl<F> Default for End<F> {
-    fn default() -> Self {
-        Self { next: 0, proven: 0, time: Timestamp(0), newest: None, active: None }
     }
 }

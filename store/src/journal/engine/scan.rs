@@ -1,16 +1,18 @@
 //! Reading a segment whole, to know what it holds and what state its end is in.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use touchline_core::event::Stream;
 use touchline_core::log::record;
 use touchline_core::time::Timestamp;
 
+use super::Active;
 use crate::journal::dedupe::Entry;
 use crate::journal::disk::ReadAt;
 use crate::journal::format::{Fault, Found, GroupHead, RawRecord, SegmentHead, records};
-use crate::journal::view::IndexEntry;
+use crate::journal::view::{IndexEntry, Segment};
 use crate::journal::walk::{Step, Walk};
 use crate::limits::{BLOCK_BYTES, GROUP_HEAD_BYTES, INDEX_STRIDE_BYTES};
 
@@ -162,4 +164,19 @@ impl Scan {
 fn entry_of(raw: &RawRecord<'_>) -> Option<(Stream, Entry)> {
     let (event, _) = record::decode(Bytes::copy_from_slice(raw.body)).ok()?;
     Some((event.stream, Entry::new(event.identity(), event.content(), raw.time)))
+}
+
+/// What the newest segment says of the log's end.
+pub(super) struct End<F> {
+    pub next: u64,
+    pub proven: u64,
+    pub time: Timestamp,
+    pub newest: Option<Arc<Segment>>,
+    pub active: Option<Active<F>>,
+}
+
+impl<F> Default for End<F> {
+    fn default() -> Self {
+        Self { next: 0, proven: 0, time: Timestamp(0), newest: None, active: None }
+    }
 }
