@@ -15,7 +15,7 @@ const UNSAFE: &[Exception] = &[
     },
     Exception {
         path: "fanout/src/volley/ring.rs",
-        reason: "submitting to a ring hands the kernel pointers; the volley is worth a fifth of the \
+        reason: "submitting to a ring hands the kernel pointers; the volley is worth a tenth of the \
                  CPU of a delivery (docs/performance.md)",
     },
     Exception {
