@@ -285,6 +285,10 @@ impl World {
                 self.append();
             }
         }
+        if self.disk.stopped().is_none() && self.rng.random_bool(0.3) {
+            // Whoever restarts it meanwhile finds it as it was: what is there is served.
+            self.restart_full();
+        }
         self.disk.set_capacity(u64::MAX);
         if self.disk.stopped().is_none() {
             let full = self.engine().shared().mode() == Mode::DiskFull;
@@ -295,6 +299,14 @@ impl World {
             let mode = self.engine().shared().mode();
             assert!(!full || !calm || mode != Mode::DiskFull, "it recovers by itself");
         }
+    }
+
+    /// The machine goes off and on while there is no room at all.
+    fn restart_full(&mut self) {
+        self.engine = None;
+        self.disk.restart(self.rng.random_bool(0.5));
+        self.disk.set_capacity(self.disk.used());
+        self.open();
     }
 
     fn spoil_a_checkpoint(&mut self) {

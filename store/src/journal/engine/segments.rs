@@ -156,6 +156,11 @@ impl<D: Disk> Engine<D> {
             extent: old.extent.clone(),
         });
         self.shared.set_view(view);
+        // Without the segment nothing on disk but this says how far the log had got: should the
+        // process die before the next one begins, its sequences must not be given out again.
+        if let Err(error) = self.write_meta() {
+            tracing::warn!(%error, "the journal could not note how far it has got");
+        }
     }
 
     /// Removes the oldest segments while there are too many bytes or they are too old, but none

@@ -117,9 +117,10 @@ impl SimDisk {
         self.inner().no_descriptors = none;
     }
 
+    /// Bytes they take.
     pub fn used(&self) -> u64 {
         let inner = self.inner();
-        inner.live.values().map(|node| inner.nodes[*node].live.len() as u64).sum()
+        inner.live.values().map(|node| allocated(&inner.nodes[*node].live)).sum()
     }
 
     /// How much of what was planned has happened.
@@ -241,6 +242,10 @@ fn apply_name(names: &mut BTreeMap<String, usize>, op: DirOp) {
     }
 }
 
+/// File systems give whole blocks.
+fn allocated(content: &[u8]) -> u64 {
+    content.len().next_multiple_of(4096) as u64
+}
 fn apply(content: &mut Vec<u8>, op: &Op) {
     match op {
         Op::Write(offset, bytes) => {
@@ -307,7 +312,7 @@ impl Disk for SimDisk {
         let used = self.used();
         let mut inner = self.inner();
         let trouble = inner.call()?;
-        let len = inner.nodes[*file].live.len() as u64;
+        let len = allocated(&inner.nodes[*file].live);
         let grows = (offset + blocks.len() as u64).saturating_sub(len);
         let room = inner.capacity.saturating_sub(used);
         let mut taken = blocks.len();
