@@ -44,6 +44,10 @@ pub const IN_FLIGHT_BYTES_MAX: usize = 64 * BODY_BYTES_MAX;
 /// server's every connection (8,192) with a byte of a body each leaves half of the budget free.
 pub const IN_FLIGHT_STEP_BYTES: usize = 4 * 1024;
 
+/// A body may take so long to arrive before it gives way to others where the budget is spent. A
+/// whole one needs 34 Mbit/s for it; to spend the budget again and again, strangers need 2 Gbit/s.
+pub const ARRIVAL_MIN: Duration = Duration::from_millis(250);
+
 /// Events a second one partner may send, over a while. Twice what the design promises for a whole
 /// node.
 pub const EVENTS_PER_S: u32 = 40_000;

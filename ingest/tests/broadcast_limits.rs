@@ -11,7 +11,7 @@ use futures_lite::stream::{self, StreamExt as _};
 use serde_json::json;
 use support::{Desk, Mode, OTHER_SECRET, SECRET, event};
 use touchline_ingest::broadcast::{Partner, Sources, router};
-use touchline_ingest::limits::IN_FLIGHT_STEP_BYTES;
+use touchline_ingest::limits::{ARRIVAL_MIN, IN_FLIGHT_STEP_BYTES};
 use tower::ServiceExt as _;
 
 /// Waits until `holds`, two seconds at most.
@@ -122,6 +122,37 @@ async fn two_thousand_strangers_with_a_byte_each_lock_nobody_out() {
     })
     .await;
     assert_eq!(desk.post(&event("1")).await.tally(), (1, 0, 0));
+    strangers.abort_all();
+    while strangers.join_next().await.is_some() {}
+    assert_eq!(desk.state.in_flight_bytes(), 0, "what they held is given back");
+}
+
+/// A megabyte of which all but the end comes.
+fn withheld() -> Body {
+    let most = Ok::<_, Infallible>(Bytes::from(vec![b' '; (1 << 20) - 200]));
+    Body::from_stream(stream::once(most).chain(stream::pending()))
+}
+
+#[tokio::test]
+async fn strangers_who_hold_the_whole_budget_give_way_to_a_partner() {
+    let desk = Desk::new();
+    let mut strangers = tokio::task::JoinSet::new();
+    for _ in 0..66 {
+        let forged = support::signed(OTHER_SECRET, desk.now_s(), b"{");
+        let request = forged.map(|_| withheld());
+        strangers.spawn(router(desk.state.clone()).oneshot(request));
+    }
+    eventually("they hold all of it", || desk.state.in_flight_bytes() > 63 << 20).await;
+    let begin = std::time::Instant::now();
+    for n in 0..20 {
+        let body = event(&n.to_string());
+        while desk.post(&body).await.status != 202 {
+            assert!(begin.elapsed() < 2 * ARRIVAL_MIN + Duration::from_secs(1), "locked out");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    let evicted = strangers.try_join_next().expect("one gave way").unwrap().unwrap();
+    assert_eq!(evicted.status(), 503);
     strangers.abort_all();
     while strangers.join_next().await.is_some() {}
     assert_eq!(desk.state.in_flight_bytes(), 0, "what they held is given back");
