@@ -84,8 +84,9 @@ fn every_rust_file_belongs_to_a_crate() {
             reach(&target, true, &mut reached);
         }
     }
-    let fuzz = "tests/fuzz";
-    let orphan = |path: &str| !path.starts_with(fuzz) && !reached.contains(&root().join(path));
+    let apart = ["tests/fuzz", "bench/peers"];
+    let is_apart = |path: &str| apart.iter().any(|folder| path.starts_with(folder));
+    let orphan = |path: &str| !is_apart(path) && !reached.contains(&root().join(path));
     let orphans = sources().iter().filter(|source| orphan(&source.path));
     check("no file is an orphan", orphans.map(|source| source.path.clone()).collect());
 }
