@@ -48,7 +48,23 @@ pub fn head(bytes: &[u8], at: usize) -> Result<Option<Head>, OutOfStep> {
     Ok((end <= bytes.len()).then_some(Head { opcode: first & 0xf, payload_at, end }))
 }
 
-/// A masked control frame; the mask is zero, so the payload stays as it is.
+/// A masked text frame; the mask is zero, so the payload stays as it is.
+pub fn text(payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x81];
+    match payload.len() {
+        len @ 0..=125 => frame.push(0x80 | len as u8),
+        len => {
+            frame.push(0x80 | 126);
+            // What clients say here is written by hand: 64 KiB are never reached.
+            frame.extend_from_slice(&(len as u16).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// A masked control frame, masked likewise.
 pub fn control(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let payload = &payload[..payload.len().min(125)];
     let mut frame = vec![0x80 | opcode, 0x80 | payload.len() as u8, 0, 0, 0, 0];

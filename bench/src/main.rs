@@ -27,6 +27,8 @@
 //! | [`child`], [`sys`], [`limits`] | processes, system calls, bounds |
 
 mod child;
+mod compare;
+mod dialogue;
 mod floor;
 mod frames;
 mod limits;
@@ -36,6 +38,7 @@ mod receive;
 mod report;
 mod rows;
 mod run;
+mod scenario;
 mod schedule;
 mod stamp;
 mod stats;
@@ -62,6 +65,13 @@ struct Cli {
 enum Command {
     /// Measure the server against the floor, row by row.
     Run(RunArgs),
+    /// Measure products side by side, floors among them, in one run.
+    Compare {
+        #[command(flatten)]
+        what: compare::CompareArgs,
+        #[command(flatten)]
+        place: RunArgs,
+    },
     /// Make the table out of results that were measured earlier; of each row the last counts.
     Report {
         /// JSON Lines of `run`.
@@ -132,6 +142,8 @@ pub struct Place {
     softirq_threads: [Option<u32>; 2],
     pairs: usize,
     quick: bool,
+    /// Where other products' files are.
+    targets: PathBuf,
 }
 
 impl Place {
@@ -153,6 +165,7 @@ impl Place {
             softirq_threads: [args.server_core, args.client_core].map(probe::softirq_thread),
             pairs: if args.quick { 1 } else { args.pairs.into() },
             quick: args.quick,
+            targets: Path::new(env!("CARGO_MANIFEST_DIR")).join("targets"),
         })
     }
 
@@ -172,6 +185,9 @@ impl Place {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => measure(&args),
+        Command::Compare { what, place } => {
+            Place::new(&place).and_then(|at| compare::compare(&what, &at, &place.out))
+        }
         Command::Floor { kind, shards, congestion } => {
             floor::run(kind, shards, congestion.as_deref()).map(|()| true)
         }

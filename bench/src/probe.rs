@@ -33,6 +33,19 @@ pub struct CpuUse {
 }
 
 impl Cpu {
+    /// Of process `pid` and all that it has started, now.
+    pub fn of_tree(pid: u32) -> Result<Self> {
+        let mut sum = Self::of(pid)?;
+        for child in descendants(pid) {
+            // One that has ended meanwhile used what nobody will know.
+            let Ok(cpu) = Self::of(child) else { continue };
+            sum.total_ns += cpu.total_ns;
+            sum.user_ticks += cpu.user_ticks;
+            sum.kernel_ticks += cpu.kernel_ticks;
+        }
+        Ok(sum)
+    }
+
     /// Of process `pid`, now.
     pub fn of(pid: u32) -> Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))
@@ -72,6 +85,24 @@ impl CpuUse {
     }
 }
 
+/// Processes that `pid` has started, and theirs.
+pub fn descendants(pid: u32) -> Vec<u32> {
+    let parent_of = |entry: fs::DirEntry| {
+        let child: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        Some((child, number(stat.rsplit_once(") ")?.1.split(' ').nth(1)) as u32))
+    };
+    let all: Vec<(u32, u32)> =
+        fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(parent_of).collect();
+    let mut found = vec![pid];
+    let mut at = 0;
+    while let Some(parent) = found.get(at).copied() {
+        found.extend(all.iter().filter(|(_, of)| *of == parent).map(|(child, _)| *child));
+        at += 1;
+    }
+    found.split_off(1)
+}
+
 /// The kernel's thread that does what is left of network work on `core` when somebody else wants
 /// the core. Over loopback that work was made by whoever sends from there, so it belongs to him.
 pub fn softirq_thread(core: usize) -> Option<u32> {
@@ -92,6 +123,16 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Of process `pid` and all that it has started, now.
+    pub fn of_tree(pid: u32) -> Result<Self> {
+        let mut sum = Self::of(pid)?;
+        for memory in descendants(pid).into_iter().filter_map(|child| Self::of(child).ok()) {
+            sum.rss_bytes += memory.rss_bytes;
+            sum.private_dirty_bytes += memory.private_dirty_bytes;
+        }
+        Ok(sum)
+    }
+
     /// Of process `pid`, now.
     pub fn of(pid: u32) -> Result<Self> {
         let path = format!("/proc/{pid}/smaps_rollup");

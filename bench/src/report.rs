@@ -37,6 +37,7 @@ pub struct Sink {
 enum Line<'a> {
     Host(&'a Host),
     Run { row: &'a str, pair: usize, setup: &'a Setup, run: &'a Run },
+    Failure { row: &'a str, pair: usize, subject: &'a Subject, why: &'a str },
     Row(&'a Row),
 }
 
@@ -66,7 +67,7 @@ impl Sink {
     }
 
     /// A run begins.
-    pub fn begin_run(&mut self, pair: usize, pairs: usize, subject: Subject, setup: &Setup) {
+    pub fn begin_run(&mut self, pair: usize, pairs: usize, subject: &Subject, setup: &Setup) {
         let (row, sockets) = (&self.row, setup.sockets);
         let text = format!("{row}: {subject}, run {} of {pairs}, {sockets} sockets", pair + 1);
         self.bar.set_message(text.clone());
@@ -96,6 +97,20 @@ impl Sink {
             if run.is_whole() { String::new() } else { format!(" {:?}", run.harvest.counts) },
         ));
         Ok(())
+    }
+
+    /// A run that came to nothing.
+    pub fn keep_failure(&mut self, pair: usize, subject: &Subject, why: &str) -> Result<()> {
+        let row = self.row.clone();
+        self.write(&Line::Failure { row: &row, pair, subject, why })?;
+        self.say(&format!("          gave up: {why:.300}"));
+        Ok(())
+    }
+
+    /// A scenario is done.
+    pub fn finish_scenario(&self, title: &str) {
+        self.bar.inc(1);
+        self.say(title);
     }
 
     /// A row is done.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::Place;
 use crate::child::Servant;
 use crate::probe::{self, Cpu, CpuUse, Memory};
-use crate::publish::{Posted, Publisher};
+use crate::publish::{Posted, Publisher, plain};
 use crate::receive::tally::Harvest;
 use crate::receive::{Answer, Command, Connect};
 use crate::schedule::{Following, Phase, Schedule, followers};
@@ -66,6 +66,8 @@ impl Setup {
 pub struct Run {
     /// Of whom.
     pub subject: Subject,
+    /// Clients.
+    pub sockets: usize,
     /// What the clients saw; windows are the phases after the first.
     pub harvest: Harvest,
     /// What became of the webhooks.
@@ -101,6 +103,17 @@ impl Run {
             && counts.closed.is_empty()
     }
 
+    /// What its processes took for each client, bytes.
+    pub fn user_bytes_per_socket(&self) -> f64 {
+        let [empty, idle] = self.memory;
+        idle.rss_bytes.saturating_sub(empty.rss_bytes) as f64 / self.sockets.max(1) as f64
+    }
+
+    /// Clients that came in each second.
+    pub fn connects_per_s(&self) -> f64 {
+        self.sockets as f64 / self.connect_s.max(1e-9)
+    }
+
     /// What keeps this run from being believed, if anything.
     pub fn doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();
@@ -132,14 +145,15 @@ pub struct Stage {
 
 impl Stage {
     /// Starts both and connects all clients.
-    pub fn set(place: &Place, subject: Subject, setup: &Setup) -> Result<Self> {
+    pub fn set(place: &Place, subject: &Subject, setup: &Setup) -> Result<Self> {
         let server = Server::start(place, subject, setup.sockets)?;
         std::thread::sleep(Duration::from_millis(200));
-        let empty = Memory::of(server.pid())?;
+        let empty = Memory::of_tree(server.pid())?;
         let slab = probe::slab_bytes();
         let mut receivers = Servant::start(&["receive"], place.client_core)?;
         let connect = Connect {
             target: server.stream(),
+            dialogue: server.dialogue(),
             sockets: setup.sockets,
             teams: setup.teams,
             following: setup.following,
@@ -151,10 +165,11 @@ impl Stage {
             other => bail!("asked to connect, the clients said {other:?}"),
         };
         std::thread::sleep(Duration::from_millis(500));
-        let idle = Memory::of(server.pid())?;
+        let idle = Memory::of_tree(server.pid())?;
         let slab_bytes = probe::slab_bytes().saturating_sub(slab);
         let memory = [empty, idle];
         let setup = setup.clone();
+        let subject = subject.clone();
         Ok(Self { subject, setup, server, receivers, connect_s, memory, slab_bytes })
     }
 
@@ -170,6 +185,9 @@ impl Stage {
 
     /// Plays the schedule and collects what was seen.
     pub fn play(mut self, place: &Place) -> Result<Run> {
+        if self.setup.phases.is_empty() {
+            return Ok(self.rest());
+        }
         let schedule = Schedule {
             start_ns: sys::now_ns() + 500_000_000,
             teams: self.setup.teams,
@@ -202,6 +220,7 @@ impl Stage {
         let last_due_ns = schedule.due_ns(schedule.events().saturating_sub(1));
         Ok(Run {
             subject: self.subject,
+            sockets: self.setup.sockets,
             posted,
             expected,
             connect_s: self.connect_s,
@@ -217,16 +236,45 @@ impl Stage {
         })
     }
 
+    /// A run in which nothing was published.
+    fn rest(self) -> Run {
+        Run {
+            subject: self.subject,
+            sockets: self.setup.sockets,
+            harvest: Harvest::default(),
+            posted: None,
+            expected: 0,
+            connect_s: self.connect_s,
+            drained_s: 0.0,
+            cpu: CpuUse::default(),
+            cpu_us: 0.0,
+            generator: CpuUse::default(),
+            foreign: [0.0; 2],
+            memory: self.memory,
+            rss_bytes_max: self.memory[1].rss_bytes,
+            slab_bytes: self.slab_bytes,
+        }
+    }
+
     fn start_publisher(&self, schedule: &Schedule) -> Result<Option<JoinHandle<Result<Posted>>>> {
-        let Server::Touchline(appliance) = &self.server else { return Ok(None) };
-        let publisher = Publisher::new(&appliance.ports[1].to_string(), SECRET)?;
         let schedule = schedule.clone();
-        let play = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(publisher.play(&schedule))
+        let thread = std::thread::Builder::new().name("publisher".into());
+        let thread = match &self.server {
+            Server::Floor { .. } => return Ok(None),
+            Server::Touchline(appliance) => {
+                let publisher = Publisher::new(&appliance.ports[1].to_string(), SECRET)?;
+                thread.spawn(move || {
+                    let runtime =
+                        tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                    runtime.block_on(publisher.play(&schedule))
+                })
+            }
+            Server::Peer(peer) => {
+                let publish = peer.publish.clone();
+                thread.spawn(move || plain::play(&publish, &schedule))
+            }
         };
-        let thread = std::thread::Builder::new().name("publisher".into()).spawn(play)?;
-        Ok(Some(thread))
+        Ok(Some(thread?))
     }
 
     /// Waits until everything has arrived, or until the drain's time is over. Looks at the server's
@@ -237,10 +285,8 @@ impl Stage {
         loop {
             let now = sys::now_ns();
             let rss_bytes = probe::resident_bytes(self.server.pid());
-            rss_bytes_max = rss_bytes_max.max(rss_bytes.with_context(|| match &self.server {
-                Server::Touchline(appliance) => appliance.last_words(),
-                Server::Floor { .. } => "see above".into(),
-            })?);
+            let words = || self.server.last_words();
+            rss_bytes_max = rss_bytes_max.max(rss_bytes.with_context(words)?);
             match self.receivers.ask(&Command::Progress)? {
                 Answer::Progress { delivered, .. } if delivered < expected && now < give_up_ns => {}
                 Answer::Progress { .. } if now < schedule.end_ns() => {}
@@ -265,7 +311,7 @@ struct Sample {
 impl Sample {
     fn take(place: &Place, server: u32, receivers: u32) -> Result<Self> {
         Ok(Self {
-            server: Cpu::of(server)?,
+            server: Cpu::of_tree(server)?,
             receivers: Cpu::of(receivers)?,
             controller: Cpu::of(std::process::id())?,
             softirq: place

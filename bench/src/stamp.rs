@@ -46,6 +46,21 @@ impl Stamp {
         Self::read(&payload[at..]).or_else(|| Self::search(payload))
     }
 
+    /// All stamps of a payload that may carry several events, in order.
+    pub fn all(payload: &[u8]) -> impl Iterator<Item = Self> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            while at + STAMP_BYTES <= payload.len() {
+                let stamp = if payload[at] == b'"' { Self::read(&payload[at..]) } else { None };
+                at += if stamp.is_some() { STAMP_BYTES } else { 1 };
+                if stamp.is_some() {
+                    return stamp;
+                }
+            }
+            None
+        })
+    }
+
     fn search(payload: &[u8]) -> Option<Self> {
         let last = payload.len().checked_sub(STAMP_BYTES)?;
         (0..=last).rev().find_map(|at| Self::read(&payload[at..]))
@@ -93,6 +108,14 @@ mod tests {
                 serde_json::from_str::<serde_json::Value>(&event).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn several_events_of_one_message_are_all_found() {
+        let stamps = [1, 2, 3].map(|n| Stamp { t: 9, seq: n, n });
+        let text = stamps.map(|stamp| format!(r#"{{"d":{}}}"#, stamp.data(20))).join("\n");
+        assert_eq!(Stamp::all(text.as_bytes()).collect::<Vec<_>>(), stamps);
+        assert_eq!(Stamp::all(b"{}").count(), 0);
     }
 
     #[test]

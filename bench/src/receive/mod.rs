@@ -17,6 +17,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::child::{answer, commands};
+use crate::dialogue::Dialogue;
 use crate::limits::{SOCKETS_PER_TABLE_MAX, WINDOWS_MAX};
 use crate::schedule::{Following, Schedule, Window, followers};
 use crate::sys;
@@ -47,6 +48,8 @@ pub enum Command {
 pub struct Connect {
     /// The server's stream address.
     pub target: SocketAddrV4,
+    /// How its clients become followers.
+    pub dialogue: Dialogue,
     /// How many clients.
     pub sockets: usize,
     /// How many teams they follow, one each.
@@ -138,7 +141,9 @@ fn open(workers: &mut Vec<Handle>, connect: &Connect) -> Result<Answer> {
     }
     let started = Instant::now();
     let share = |index| clients.iter().copied().skip(index).step_by(count).collect();
-    tell(&workers[..count], |index| Order::Connect(connect.target, share(index)))?;
+    let dialogue = Arc::new(connect.dialogue.clone());
+    let order = |index| Order::Connect(connect.target, Arc::clone(&dialogue), share(index));
+    tell(&workers[..count], order)?;
     let deadline = Duration::from_secs(20 + connect.sockets as u64 / 1_000);
     loop {
         let ready = total(workers, |progress| &progress.ready) as usize;
@@ -210,7 +215,8 @@ mod tests {
     fn clients_are_dealt_out_evenly_and_the_stalled_stand_among_them() {
         let target = "127.0.0.1:1".parse().unwrap();
         let following = Following::Zipf;
-        let connect = Connect { target, sockets: 1_000, teams: 10, following, stalled: 10 };
+        let dialogue = Dialogue::touchline();
+        let connect = Connect { target, dialogue, sockets: 1_000, teams: 10, following, stalled: 10 };
         let clients = clients(&connect);
         let followers = followers(following, 1_000, 10);
         for team in 0..10 {

@@ -145,7 +145,7 @@ impl Tally {
 }
 
 /// Everything a receiver process tells about a run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Harvest {
     /// In the order in which they were asked for.
     pub windows: Vec<WindowHarvest>,

@@ -24,9 +24,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
 use super::tally::Tally;
+use crate::dialogue::Dialogue;
 use crate::frames::{self, OutOfStep};
 use crate::limits::{HANDSHAKES_MAX, READ_BYTES_MAX, SOCKETS_PER_TABLE_MAX};
-use crate::schedule::{Schedule, Window, team_name};
+use crate::schedule::{Schedule, Window};
 use crate::stamp::Stamp;
 use crate::sys::{self, Epoll, Ready};
 
@@ -54,7 +55,7 @@ pub struct Client {
 /// What a worker is told.
 pub enum Order {
     /// Connect these, a bounded number at a time.
-    Connect(SocketAddrV4, Vec<Client>),
+    Connect(SocketAddrV4, Arc<Dialogue>, Vec<Client>),
     /// Forget what was recorded and record a run in these windows.
     Record(Arc<Schedule>, Vec<Window>),
     /// Send back what was recorded.
@@ -90,6 +91,8 @@ struct Conn {
     fd: Option<OwnedFd>,
     client: Client,
     phase: Phase,
+    /// Lines of the dialogue that it has said.
+    said: u8,
     next_seq: u32,
     rest: Vec<u8>,
 }
@@ -101,6 +104,7 @@ pub struct Worker {
     progress: Arc<Progress>,
     epoll: Epoll,
     target: Option<SocketAddrV4>,
+    dialogue: Arc<Dialogue>,
     waiting: VecDeque<Client>,
     shaking: usize,
     conns: Vec<Conn>,
@@ -119,6 +123,7 @@ impl Worker {
             progress,
             epoll: Epoll::new()?,
             target: None,
+            dialogue: Arc::default(),
             waiting: VecDeque::new(),
             shaking: 0,
             conns: Vec::new(),
@@ -148,8 +153,8 @@ impl Worker {
     fn take_orders(&mut self) -> bool {
         loop {
             match self.orders.try_recv() {
-                Ok(Order::Connect(target, clients)) => {
-                    self.target = Some(target);
+                Ok(Order::Connect(target, dialogue, clients)) => {
+                    (self.target, self.dialogue) = (Some(target), dialogue);
                     self.waiting.extend(clients);
                 }
                 Ok(Order::Record(schedule, windows)) => {
@@ -195,7 +200,8 @@ impl Worker {
                 Ok(fd) => {
                     self.shaking += 1;
                     let (fd, phase) = (Some(fd), Phase::Connecting);
-                    self.conns.push(Conn { fd, client, phase, next_seq: 0, rest: Vec::new() });
+                    let rest = Vec::new();
+                    self.conns.push(Conn { fd, client, phase, said: 0, next_seq: 0, rest });
                 }
                 Err(error) => {
                     eprintln!("a client can't connect to {target}: {error}");
@@ -212,7 +218,8 @@ impl Worker {
             let target = self.target.expect("a connecting client has a target");
             conn.phase = Phase::Shaking;
             // A failure shows as a hang-up of the same socket.
-            let _ = sys::send(fd, &request(target, conn.client.team));
+            let request = self.dialogue.request(&target.to_string(), conn.client.team);
+            let _ = sys::send(fd, &request);
         }
         let readable = (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
         if events & readable != 0 && conn.phase != Phase::Stalled {
@@ -229,8 +236,8 @@ impl Worker {
             match sys::recv(fd, &mut self.scratch[kept..]) {
                 Ok(0) => return self.end(index, 1006),
                 Ok(got) => {
-                    if let Err(code) = take(conn, &mut self.tally, &self.scratch[..kept + got], fd)
-                    {
+                    let bytes = &self.scratch[..kept + got];
+                    if let Err(code) = take(conn, &self.dialogue, &mut self.tally, bytes, fd) {
                         return self.end(index, code);
                     }
                     self.note_ready(index, fd);
@@ -275,7 +282,13 @@ impl Worker {
 
 /// Takes all whole frames out of `bytes`; keeps what is left. The error is the close code with
 /// which it ended.
-fn take(conn: &mut Conn, tally: &mut Tally, bytes: &[u8], fd: i32) -> Result<(), u16> {
+fn take(
+    conn: &mut Conn,
+    dialogue: &Dialogue,
+    tally: &mut Tally,
+    bytes: &[u8],
+    fd: i32,
+) -> Result<(), u16> {
     let now_ns = sys::now_ns();
     let mut at = 0;
     if conn.phase == Phase::Shaking {
@@ -288,14 +301,18 @@ fn take(conn: &mut Conn, tally: &mut Tally, bytes: &[u8], fd: i32) -> Result<(),
             Some(end) => at = end + 4,
         }
         conn.phase = Phase::Subscribing;
+        speak(conn, dialogue, None, fd);
     }
     tally.counts.bytes += bytes.len() as u64;
     while let Some(head) = frames::head(bytes, at).map_err(|OutOfStep| 1002_u16)? {
         let payload = &bytes[head.payload_at..head.end];
         at = head.end;
         match (head.opcode, Stamp::find(payload)) {
-            (1, Some(stamp)) => take_event(conn, tally, stamp, now_ns),
-            (1, None) => take_message(conn, tally, payload),
+            (1 | 2, Some(_)) if dialogue.joins => {
+                Stamp::all(payload).for_each(|stamp| take_event(conn, tally, stamp, now_ns));
+            }
+            (1 | 2, Some(stamp)) => take_event(conn, tally, stamp, now_ns),
+            (1 | 2, None) => take_message(conn, dialogue, tally, payload, fd),
             (8, _) => return Err(payload.first_chunk().map_or(1005, |c| u16::from_be_bytes(*c))),
             (9, _) => drop(sys::send(fd, &frames::control(0xa, payload))),
             _ => {}
@@ -323,28 +340,38 @@ fn take_event(conn: &mut Conn, tally: &mut Tally, stamp: Stamp, now_ns: u64) {
     tally.record(stamp, now_ns);
 }
 
-/// A message that is no event. Its `op` stands in its first bytes.
-fn take_message(conn: &mut Conn, tally: &mut Tally, payload: &[u8]) {
+/// A message that is no event.
+fn take_message(conn: &mut Conn, dialogue: &Dialogue, tally: &mut Tally, payload: &[u8], fd: i32) {
+    if conn.phase == Phase::Subscribing {
+        return speak(conn, dialogue, Some(payload), fd);
+    }
+    if let Some(pong) = dialogue.pong(payload) {
+        let _ = sys::send(fd, &pong);
+        return;
+    }
+    // Of Touchline's messages the `op` stands in the first bytes.
     let is = |op: &str| payload.windows(op.len()).take(16).any(|part| part == op.as_bytes());
-    if is(r#""op":"subscribed""#) && conn.phase == Phase::Subscribing {
-        conn.phase = Phase::Subscribed;
-    } else if is(r#""op":"gap""#) {
+    if is(r#""op":"gap""#) {
         tally.counts.gaps += 1;
     } else if is(r#""op":"error""#) {
         tally.counts.errors += 1;
     }
 }
 
-/// An upgrade that subscribes by its URL. The key may be constant: nothing between here and the
-/// server caches.
-fn request(target: SocketAddrV4, team: u32) -> Vec<u8> {
-    let team = team_name(team);
-    format!(
-        "GET /v1/stream?teams={team}&streams=broadcast HTTP/1.1\r\nHost: {target}\r\n\
-         Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dG91Y2hsaW5lLWJlbmNoIQ==\r\n\r\n"
-    )
-    .into_bytes()
+/// Says what is due after `heard` (`None`: the 101), and notes whether the client follows now.
+fn speak(conn: &mut Conn, dialogue: &Dialogue, heard: Option<&[u8]>, fd: i32) {
+    let due = dialogue.due(&mut conn.said, heard, conn.client.team);
+    if !due.is_empty() {
+        // A failure shows as a hang-up of the same socket.
+        let _ = sys::send(fd, &due);
+    }
+    let holds = match heard {
+        Some(message) => dialogue.is_subscribed_by(message),
+        None => dialogue.subscribed.is_none(),
+    };
+    if holds {
+        conn.phase = Phase::Subscribed;
+    }
 }
 
 #[cfg(test)]
@@ -354,7 +381,8 @@ mod tests {
 
     fn live() -> (Conn, Tally) {
         let client = Client { team: 0, stalled: false };
-        let conn = Conn { fd: None, client, phase: Phase::Live, next_seq: 0, rest: Vec::new() };
+        let (phase, rest) = (Phase::Live, Vec::new());
+        let conn = Conn { fd: None, client, phase, said: 0, next_seq: 0, rest };
         let schedule = Schedule { start_ns: 0, teams: 1, pad: 0, phases: Vec::new() };
         (conn, Tally::new(&[Window { from_ns: 0, to_ns: 100 }], schedule.events()))
     }
@@ -368,7 +396,7 @@ mod tests {
     fn loss_and_repetition_are_counted_for_each_socket() {
         let (mut conn, mut tally) = live();
         let stream: Vec<u8> = [0, 1, 1, 4, 3, 5].into_iter().flat_map(event).collect();
-        take(&mut conn, &mut tally, &stream, -1).unwrap();
+        take(&mut conn, &Dialogue::touchline(), &mut tally, &stream, -1).unwrap();
         let counts = &tally.counts;
         assert_eq!((counts.delivered, counts.lost, counts.repeated), (4, 2, 2));
     }
@@ -378,10 +406,10 @@ mod tests {
         let stream: Vec<u8> = (0..3).flat_map(event).collect();
         for cut in 0..=stream.len() {
             let (mut conn, mut tally) = live();
-            take(&mut conn, &mut tally, &stream[..cut], -1).unwrap();
+            take(&mut conn, &Dialogue::touchline(), &mut tally, &stream[..cut], -1).unwrap();
             let mut rest = std::mem::take(&mut conn.rest);
             rest.extend_from_slice(&stream[cut..]);
-            take(&mut conn, &mut tally, &rest, -1).unwrap();
+            take(&mut conn, &Dialogue::touchline(), &mut tally, &rest, -1).unwrap();
             let counts = &tally.counts;
             assert_eq!((counts.delivered, counts.lost, counts.repeated), (3, 0, 0), "cut {cut}");
         }
@@ -391,6 +419,6 @@ mod tests {
     fn a_close_frame_tells_its_code() {
         let (mut conn, mut tally) = live();
         let close = [0x88, 2, 0x0f, 0xa8];
-        assert_eq!(take(&mut conn, &mut tally, &close, -1), Err(4008));
+        assert_eq!(take(&mut conn, &Dialogue::touchline(), &mut tally, &close, -1), Err(4008));
     }
 }

@@ -19,13 +19,13 @@ pub fn measure(place: &Place, sink: &mut Sink) -> Result<Findings> {
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for pair in 0..place.pairs {
         let subject = Subject::Floor(Kind::Volley);
-        sink.begin_run(pair, place.pairs, subject, &setup);
-        floor.push(sockets / Stage::set(place, subject, &setup)?.connect_s);
+        sink.begin_run(pair, place.pairs, &subject, &setup);
+        floor.push(sockets / Stage::set(place, &subject, &setup)?.connect_s);
         if !place.has_server() {
             continue;
         }
-        sink.begin_run(pair, place.pairs, Subject::Touchline, &setup);
-        let mut stage = Stage::set(place, Subject::Touchline, &setup)?;
+        sink.begin_run(pair, place.pairs, &Subject::Touchline, &setup);
+        let mut stage = Stage::set(place, &Subject::Touchline, &setup)?;
         let [empty, idle] = stage.memory();
         let grown = idle.rss_bytes.saturating_sub(empty.rss_bytes) as f64;
         each.push(grown / sockets);

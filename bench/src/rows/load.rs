@@ -23,7 +23,7 @@ fn with_floor(place: &Place, sink: &mut Sink, setup: &Setup) -> Result<[Vec<Run>
 /// Figures every loaded row has, for floor and server.
 fn describe(findings: &mut Findings, runs: &[Vec<Run>; 2], window: usize) {
     for runs in runs.iter().filter(|runs| !runs.is_empty()) {
-        let who = runs[0].subject;
+        let who = &runs[0].subject;
         let p99_ms = |run: &Run| run.harvest.windows[window].latency.p99 as f64 / 1e3;
         let rate = |run: &Run| {
             let seen = &run.harvest.windows[window];
@@ -61,7 +61,7 @@ pub fn overload(place: &Place, sink: &mut Sink) -> Result<Findings> {
     let mut findings = Findings::default();
     describe(&mut findings, &runs, 1);
     for runs in runs.iter().filter(|runs| !runs.is_empty()) {
-        let who = runs[0].subject;
+        let who = &runs[0].subject;
         let back = runs.iter().map(|run| recovered_s(run, place.seconds(5.0)));
         findings.add(format!("s until p99 is idle again, {who}"), back);
     }
@@ -110,7 +110,7 @@ pub fn stalled(place: &Place, sink: &mut Sink) -> Result<Findings> {
     let all_read = Setup { pad: 256, ..Setup::hot(sockets, phases) };
     let some_stall = Setup { stalled: sockets / 100, ..all_read.clone() };
     let subject = if place.has_server() { Subject::Touchline } else { FLOOR };
-    let cases = [all_read, some_stall].map(|setup| Case { subject, setup });
+    let cases = [all_read, some_stall].map(|setup| Case { subject: subject.clone(), setup });
     let runs = interleave(place, sink, &cases)?;
     let mut findings = Findings::default();
     let p99 = |run: &Run| run.harvest.windows[0].latency.p99 as f64 / 1e3;

@@ -129,8 +129,8 @@ impl Findings {
     /// Says so where the floor's own runs differ, or a run can't be believed.
     fn doubt(&mut self, cases: &[Vec<Run>]) {
         for runs in cases.iter().filter(|runs| !runs.is_empty()) {
-            let (subject, spread) = (runs[0].subject, Figure::of(runs.iter().map(|r| r.cpu_us)));
-            if subject != Subject::Touchline && spread.range_share() > 0.05 {
+            let (subject, spread) = (&runs[0].subject, Figure::of(runs.iter().map(|r| r.cpu_us)));
+            if *subject != Subject::Touchline && spread.range_share() > 0.05 {
                 let percent = spread.range_share() * 100.0;
                 self.doubts.push(format!("runs of the {subject} differ by {percent:.0} %"));
             }
@@ -182,8 +182,8 @@ fn interleave(place: &Place, sink: &mut Sink, cases: &[Case]) -> Result<Vec<Vec<
             if *subject == Subject::Touchline && !place.has_server() {
                 continue;
             }
-            sink.begin_run(pair, place.pairs, *subject, setup);
-            let run = Stage::set(place, *subject, setup)?.play(place)?;
+            sink.begin_run(pair, place.pairs, subject, setup);
+            let run = Stage::set(place, subject, setup)?.play(place)?;
             sink.keep_run(pair, setup, &run)?;
             runs[index].push(run);
         }

@@ -30,8 +30,8 @@ pub fn measure(place: &Place, sink: &mut Sink) -> Result<Findings> {
     let (mut rates, mut p99s, mut cpu, mut retries) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for pair in 0..place.pairs {
-        sink.begin_run(pair, place.pairs, Subject::Touchline, &setup);
-        let server = Server::start(place, Subject::Touchline, 100)?;
+        sink.begin_run(pair, place.pairs, &Subject::Touchline, &setup);
+        let server = Server::start(place, &Subject::Touchline, 100)?;
         let Server::Touchline(appliance) = &server else {
             bail!("started the appliance and got a floor");
         };

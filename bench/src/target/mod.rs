@@ -1,5 +1,13 @@
-//! What is measured: a floor, or the Touchline binary, each a process of its own pinned to the
-//! server's core.
+//! What is measured: a floor, the Touchline binary, or another product, each in processes of its
+//! own pinned to the server's core.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`file`] | another product as a file describes it |
+//! | [`peer`] | that product, running |
+
+pub mod file;
+pub mod peer;
 
 use std::fmt;
 use std::fs::{self, File};
@@ -15,19 +23,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::Place;
 use crate::child::{Servant, spawn_pinned};
+use crate::dialogue::Dialogue;
 use crate::floor::{self, Kind};
 use crate::limits::SOCKETS_PER_TABLE_MAX;
 use crate::publish::SOURCE;
 use crate::schedule::Schedule;
+use file::Target;
+use peer::Peer;
 
 /// Whose numbers these are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
     /// What the kernel charges.
     Floor(Kind),
     /// The appliance.
     Touchline,
+    /// Another product, by its target's name.
+    Peer(String),
 }
 
 impl fmt::Display for Subject {
@@ -35,6 +48,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Floor(kind) => write!(f, "floor ({})", kind.as_str()),
             Self::Touchline => f.write_str("touchline"),
+            Self::Peer(name) => f.write_str(name),
         }
     }
 }
@@ -55,13 +69,19 @@ pub enum Server {
     },
     /// The appliance.
     Touchline(Appliance),
+    /// Another product.
+    Peer(Box<Peer>),
 }
 
 impl Server {
     /// Starts `subject` for `sockets` clients, pinned to the server's core.
-    pub fn start(place: &Place, subject: Subject, sockets: usize) -> Result<Self> {
+    pub fn start(place: &Place, subject: &Subject, sockets: usize) -> Result<Self> {
         let core = place.server_core;
         match subject {
+            Subject::Peer(name) => {
+                let target = Target::load(&place.targets, name)?;
+                Ok(Self::Peer(Box::new(Peer::start(&target, core)?)))
+            }
             Subject::Floor(kind) => {
                 let shards = sockets.div_ceil(SOCKETS_PER_TABLE_MAX).max(1).to_string();
                 let mut args = vec!["floor", "--kind", kind.as_str(), "--shards", &shards];
@@ -89,6 +109,24 @@ impl Server {
         match self {
             Self::Floor { servant, .. } => servant.pid(),
             Self::Touchline(appliance) => appliance.pid(),
+            Self::Peer(peer) => peer.pid(),
+        }
+    }
+
+    /// The end of what it said.
+    pub fn last_words(&self) -> String {
+        match self {
+            Self::Floor { .. } => "see above".into(),
+            Self::Touchline(appliance) => appliance.last_words(),
+            Self::Peer(peer) => peer.last_words(),
+        }
+    }
+
+    /// How its clients become followers.
+    pub fn dialogue(&self) -> Dialogue {
+        match self {
+            Self::Peer(peer) => peer.dialogue.clone(),
+            Self::Floor { .. } | Self::Touchline(_) => Dialogue::touchline(),
         }
     }
 
@@ -97,6 +135,7 @@ impl Server {
         match self {
             Self::Floor { stream, .. } => *stream,
             Self::Touchline(appliance) => appliance.ports[0],
+            Self::Peer(peer) => peer.stream,
         }
     }
 
@@ -152,11 +191,8 @@ impl Appliance {
             .stderr(log);
         self.child = Some(spawn_pinned(&mut command, self.core)?);
         let ready = format!("http://{}/readyz", self.ports[2]);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build()?;
         loop {
-            let answer = runtime.block_on(async { client.get(&ready).send().await });
-            if answer.is_ok_and(|answer| answer.status().is_success()) {
+            if answers_ok(&ready) {
                 return Ok(started.elapsed());
             }
             let exited = self.child.as_mut().map_or(Ok(None), Child::try_wait)?;
@@ -185,9 +221,7 @@ impl Appliance {
 
     /// The end of what it logged.
     pub fn last_words(&self) -> String {
-        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        lines[lines.len().saturating_sub(5)..].join(" | ")
+        last_lines(&self.folder.path().join("log"))
     }
 }
 
@@ -196,6 +230,23 @@ impl Drop for Appliance {
         // It may have ended already, which is what is wanted.
         let _ = self.kill();
     }
+}
+
+/// Whether a GET of `url` is answered 200.
+fn answers_ok(url: &str) -> bool {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build();
+    let (Ok(runtime), Ok(client)) = (runtime, client) else { return false };
+    let answer = runtime.block_on(async { client.get(url).send().await });
+    answer.is_ok_and(|answer| answer.status().is_success())
+}
+
+/// The end of a log.
+fn last_lines(path: &Path) -> String {
+    let log = fs::read(path).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(5)..].join(" | ")
 }
 
 /// Three ports that were free a moment ago.

@@ -1,0 +1,158 @@
+//! What a client says to a server until it follows its team, and what it must answer after that.
+//!
+//! A [`Dialogue`] is data: Touchline's own is made here, another product's comes from its file in
+//! `bench/targets`. `{team}` stands for the team's name. Clients are many and the dialogue is one,
+//! so a client keeps only how many of its lines it has said.
+
+use serde::{Deserialize, Serialize};
+
+use crate::frames;
+use crate::schedule::team_name;
+
+/// How to become a follower.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dialogue {
+    /// Path and query of the upgrade.
+    pub path: String,
+    /// What is offered as `Sec-WebSocket-Protocol`; empty: nothing.
+    #[serde(default)]
+    pub subprotocol: String,
+    /// Text messages after the 101, in order.
+    #[serde(default)]
+    pub send: Vec<Line>,
+    /// Stands in the message that says that the subscription holds. Without it the 101 says so.
+    #[serde(default)]
+    pub subscribed: Option<String>,
+    /// An application's own heartbeat.
+    #[serde(default)]
+    pub pong: Option<Pong>,
+    /// Whether one message may carry several events.
+    #[serde(default)]
+    pub joins: bool,
+}
+
+/// A message of the client's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Line {
+    /// Sent as soon as those before it are.
+    Now(String),
+    /// Sent once the server has said something.
+    After {
+        /// What is sent.
+        text: String,
+        /// Stands in the message that it waits for.
+        after: String,
+    },
+}
+
+/// What is answered to a heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pong {
+    /// The server's whole message.
+    pub when: String,
+    /// The answer.
+    pub text: String,
+}
+
+impl Dialogue {
+    /// Touchline's: everything stands in the URL.
+    pub fn touchline() -> Self {
+        Self {
+            path: "/v1/stream?teams={team}&streams=broadcast".into(),
+            subscribed: Some(r#""op":"subscribed""#.into()),
+            ..Self::default()
+        }
+    }
+
+    /// The upgrade of a follower of `team`. The key may be constant: nothing between here and the
+    /// server caches.
+    pub fn request(&self, host: &str, team: u32) -> Vec<u8> {
+        let path = self.path.replace("{team}", &team_name(team));
+        let offer = match self.subprotocol.as_str() {
+            "" => String::new(),
+            name => format!("Sec-WebSocket-Protocol: {name}\r\n"),
+        };
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n{offer}\
+             Sec-WebSocket-Key: dG91Y2hsaW5lLWJlbmNoIQ==\r\n\r\n"
+        )
+        .into_bytes()
+    }
+
+    /// Frames of the lines that are due when `said` have been said and `heard` has just come
+    /// (`None`: the 101); counts them.
+    pub fn due(&self, said: &mut u8, heard: Option<&[u8]>, team: u32) -> Vec<u8> {
+        let mut frames = Vec::new();
+        let mut heard = heard;
+        while let Some(line) = self.send.get(usize::from(*said)) {
+            let text = match line {
+                Line::Now(text) => text,
+                Line::After { text, after } => {
+                    // One message of the server's sets one line free.
+                    match heard.take() {
+                        Some(message) if contains(message, after) => text,
+                        _ => break,
+                    }
+                }
+            };
+            frames.extend(frames::text(text.replace("{team}", &team_name(team)).as_bytes()));
+            *said += 1;
+        }
+        frames
+    }
+
+    /// Whether `message` says that the subscription holds.
+    pub fn is_subscribed_by(&self, message: &[u8]) -> bool {
+        self.subscribed.as_ref().is_some_and(|wanted| contains(message, wanted))
+    }
+
+    /// The frame with which `message` is to be answered, if it is a heartbeat.
+    pub fn pong(&self, message: &[u8]) -> Option<Vec<u8>> {
+        let pong = self.pong.as_ref().filter(|pong| pong.when.as_bytes() == message)?;
+        Some(frames::text(pong.text.as_bytes()))
+    }
+}
+
+/// Messages that are looked into are those of the beginning, and short.
+fn contains(message: &[u8], part: &str) -> bool {
+    message.windows(part.len()).any(|window| window == part.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_said_in_turn_and_some_wait_for_an_answer() {
+        let after = |text: &str, after: &str| Line::After { text: text.into(), after: after.into() };
+        let now = |text: &str| Line::Now(text.into());
+        let send = vec![now("hello"), after("join {team}", "welcome"), now("ready"), after("x", "y")];
+        let dialogue = Dialogue { send, ..Dialogue::default() };
+        let mut said = 0;
+        assert_eq!(dialogue.due(&mut said, None, 7), frames::text(b"hello"));
+        assert_eq!(dialogue.due(&mut said, Some(b"not yet"), 7), b"");
+        let both = [frames::text(b"join t007"), frames::text(b"ready")].concat();
+        assert_eq!(dialogue.due(&mut said, Some(b"you are welcome"), 7), both);
+        assert_eq!(said, 3);
+    }
+
+    #[test]
+    fn a_heartbeat_is_answered_and_nothing_else() {
+        let pong = Some(Pong { when: "2".into(), text: "3".into() });
+        let dialogue = Dialogue { pong, ..Dialogue::touchline() };
+        assert_eq!(dialogue.pong(b"2"), Some(frames::text(b"3")));
+        assert_eq!(dialogue.pong(b"22"), None);
+        assert!(dialogue.is_subscribed_by(br#"{"op":"subscribed","id":1}"#));
+    }
+
+    #[test]
+    fn the_upgrade_names_the_team_and_the_subprotocol() {
+        let dialogue = Dialogue { subprotocol: "x-json".into(), ..Dialogue::touchline() };
+        let head = String::from_utf8(dialogue.request("h:1", 12)).unwrap();
+        assert!(head.starts_with("GET /v1/stream?teams=t012&streams=broadcast HTTP/1.1\r\nHost: h:1"));
+        assert!(head.contains("\r\nSec-WebSocket-Protocol: x-json\r\n"), "{head}");
+    }
+}

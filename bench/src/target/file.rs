@@ -1,0 +1,160 @@
+//! A product to be measured, as a file describes it: how it is started, how clients become
+//! followers, how an event is published.
+//!
+//! Another product needs such a file and no code: see `bench/targets` and `bench/peers/README.md`.
+//! In texts `{team}` is the team's name, `{data}` the event's JSON and `{len}` its bytes, `{port}`
+//! and `{port2}` are free ports of this host, `{peers}` is where peers are installed, `{tree}` the
+//! folder `bench/peers`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use crate::dialogue::Dialogue;
+
+/// A file of `bench/targets`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// What it is called in results.
+    pub name: String,
+    /// Product and version, in a line.
+    pub what: String,
+    /// How it is started; without it, it runs already.
+    pub start: Option<Start>,
+    /// Where it is, if it runs already: `host:port` of its WebSockets.
+    pub address: Option<String>,
+    /// How clients become followers.
+    pub connect: Dialogue,
+    /// How an event is published.
+    pub publish: Publish,
+}
+
+/// How a product is started.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Start {
+    /// A script below `{tree}` that puts it in place, quick where all is there.
+    pub install: Option<String>,
+    /// What runs it, in the foreground.
+    pub command: Vec<String>,
+    /// Variables of its environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// `tcp`: once its port is open; else a URL that answers 200.
+    pub ready: String,
+}
+
+/// How an event is published.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Publish {
+    /// A request for each event, one after the other over one connection.
+    Http {
+        /// Where.
+        url: String,
+        /// `POST` or another.
+        method: String,
+        /// Names and values.
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
+        /// What is sent.
+        body: String,
+    },
+    /// Bytes for each event over one connection.
+    Tcp {
+        /// Where.
+        address: String,
+        /// Sent once, first.
+        #[serde(default)]
+        greeting: String,
+        /// Sent for each event.
+        message: String,
+    },
+    /// Touchline's signed webhooks: what falls due together goes in one body.
+    Webhook,
+}
+
+/// What the placeholders of a started product stand for.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// Free ports of this host.
+    pub ports: [u16; 2],
+    /// Where peers are installed.
+    pub peers: PathBuf,
+    /// The folder `bench/peers`.
+    pub tree: PathBuf,
+}
+
+impl Places {
+    /// `text` with ports and folders in it.
+    pub fn fill(&self, text: &str) -> String {
+        text.replace("{port}", &self.ports[0].to_string())
+            .replace("{port2}", &self.ports[1].to_string())
+            .replace("{peers}", &self.peers.to_string_lossy())
+            .replace("{tree}", &self.tree.to_string_lossy())
+    }
+}
+
+impl Target {
+    /// By the name of a file of `folder`, or by a path.
+    ///
+    /// # Errors
+    /// When there is none, or it says what nobody understands.
+    pub fn load(folder: &Path, name: &str) -> Result<Self> {
+        let path = match name.ends_with(".toml") {
+            true => PathBuf::from(name),
+            false => folder.join(name).with_extension("toml"),
+        };
+        let text = fs::read_to_string(&path).with_context(|| {
+            format!("there is no target {}; known are: {}", path.display(), names(folder))
+        })?;
+        let target: Self =
+            toml::from_str(&text).with_context(|| format!("{} can't be used", path.display()))?;
+        if target.start.is_none() && target.address.is_none() {
+            bail!("{} says neither how it is started nor its address", path.display());
+        }
+        Ok(target)
+    }
+}
+
+/// What `folder` holds, for people.
+pub fn names(folder: &Path) -> String {
+    let files = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let stems = files.filter_map(|file| Some(file.path().file_stem()?.to_str()?.to_owned()));
+    let mut names: Vec<String> = stems.collect();
+    names.sort();
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("targets")
+    }
+
+    #[test]
+    fn every_target_of_the_tree_can_be_used() {
+        let files = fs::read_dir(folder()).unwrap().map(|file| file.unwrap().path());
+        let mut count = 0;
+        for path in files {
+            let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let target = Target::load(&folder(), &stem).unwrap();
+            assert_eq!(target.name, stem);
+            assert!(target.connect.path.starts_with('/'), "{stem}");
+            count += 1;
+        }
+        assert!(count >= 7, "{count}");
+    }
+
+    #[test]
+    fn a_target_that_does_not_exist_is_answered_with_those_that_do() {
+        let error = format!("{:#}", Target::load(&folder(), "nowhere").unwrap_err());
+        assert!(error.contains("axum") && error.contains("nowhere.toml"), "{error}");
+    }
+}
