@@ -1,6 +1,6 @@
 //! Every bound of this crate, in one place, with its arithmetic.
 
-use touchline_core::limits::{MAILBOX_BATCHES_MAX, REQUEST_HEAD_BYTES_MAX};
+use touchline_core::limits::{MAILBOX_BATCHES_MAX, MAILBOX_BYTES_MAX, REQUEST_HEAD_BYTES_MAX};
 
 /// Sends of one volley, and entries of its ring: past 256 a bigger volley saves nothing that can be
 /// measured, and delays whatever else a turn has to do by 1.5 ms for each 256.
@@ -60,10 +60,22 @@ const _: () = assert!(WHEEL_SLOTS.is_multiple_of(64));
 const _: () = assert!(SCRATCH_BYTES >= REQUEST_HEAD_BYTES_MAX);
 const _: () = assert!(INBOUND_BYTES_MAX >= SCRATCH_BYTES);
 const _: () = assert!(BATCHES_MAX < MAILBOX_BATCHES_MAX);
+const _: () = assert!(HELD_BYTES_MAX < MAILBOX_BYTES_MAX);
 const _: () = assert!((LOBBY_MAX as u64) + 16 < DESCRIPTORS_RESERVED);
 /// Topics in a shard's memory. One with an empty window takes about 400 bytes: 26 MB at most, and
 /// the longest idle give way before that (R6).
 pub const TOPICS_MAX: usize = 65_536;
+/// Languages in which the updates of one team are followed at one time, on one shard. ISO 639-1
+/// names 184, and some have regions. Languages are the clients' to invent; a list takes 40 bytes
+/// and at least 16 of followers, so a team's lists take 14 KB at most besides who stands in them.
+/// Beyond it a subscribe gets `too_many_langs`.
+pub const LANGS_MAX: usize = 256;
+/// Bytes of batches that are kept past a gap, until what lies before them has been read (R26). At
+/// 20,000 events/s of 500 bytes they last 0.8 s: many times what a read and the turn around it
+/// take.
+pub const HELD_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The same in batches: as many as a mailbox holds.
+pub const HELD_BATCHES_MAX: usize = MAILBOX_BATCHES_MAX;
 /// Bytes of `snapshot` in one `subscribed`: what an answer may take of a session's control queue.
 /// Values that don't fit come with their next republish (R20).
 pub const SNAPSHOT_BYTES_MAX: usize = 64 * 1024;

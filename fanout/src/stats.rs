@@ -47,6 +47,9 @@ pub struct ShardStats {
     pub resumes: [Counter; 3],
     /// Batches that were missed and reread from the log (R26).
     pub rereads: Counter,
+    /// Reads of the log that failed, or gave nothing where something was announced. They are tried
+    /// again, ever more slowly.
+    pub reads_failed: Counter,
     /// Records in a lane that the log doesn't have.
     pub poison: Counter,
     /// Batches that a full mailbox refused, as often as the shard has noticed it.
@@ -67,6 +70,9 @@ pub struct ShardStats {
     pub ring_failures: Counter,
     /// Sends that the kernel put off for reasons of its own (FAULTS 42).
     pub sends_retried: Counter,
+    /// Times that the shard could not be pinned to the core that the plan names: it runs wherever
+    /// it may, and its deliveries jitter.
+    pub pin_failures: Counter,
     /// Thousandths of the last second that the shard was busy.
     pub busy_permille: Gauge,
     /// Whether all that the log had at the start has been taken in.
@@ -134,6 +140,7 @@ impl ShardStats {
         self.conflated.set_total(hub.conflated);
         self.slow_closed.set_total(hub.slow_closed);
         self.rereads.set_total(hub.rereads);
+        self.reads_failed.set_total(hub.reads_failed);
         self.poison.set_total(hub.poison);
         for (counter, total) in self.gaps.iter().zip(hub.gaps) {
             counter.set_total(total);

@@ -7,7 +7,7 @@
 use touchline_tests::sim;
 
 /// Worlds that once failed, each with what it had found.
-const FOUND: [(u64, &str); 7] = [
+const FOUND: [(u64, &str); 10] = [
     (2, "a client of another life was compared with what this life had sent it"),
     (7, "a session was closed for a queue that it had brought along, and came back for ever"),
     (18, "a mark rose above events that were evicted but not yet declared"),
@@ -15,6 +15,9 @@ const FOUND: [(u64, &str); 7] = [
     (44, "the same, in a crowd of thousands"),
     (5114, "a mark sank when what lay below the first living event was evicted"),
     (45, "a team that was subscribed on the way back began below its head"),
+    (107, "a gap was declared in which nothing had been lost"),
+    (140, "the log began anew twice while somebody was coming back"),
+    (427, "who came back was taken for caught up before its socket had taken all"),
 ];
 
 fn check(seeds: impl Iterator<Item = u64>) -> Vec<sim::Report> {
@@ -37,6 +40,9 @@ fn forty_worlds_keep_every_promise() {
     assert!(total(|report| report.slow_closed) > 50);
     assert!(total(|report| report.from_log) > 50);
     assert!(total(|report| report.lost_batches) > 50);
+    assert!(total(|report| report.strangers) > 1_000);
+    assert!(total(|report| report.new_lives) > 5);
+    assert!(total(|report| report.held_most as u64) > 50);
 }
 
 #[test]

@@ -82,6 +82,8 @@ pub enum ErrorCode {
     TooManyTeams,
     /// A session has one language, and this is another.
     LangFixed,
+    /// A team is followed in as many languages as it may be.
+    TooManyLangs,
     /// `mark` or `after` in a later subscribe (R5).
     ResumeTooLate,
     /// A token that this server didn't write.
@@ -94,7 +96,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them, with what they mean: the table of `docs/protocol.md`.
-    pub const ALL: [(Self, &'static str, &'static str); 10] = [
+    pub const ALL: [(Self, &'static str, &'static str); 11] = [
         (Self::BadJson, "bad_json", "The message is not one JSON object."),
         (
             Self::UnknownOp,
@@ -112,6 +114,11 @@ impl ErrorCode {
             Self::LangFixed,
             "lang_fixed",
             "The session already has another language; reconnect to change it.",
+        ),
+        (
+            Self::TooManyLangs,
+            "too_many_langs",
+            "A team is followed in as many languages as it may be; leave `lang` out, or try later.",
         ),
         (
             Self::ResumeTooLate,

@@ -17,16 +17,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use smallvec::SmallVec;
 use touchline_core::frame::{Batch, Published};
-use touchline_core::log::{
-    Hole, HoleReason, Lane, LaneBounds, LogBounds, Mark, Position, ReadError, ReadRequest, Span,
-};
+use touchline_core::log::{Hole, Lane, LogBounds, Position, ReadError, ReadRequest, Span};
 use touchline_core::time::Monotonic;
 
-use super::session::{Cursor, Flags, LaneCatchup, Session};
+use super::session::{Cursor, LaneCatchup, Session};
 use super::topics::TopicIx;
-use super::{CloseCause, Hub, LaneState};
+use super::{Hub, LaneState};
 
 /// After a failed read: 100 ms, doubling to about 6 s.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -40,7 +37,7 @@ const JUDGE_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Reads {
     outstanding: Option<Read>,
     /// When the waiting were last asked how long they have waited.
-    judged_at: Monotonic,
+    pub(super) judged_at: Monotonic,
     retry_at: Monotonic,
     failures: u32,
     turn: u64,
@@ -50,12 +47,25 @@ pub(super) struct Reads {
 enum Purpose {
     Windows,
     Sessions,
+    /// Its positions are of a life of the log that has ended meanwhile (R8).
+    Nothing,
 }
 
 #[derive(Clone, Copy)]
 struct Read {
     purpose: Purpose,
     from: Position,
+}
+
+impl Reads {
+    /// A new life of the log: what is under way tells nothing, and nothing has failed yet.
+    pub(super) fn begin_anew(&mut self) {
+        if let Some(read) = &mut self.outstanding {
+            read.purpose = Purpose::Nothing;
+        }
+        self.retry_at = Monotonic(0);
+        self.failures = 0;
+    }
 }
 
 impl Hub {
@@ -99,8 +109,8 @@ impl Hub {
 
     /// Where the waiting sessions stand: the lowest, or on every other turn the first in the queue.
     fn read_for_sessions(&self) -> Option<Read> {
-        let wanted = self.waiting.iter().filter_map(|id| {
-            let catchup = self.session(*id)?.catchup.as_ref()?;
+        let wanted = self.waiting.all().filter_map(|index| {
+            let catchup = self.sessions[index as usize].catchup.as_ref()?;
             let unread = |of: &&LaneCatchup| of.next < self.lanes[usize::from(of.lane.0)].progress;
             let of = catchup.lanes.iter().find(unread)?;
             Some(Position { lane: of.lane, seq: of.next })
@@ -114,6 +124,9 @@ impl Hub {
     /// What the log answered to the last [`Hub::poll_read`].
     pub fn handle_read(&mut self, answer: Result<Arc<Batch>, ReadError>, now: Monotonic) {
         let Some(read) = self.reads.outstanding.take() else { return };
+        if read.purpose == Purpose::Nothing {
+            return;
+        }
         let batch = match answer {
             Ok(batch) => batch,
             Err(_) => return self.read_failed(now),
@@ -133,27 +146,16 @@ impl Hub {
                 self.chunks.insert(span.lane, span.from, span.next, batch, chunks_max);
                 self.wake_waiting();
             }
+            Purpose::Nothing => {}
         }
     }
 
     fn read_failed(&mut self, now: Monotonic) {
         let doublings = self.reads.failures.min(RETRY_DOUBLINGS_MAX);
         self.reads.failures += 1;
+        self.stats.reads_failed += 1;
         self.reads.retry_at = now + RETRY_FIRST * (1 << doublings);
         self.judge_waiting(now);
-    }
-
-    /// Ends sessions that have waited for the log as long as anybody may.
-    fn judge_waiting(&mut self, now: Monotonic) {
-        self.reads.judged_at = now;
-        let ids: Vec<_> = self.waiting.iter().copied().collect();
-        for id in ids {
-            let catchup = self.session(id).and_then(|session| session.catchup.as_ref());
-            let since = catchup.and_then(|catchup| catchup.waiting_since);
-            if since.is_some_and(|since| now.since(since) >= self.config.stall_max) {
-                self.condemn(id.index, CloseCause::LogUnavailable);
-            }
-        }
     }
 
     /// Takes in what the shard had missed, as far as the first hole. What lies behind it is read
@@ -164,7 +166,6 @@ impl Hub {
             *lane == span.lane && hole.from > self.lanes[usize::from(lane.0)].progress
         };
         let Some((_, hole)) = batch.holes.iter().find(begins_later).copied() else {
-            self.set_hole_ahead(span.lane, false);
             return self.handle_batch(batch, now);
         };
         let before = |event: &&Published| event.position.seq < hole.from;
@@ -175,50 +176,11 @@ impl Hub {
             holes: batch.holes.iter().filter(here).copied().collect(),
         };
         self.handle_batch(&part, now);
-        self.set_hole_ahead(span.lane, true);
-    }
-
-    fn set_hole_ahead(&mut self, lane: Lane, ahead: bool) {
-        if let Some(lane) = self.lanes.get_mut(usize::from(lane.0)) {
-            lane.hole_ahead = ahead;
+        // Unless a batch that was held has carried the shard past it: what the disk has lost,
+        // memory may still have.
+        if let Some(lane) = self.lanes.get_mut(usize::from(span.lane.0)) {
+            lane.hole_ahead = lane.progress == hole.from;
         }
-    }
-
-    /// Lets sessions go on whose chunk has come, or whom this node has caught up with.
-    pub(super) fn wake_waiting(&mut self) {
-        self.waits_for_progress = false;
-        for _ in 0..self.waiting.len() {
-            let Some(id) = self.waiting.pop_front() else { return };
-            let Some(session) = self.session(id) else { continue };
-            if !session.flags.has(Flags::WAITING) {
-                continue;
-            }
-            if self.can_go_on(id.index) {
-                self.sessions[id.index as usize].flags.clear(Flags::WAITING);
-                self.enqueue(id.index);
-            } else {
-                self.waits_for_progress |= self.is_ahead(id.index);
-                self.waiting.push_back(id);
-            }
-        }
-    }
-
-    /// Whether the client of this session has read further than this node: then progress helps it,
-    /// otherwise only a chunk does.
-    fn is_ahead(&self, index: u32) -> bool {
-        let Some(catchup) = &self.sessions[index as usize].catchup else { return false };
-        catchup.lanes.iter().any(|of| {
-            let progress = self.lanes[usize::from(of.lane.0)].progress;
-            of.next >= progress || catchup.after_in(of.lane) > progress
-        })
-    }
-
-    fn can_go_on(&mut self, index: u32) -> bool {
-        let Some(catchup) = &self.sessions[index as usize].catchup else { return true };
-        let lanes: SmallVec<[LaneCatchup; 1]> = catchup.lanes.clone();
-        lanes
-            .iter()
-            .any(|of| self.chunks.find(of.lane, of.next).is_some() || self.can_join(index, of))
     }
 
     /// Whether everything the session follows from `of.next` on is in memory, and nothing it has
@@ -255,7 +217,7 @@ impl Hub {
         catchup.lanes.retain(|lane| lane.lane != of.lane);
         catchup.after.retain(|(_, position)| position.lane != of.lane);
         if catchup.lanes.is_empty() {
-            session.catchup = None;
+            self.end_catchup(index);
         }
     }
 
@@ -272,54 +234,5 @@ impl Hub {
             (topic.lane == lane && wants).then(|| (index, session.begin_of(topic)))
         });
         wanted.collect()
-    }
-
-    /// Puts the session among those that wait for the log.
-    pub(super) fn wait(&mut self, index: u32, now: Monotonic) {
-        let id = self.id_of(index);
-        self.waits_for_progress |= self.is_ahead(index);
-        let session = &mut self.sessions[index as usize];
-        if let Some(catchup) = &mut session.catchup
-            && !session.flags.has(Flags::WAITING)
-        {
-            catchup.waiting_since.get_or_insert(now);
-            session.flags.set(Flags::WAITING);
-            self.waiting.push_back(id);
-        }
-    }
-
-    /// The log has begun a new life: positions of the old one mean nothing any more (R8). Everybody
-    /// is told and goes on live. Once in the life of a log, so every session may be visited.
-    fn begin_epoch(&mut self, bounds: &LogBounds) {
-        let from = self.progress();
-        let all: Vec<u32> = (0..self.sessions.len() as u32).collect();
-        for index in &all {
-            let session = &mut self.sessions[*index as usize];
-            session.catchup = None;
-            session.flags.clear(Flags::WAITING);
-            let cursors = std::mem::take(&mut session.cursors);
-            cursors.iter().for_each(|cursor| self.release_cursor(cursor.topic));
-        }
-        self.waiting.clear();
-        self.chunks.clear();
-        self.ranges.clear();
-        self.topics.forget_all();
-        self.heartbeat = None;
-        self.epoch = bounds.epoch;
-        let lane = |of: &LaneBounds| LaneState {
-            progress: of.next,
-            known_end: of.next,
-            first: of.first,
-            floor: of.next,
-            accept: None,
-            hole_ahead: false,
-        };
-        self.lanes = bounds.lanes.iter().map(lane).collect();
-        let to: Mark = self.progress();
-        for index in all {
-            if !self.sessions[index as usize].follows.is_empty() {
-                self.push_gap_of_teams(index, &from, &to, HoleReason::Epoch);
-            }
-        }
     }
 }

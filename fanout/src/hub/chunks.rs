@@ -37,6 +37,10 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
+    pub(super) fn len(&self) -> usize {
+        self.chunks.len()
+    }
+
     /// Keeps what was read of `lane`, at most `chunks_max` pieces in all.
     pub(super) fn insert(
         &mut self,

@@ -31,7 +31,7 @@ impl Hub {
     }
 
     /// Makes the shared heartbeat speak of the shard's progress.
-    fn refresh_heartbeat(&mut self, ws_ping: &Bytes) {
+    pub(super) fn refresh_heartbeat(&mut self, ws_ping: &Bytes) {
         let same = |of: &Heartbeat| {
             of.ping == *ws_ping
                 && of.progress.iter().eq(self.lanes.iter().map(|lane| &lane.progress))

@@ -12,7 +12,7 @@ use touchline_core::time::Monotonic;
 use super::session::{Flags, Follow, Session};
 use super::topics::{TeamIx, TopicIx};
 use super::{Hub, SessionId};
-use crate::limits::SNAPSHOT_BYTES_MAX;
+use crate::limits::{LANGS_MAX, SNAPSHOT_BYTES_MAX};
 
 impl Hub {
     /// Carries out what a client asks for and queues the answer. `bounds` is what the log holds
@@ -127,7 +127,25 @@ impl Hub {
                 format!("{teams_max} teams at most; {now} are followed, {} are new", new.len());
             return refuse(ErrorCode::TooManyTeams, message);
         }
+        if let Some(team) = self.full_of_langs(session, subscribe) {
+            let message =
+                format!("{team} is followed in {LANGS_MAX} languages now: leave `lang` out");
+            return refuse(ErrorCode::TooManyLangs, message);
+        }
         Ok(())
+    }
+
+    /// The first team that would be followed in more languages than it may be: of those that are
+    /// new, or, if the session only now says its language, of all it follows.
+    fn full_of_langs(&self, session: &Session, subscribe: &Subscribe) -> Option<&Team> {
+        let lang = session.lang.or(subscribe.lang)?;
+        let named = subscribe.streams.contains(Stream::Update).then_some(&subscribe.teams);
+        let named = named.into_iter().flatten().filter_map(|name| self.topics.find_team(name));
+        let follows = session.follows.iter().filter(|_| session.lang.is_none());
+        let moved = follows.filter(|follow| follow.streams.contains(Stream::Update));
+        let mut teams = named.chain(moved.map(|follow| follow.team));
+        let full = teams.find(|team| !self.topics.team(*team).has_room_for(lang))?;
+        self.topics.team_name(full)
     }
 
     /// Enters the session into the lists of its new teams and streams. Returns (team, stream) pairs
@@ -146,10 +164,9 @@ impl Hub {
             });
             let follow = &mut session.follows[at];
             for stream in subscribe.streams.minus(follow.streams).iter() {
-                let list = topics.team_mut(team).list_mut(stream, session.lang);
-                follow.slots[stream as usize] = list.len() as u32;
+                let slot = topics.team_mut(team).enter(stream, session.lang, index);
+                follow.slots[stream as usize] = slot;
                 follow.streams = follow.streams.with(stream);
-                list.push(index);
                 new.push((team, stream));
             }
         }
@@ -214,9 +231,8 @@ impl Hub {
                 self.leave_list(index, at, Stream::Update);
                 let Self { sessions, topics, .. } = self;
                 let follow = &mut sessions[index as usize].follows[at];
-                let list = topics.team_mut(follow.team).list_mut(Stream::Update, Some(lang));
-                follow.slots[Stream::Update as usize] = list.len() as u32;
-                list.push(index);
+                let slot = topics.team_mut(follow.team).enter(Stream::Update, Some(lang), index);
+                follow.slots[Stream::Update as usize] = slot;
             }
         }
         self.sessions[index as usize].lang = Some(lang);
@@ -254,11 +270,9 @@ impl Hub {
         let session = &sessions[index as usize];
         let Follow { team, slots, .. } = &session.follows[at];
         let (team, slot) = (*team, slots[stream as usize]);
-        let list = topics.team_mut(team).list_mut(stream, session.lang);
-        debug_assert_eq!(list[slot as usize], index);
-        list.swap_remove(slot as usize);
-        if let Some(moved) = list.get(slot as usize) {
-            let moved: &mut Session = &mut sessions[*moved as usize];
+        let moved = topics.team_mut(team).leave(stream, session.lang, slot, index);
+        if let Some(moved) = moved {
+            let moved: &mut Session = &mut sessions[moved as usize];
             let follow = moved.follows.iter_mut().find(|follow| follow.team == team);
             if let Some(follow) = follow {
                 follow.slots[stream as usize] = slot;
@@ -288,8 +302,7 @@ impl Hub {
     pub(super) fn forget_follows(&mut self, index: u32) {
         let session = &mut self.sessions[index as usize];
         let cursors = std::mem::take(&mut session.cursors);
-        session.catchup = None;
-        session.flags.clear(Flags::WAITING);
+        self.end_catchup(index);
         cursors.iter().for_each(|cursor| self.release_cursor(cursor.topic));
         while !self.sessions[index as usize].follows.is_empty() {
             let last = self.sessions[index as usize].follows.len() - 1;

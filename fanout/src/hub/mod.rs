@@ -32,6 +32,8 @@
 
 mod catchup;
 mod chunks;
+mod epoch;
+mod held;
 mod marks;
 mod message;
 mod policy;
@@ -40,6 +42,7 @@ mod ranges;
 mod resume;
 mod session;
 mod settle;
+mod sizes;
 mod stats;
 #[cfg(test)]
 mod testing;
@@ -48,9 +51,11 @@ mod tests;
 mod topics;
 mod visit;
 mod volley;
+mod waiting;
 mod window;
 
 pub use session::SessionId;
+pub use sizes::HubSizes;
 pub use stats::{HubStats, ResumeStats};
 pub use volley::{News, Parcel, Volley};
 
@@ -63,10 +68,12 @@ use touchline_core::log::{Epoch, Lane, LogBounds, Mark};
 use touchline_core::time::Monotonic;
 
 use chunks::Chunks;
+use held::Held;
 use marks::Heartbeat;
 use ranges::Ranges;
 use session::{Cursor, Flags, Session};
 use topics::Topics;
+use waiting::Waiting;
 
 /// Why the hub wants a session closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -124,9 +131,9 @@ pub struct Hub {
     /// Sessions that have something to send and can.
     queue: VecDeque<u32>,
     /// Sessions that wait for a chunk of the log, or for this node to read on.
-    waiting: VecDeque<SessionId>,
-    /// One of them waits for this node's progress: a batch may let it go on.
-    waits_for_progress: bool,
+    waiting: Waiting,
+    /// Batches past a gap, until it has been read.
+    held: Held,
     /// Topics that the batch at hand has touched; kept for its capacity.
     touched: Vec<topics::TopicIx>,
     closes: VecDeque<(SessionId, CloseCause)>,
@@ -165,8 +172,8 @@ impl Hub {
             sessions: Vec::new(),
             vacant: Vec::new(),
             queue: VecDeque::new(),
-            waiting: VecDeque::new(),
-            waits_for_progress: false,
+            waiting: Waiting::default(),
+            held: Held::default(),
             touched: Vec::new(),
             closes: VecDeque::new(),
             ranges: Ranges::default(),

@@ -19,10 +19,23 @@ use super::{CloseCause, Hub};
 use crate::limits::TOPICS_MAX;
 
 impl Hub {
-    /// Takes in what has become durable. A batch that doesn't follow on what this shard has read is
-    /// not used: the shard has missed one and rereads from the log (R26).
+    /// Takes in what has become durable. A batch that doesn't follow on what this shard has read
+    /// waits: the shard has missed one and rereads from the log (R26).
     pub fn handle_batch(&mut self, batch: &Batch, now: Monotonic) {
-        self.accept_spans(batch);
+        self.take_in_batch(batch, now);
+        while let Some(held) = self.held.take(&self.lanes) {
+            self.take_in_batch(&held, now);
+        }
+    }
+
+    fn take_in_batch(&mut self, batch: &Batch, now: Monotonic) {
+        let Accepted { some, all } = self.accept_spans(batch);
+        if !all {
+            self.held.keep(batch);
+        }
+        if !some {
+            return;
+        }
         self.ranges.clear();
         self.batches += 1;
         let mut touched = std::mem::take(&mut self.touched);
@@ -42,13 +55,12 @@ impl Hub {
             }
         }
         self.evict_idle();
-        if self.waits_for_progress {
-            self.wake_waiting();
-        }
+        self.wake_ahead();
     }
 
     /// Decides for each lane from where on the batch is news, and moves the progress to its end.
-    fn accept_spans(&mut self, batch: &Batch) {
+    fn accept_spans(&mut self, batch: &Batch) -> Accepted {
+        let mut accepted = Accepted { some: false, all: true };
         for span in &batch.spans {
             let Some(lane) = self.lanes.get_mut(usize::from(span.lane.0)) else {
                 self.stats.poison += 1;
@@ -58,11 +70,15 @@ impl Hub {
             lane.known_end = lane.known_end.max(span.next);
             if span.from > lane.progress {
                 self.stats.rereads += u64::from(!was_behind);
+                accepted.all = false;
             } else if span.next > lane.progress {
                 lane.accept = lane.accept.or(Some(lane.progress));
                 lane.progress = span.next;
+                lane.hole_ahead = false;
+                accepted.some = true;
             }
         }
+        accepted
     }
 
     /// Appends the event to its topic. Returns the topic when this batch touches it for the first
@@ -108,13 +124,12 @@ impl Hub {
     fn mark_followers(&mut self, index: TopicIx) {
         let stamp = self.next_stamp();
         let topic = self.topics.get(index);
-        let (lane, from, rotation) = (topic.lane, topic.batch_from, self.batches as usize);
+        let (lane, from) = (topic.lane, topic.batch_from);
         let mut cursors = 0;
         for team in &topic.teams {
             for list in self.topics.team(*team).lists(&topic.key) {
                 // Nobody is always last: each batch begins somewhere else in the list.
-                let (late, early) =
-                    list.split_at(rotation.wrapping_mul(ROTATION_STEP) % list.len().max(1));
+                let (late, early) = list.split_at(start_of(self.batches, list.len()));
                 for follower in early.iter().chain(late) {
                     let session = &mut self.sessions[*follower as usize];
                     if session.stamp != stamp {
@@ -227,9 +242,20 @@ impl Hub {
     }
 }
 
-/// A prime well above a batch's usual distance, so that successive batches begin far apart in a
-/// list.
-const ROTATION_STEP: usize = 7_919;
+/// What an [`accept_spans`](Hub::accept_spans) came to.
+struct Accepted {
+    /// Some span brings something new.
+    some: bool,
+    /// No span lies past a gap.
+    all: bool,
+}
+
+/// Where the walk over a list of `len` followers begins for the batch of that number: multiples of
+/// the golden ratio, which lie far apart and fall into the same place for no length of the list.
+fn start_of(batch: u64, len: usize) -> usize {
+    let fraction = batch.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    ((fraction * len as u64) >> 32) as usize
+}
 
 /// The inner step of publishing: a session that is caught up in the topic gets a cursor and a place
 /// in the queue.

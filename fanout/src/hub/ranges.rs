@@ -41,6 +41,10 @@ pub(super) struct Found {
 }
 
 impl Ranges {
+    pub(super) fn len(&self) -> usize {
+        self.cached.len()
+    }
+
     /// Forgets all: windows have changed.
     pub(super) fn clear(&mut self) {
         self.cached.clear();

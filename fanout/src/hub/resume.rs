@@ -86,8 +86,13 @@ impl Hub {
         let of_lane =
             |(lane, next): (usize, &u64)| LaneCatchup { lane: Lane(lane as u16), next: *next };
         let lanes: SmallVec<[LaneCatchup; 1]> = kept.next.iter().enumerate().map(of_lane).collect();
-        let catchup =
-            Catchup { lanes: lanes.clone(), after, late: Vec::new(), waiting_since: None };
+        let catchup = Catchup {
+            lanes: lanes.clone(),
+            after,
+            late: Vec::new(),
+            waiting_since: None,
+            ticket: None,
+        };
         let session = &mut self.sessions[index as usize];
         session.flags.set(Flags::RETURNING);
         session.catchup = Some(Box::new(catchup));

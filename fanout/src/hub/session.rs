@@ -69,6 +69,8 @@ pub(super) struct Catchup {
     pub(super) late: Vec<(TeamIx, Stream, Mark)>,
     /// Since when it waits for the log; `None` while it has something to send.
     pub(super) waiting_since: Option<Monotonic>,
+    /// Its place among those that wait ([`waiting`](super::waiting)); `None` while it doesn't.
+    pub(super) ticket: Option<u64>,
 }
 
 impl Catchup {
@@ -120,14 +122,14 @@ impl Flags {
     pub(super) const HEARTBEAT: Self = Self(32);
     /// It has subscribed before: marks count no more (R5).
     pub(super) const SUBSCRIBED: Self = Self(64);
-    /// It waits for a chunk of the log or for this node's progress.
-    pub(super) const WAITING: Self = Self(128);
     /// It came back and has not been caught up since: its queue's bound doesn't hold yet (R7).
-    pub(super) const RETURNING: Self = Self(256);
+    pub(super) const RETURNING: Self = Self(128);
     /// The last try to send to it moved less than all.
-    pub(super) const STUCK: Self = Self(512);
+    pub(super) const STUCK: Self = Self(256);
     /// So did the one before the try that is under way.
-    pub(super) const PROBING: Self = Self(1024);
+    pub(super) const PROBING: Self = Self(512);
+    /// It came back, and the send under way is to be the one that makes it caught up.
+    pub(super) const LANDING: Self = Self(1024);
 
     pub(super) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
@@ -144,6 +146,10 @@ impl Flags {
     /// A try to send begins. Success isn't reported, so it is taken for granted until it fails.
     pub(super) fn begin_try(&mut self) {
         self.clear(Self::PROBING);
+        if self.has(Self::LANDING) {
+            self.clear(Self::LANDING);
+            self.clear(Self::RETURNING);
+        }
         if self.has(Self::STUCK) {
             self.clear(Self::STUCK);
             self.set(Self::PROBING);
@@ -206,7 +212,7 @@ impl Session {
             || !self.cursors.is_empty()
             || self.control.is_some()
             || self.flags.has(Flags::HEARTBEAT)
-            || (self.catchup.is_some() && !self.flags.has(Flags::WAITING))
+            || self.catchup.as_ref().is_some_and(|catchup| catchup.ticket.is_none())
     }
 
     /// Everything it follows, up to the shard's progress, has been sent.

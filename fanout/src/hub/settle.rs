@@ -27,6 +27,7 @@ impl Hub {
         }
         session.flags.set(Flags::BLOCKED);
         session.flags.set(Flags::STUCK);
+        session.flags.clear(Flags::LANDING);
         let unsent = volley.bytes(parcel).len() - sent_bytes;
         self.stats.sent_bytes -= unsent as u64;
         let (first, end) = parcel.segments;

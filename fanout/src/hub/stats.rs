@@ -21,6 +21,8 @@ pub struct HubStats {
     pub resumes: ResumeStats,
     /// Batches that were missed and reread (R26).
     pub rereads: u64,
+    /// Reads of the log that failed, or gave nothing where something was announced.
+    pub reads_failed: u64,
     /// Records in a lane that this log doesn't have (R1).
     pub poison: u64,
     /// Topics whose whole window gave way because all windows together were too large (R6).

@@ -1,11 +1,17 @@
 //! The hub's promises one at a time, in sequences short enough to be read. The simulation in
 //! `tests/` runs all of them at once against an oracle.
 
+mod bounds;
+mod epochs;
+mod fairness;
+mod langs;
+mod rereading;
+
 use std::sync::Arc;
 
 use touchline_core::config::HubConfig;
 use touchline_core::event::{StreamSet, Team, Topic};
-use touchline_core::frame;
+use touchline_core::frame::{self, Batch};
 use touchline_core::log::{Lane, Mark, Position};
 use touchline_core::protocol::{ClientMessage, Resume, Subscribe};
 use touchline_core::time::Monotonic;

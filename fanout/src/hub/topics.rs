@@ -13,6 +13,7 @@ use touchline_core::event::{Lang, Route, Stream, Team, Topic};
 use touchline_core::log::Lane;
 
 use super::window::Window;
+use crate::limits::LANGS_MAX;
 
 /// Index of a topic in its shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,22 +43,70 @@ pub(super) struct TeamState {
     name: Option<Team>,
     pub(super) topics: Vec<TopicIx>,
     plain: [Vec<u32>; 4],
-    /// Followers of updates, by language (R23).
+    /// Followers of updates, ascending by language (R23). None of the lists is empty: clients
+    /// invent languages, and one that nobody follows any more must cost nothing.
     updates: Vec<(Option<Lang>, Vec<u32>)>,
 }
 
 impl TeamState {
-    /// The list of `stream`'s followers; of updates those who want `lang`.
-    pub(super) fn list_mut(&mut self, stream: Stream, lang: Option<Lang>) -> &mut Vec<u32> {
+    /// Enters `follower` into the list of `stream`, of updates into that of `lang`. Returns its
+    /// slot.
+    pub(super) fn enter(&mut self, stream: Stream, lang: Option<Lang>, follower: u32) -> u32 {
+        let list = match stream {
+            Stream::Update => {
+                let at = self.find_updates(lang).unwrap_or_else(|at| {
+                    self.updates.insert(at, (lang, Vec::new()));
+                    at
+                });
+                &mut self.updates[at].1
+            }
+            plain => &mut self.plain[plain as usize],
+        };
+        list.push(follower);
+        (list.len() - 1) as u32
+    }
+
+    /// Takes `follower` out of its slot; a swap with the last, who is returned if he has a new
+    /// slot now.
+    pub(super) fn leave(
+        &mut self,
+        stream: Stream,
+        lang: Option<Lang>,
+        slot: u32,
+        follower: u32,
+    ) -> Option<u32> {
+        let take = |list: &mut Vec<u32>| {
+            let left = list.swap_remove(slot as usize);
+            debug_assert_eq!(left, follower, "sessions know their slots");
+            list.get(slot as usize).copied()
+        };
         if stream != Stream::Update {
-            return &mut self.plain[stream as usize];
+            return take(&mut self.plain[stream as usize]);
         }
-        let found = self.updates.iter().position(|(of, _)| *of == lang);
-        let index = found.unwrap_or_else(|| {
-            self.updates.push((lang, Vec::new()));
-            self.updates.len() - 1
-        });
-        &mut self.updates[index].1
+        let at = self.find_updates(lang).ok()?;
+        let moved = take(&mut self.updates[at].1);
+        if self.updates[at].1.is_empty() {
+            self.updates.remove(at);
+        }
+        moved
+    }
+
+    /// Whether another follower in `lang` keeps the team's languages within [`LANGS_MAX`].
+    pub(super) fn has_room_for(&self, lang: Lang) -> bool {
+        let without = self.updates.first().is_some_and(|(of, _)| of.is_none());
+        let langs = self.updates.len() - usize::from(without);
+        langs < LANGS_MAX || self.find_updates(Some(lang)).is_ok()
+    }
+
+    fn find_updates(&self, lang: Option<Lang>) -> Result<usize, usize> {
+        self.updates.binary_search_by_key(&lang, |(of, _)| *of)
+    }
+
+    /// Lists of updates, and entries in all lists.
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        let updates = self.updates.iter().map(|(_, list)| list.len()).sum::<usize>();
+        let plain = self.plain.iter().map(Vec::len).sum::<usize>();
+        (self.updates.len(), plain + updates)
     }
 
     /// The lists that an event of `topic` concerns. An update without a language concerns everybody
@@ -71,9 +120,7 @@ impl TeamState {
     }
 
     fn is_unused(&self) -> bool {
-        self.topics.is_empty()
-            && self.plain.iter().all(Vec::is_empty)
-            && self.updates.iter().all(|(_, list)| list.is_empty())
+        self.topics.is_empty() && self.plain.iter().all(Vec::is_empty) && self.updates.is_empty()
     }
 }
 
@@ -93,6 +140,16 @@ pub(super) struct Topics {
 impl Topics {
     pub(super) fn len(&self) -> usize {
         self.topics.len()
+    }
+
+    /// Every topic.
+    pub(super) fn all(&self) -> impl Iterator<Item = &TopicState> {
+        self.topics.iter().map(|(_, topic)| topic)
+    }
+
+    /// Every team.
+    pub(super) fn teams(&self) -> impl Iterator<Item = &TeamState> {
+        self.teams.iter().map(|(_, team)| team)
     }
 
     pub(super) fn get(&self, index: TopicIx) -> &TopicState {

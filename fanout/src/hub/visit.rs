@@ -134,7 +134,7 @@ impl Hub {
         }
         let session = &mut self.sessions[index as usize];
         if session.is_caught_up() {
-            session.flags.clear(Flags::RETURNING);
+            session.flags.set(Flags::LANDING);
         }
         if session.has_work() {
             self.enqueue(index);
@@ -277,11 +277,9 @@ impl Hub {
                 went_on |= self.add_chunk(visit, of, left, volley);
             }
         }
-        let session = &mut self.sessions[visit.index as usize];
-        match &mut session.catchup {
-            Some(catchup) if went_on => catchup.waiting_since = None,
-            Some(_) => self.wait(visit.index, volley.now),
-            None => {}
+        match went_on {
+            true => self.go_on(visit.index),
+            false => self.wait(visit.index, volley.now),
         }
     }
 

@@ -168,8 +168,11 @@ fn open(boot: &Boot) -> Result<(TcpListener, SocketAddr, Poller, Launcher), Shar
     if let Some(core) = boot.core {
         let mut cores = CpuSet::new();
         cores.set(core);
-        // A core that was taken away since the plan was made: the shard runs where it may.
-        let _ = sched_setaffinity(None, &cores);
+        // A core that was taken away since the plan was made: the shard runs where it may, and
+        // its counter says so.
+        if sched_setaffinity(None, &cores).is_err() {
+            boot.stats.pin_failures.increment();
+        }
     }
     let launcher = launcher(boot.options.backend)?;
     let refused = |source| ShardError::Listen { address: boot.listen, source };

@@ -5,13 +5,16 @@
 //! and hands every frame to its oracle.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
+use serde_json::Value;
 use touchline_core::event::{Lang, StreamSet, Team, Topic};
 use touchline_core::frame::payload;
 use touchline_core::log::{Epoch, Mark, Position, token};
 use touchline_core::protocol::Resume;
 use touchline_fanout::hub::SessionId;
 
+use super::causes::Grounds;
 use super::log::SimLog;
 use super::oracle::{GapPlace, Owed};
 
@@ -25,6 +28,11 @@ pub(super) struct Client {
     pub(super) mark: Option<Mark>,
     pub(super) after: BTreeMap<Topic, (Epoch, Position)>,
     pub(super) owed: Owed,
+    /// Lives of the log that have ended, but the client has yet to be told: its frames are of the
+    /// first of them, until a `gap` says so (R8).
+    pub(super) before: VecDeque<(Rc<SimLog>, Owed)>,
+    /// Topics that the hub had evicted when the client was last seen caught up.
+    pub(super) evicted_before: u64,
     /// Where its first subscribe put it, if the shard had yet to read that far.
     pub(super) stands_at: Vec<u64>,
     /// Ticks until it comes back.
@@ -63,6 +71,8 @@ impl Client {
             mark: None,
             after: BTreeMap::new(),
             owed: Owed::default(),
+            before: VecDeque::new(),
+            evicted_before: 0,
             stands_at: Vec::new(),
             away: 0,
             received: Vec::new(),
@@ -84,17 +94,18 @@ impl Client {
         self.stands_at.clear();
         self.socket = Socket::default();
         self.received.clear();
+        self.before.clear();
         self.owed.disconnected();
     }
 
     /// Takes what has arrived and checks each whole frame.
-    pub(super) fn receive(&mut self, log: &SimLog) -> Result<(), String> {
+    pub(super) fn receive(&mut self, log: &SimLog, grounds: &Grounds) -> Result<(), String> {
         self.received.extend(self.socket.under_way.drain(..));
         let mut begin = 0;
         while let Some(len) = frame_len(&self.received[begin..]) {
             let frame: Vec<u8> = self.received[begin..begin + len].to_vec();
             begin += len;
-            self.handle(&frame, log)?;
+            self.handle(&frame, log, grounds)?;
         }
         self.received.drain(..begin);
         Ok(())
@@ -107,27 +118,35 @@ impl Client {
         }
     }
 
-    fn handle(&mut self, frame: &[u8], log: &SimLog) -> Result<(), String> {
+    fn handle(&mut self, frame: &[u8], log: &SimLog, grounds: &Grounds) -> Result<(), String> {
         if frame[0] != 0x81 {
             return Ok(());
         }
         let json: serde_json::Value = serde_json::from_slice(payload(frame))
             .map_err(|error| format!("a client got a text that is no JSON: {error}"))?;
         self.trace(|| heard(&json));
+        if self.hears_of_a_new_life(&json, log)? {
+            return Ok(());
+        }
+        let (log, owed) = match self.before.front_mut() {
+            Some((log, owed)) => (&**log, owed),
+            None => (log, &mut self.owed),
+        };
+        owed.expects(&json)?;
         match json["op"].as_str().unwrap_or_default() {
             "event" => {
-                let event = self.owed.event(&json, frame, log)?;
+                let event = owed.event(&json, frame, log)?;
                 self.after.insert(event.0, (log.epoch, event.1));
             }
             "subscribed" => {
                 for event in json["snapshot"].as_array().into_iter().flatten() {
-                    let (topic, position) = self.owed.snapshot(event, log)?;
+                    let (topic, position) = owed.snapshot(event, log)?;
                     self.after.insert(topic, (log.epoch, position));
                 }
-                self.mark = Some(self.owed.subscribed(&json, log)?);
+                self.mark = Some(owed.subscribed(&json, log)?);
             }
-            "mark" => self.mark = Some(self.owed.mark(&json, log)?),
-            "gap" => match self.owed.gap(&json)? {
+            "mark" => self.mark = Some(owed.mark(&json, log)?),
+            "gap" => match owed.gap(&json, log, grounds)? {
                 GapPlace::Topic(topic, position) => {
                     self.after.insert(topic, (log.epoch, position));
                 }
@@ -136,6 +155,44 @@ impl Client {
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl Client {
+    /// The log has begun anew under this client: what it follows goes on at `begin`.
+    pub(super) fn begin_life(&mut self, ended: &Rc<SimLog>, begin: &Mark) {
+        let next = self.owed.of_next_life(begin);
+        let owed = std::mem::replace(&mut self.owed, next);
+        self.before.push_back((Rc::clone(ended), owed));
+        self.stands_at.clear();
+    }
+
+    /// A `gap` of reason `epoch` to somebody who was connected when the log began anew: from where
+    /// he stood in the old life to the beginning of the next. Positions of the old one are void.
+    fn hears_of_a_new_life(&mut self, json: &Value, log: &SimLog) -> Result<bool, String> {
+        // Who came back just before is first told of the life that it came from.
+        let is_next = |(_, owed): &(_, Owed)| !owed.comes_from_another_life;
+        if !self.before.front().is_some_and(is_next) || json["reason"] != "epoch" {
+            return Ok(false);
+        }
+        let mark = |name: &str| {
+            let mark = token::decode_mark(json[name].as_str().unwrap_or_default());
+            mark.map_err(|error| format!("R8: `{name}` of {json}: {error}"))
+        };
+        let (from, to) = (mark("from")?, mark("to")?);
+        let Some((ended, mut owed)) = self.before.pop_front() else { return Ok(false) };
+        let next = self.before.front().map_or(log.epoch, |(log, _)| log.epoch);
+        if (from.epoch, to.epoch) != (ended.epoch, next) {
+            return Err(format!("R8: from life {:?} to {:?}", from.epoch, to.epoch));
+        }
+        // What lies below `from` was complete: no hole of the old life goes undeclared.
+        owed.complete_below(&from, &ended)?;
+        let owed = self.before.front_mut().map_or(&mut self.owed, |(_, owed)| owed);
+        owed.declared += 1;
+        owed.stand_at(&to);
+        self.after.clear();
+        self.mark = Some(to);
+        Ok(true)
     }
 }
 

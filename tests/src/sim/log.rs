@@ -28,6 +28,13 @@ pub(super) struct LogLane {
     damaged: Vec<u64>,
 }
 
+impl LogLane {
+    /// Whether `seq` can't be read back.
+    pub(super) fn is_damaged(&self, seq: u64) -> bool {
+        self.damaged.contains(&seq)
+    }
+}
+
 pub(super) struct SimLog {
     pub(super) epoch: Epoch,
     pub(super) lanes: Vec<LogLane>,
@@ -55,6 +62,20 @@ impl SimLog {
             sequences: HashMap::new(),
             published: 0,
         }
+    }
+
+    /// The log that takes this one's place (R8): empty, with positions that begin anywhere, perhaps
+    /// where this one's ended.
+    pub(super) fn next_life(&self, scenario: &Scenario, rng: &mut SmallRng) -> Self {
+        let mut next = Self::new(scenario);
+        next.epoch = Epoch(self.epoch.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+        next.published = self.published;
+        for (lane, before) in next.lanes.iter_mut().zip(&self.lanes) {
+            let begins_at = [0, before.next, before.next.saturating_sub(5), before.next + 1_000];
+            lane.first = begins_at[rng.random_range(0..4)];
+            lane.next = lane.first;
+        }
+        next
     }
 
     pub(super) fn bounds(&self) -> LogBounds {
@@ -167,7 +188,7 @@ impl SimLog {
             }
             bytes += event.frame.len();
             let seq = event.position.seq;
-            match state.damaged.contains(&seq) {
+            match state.is_damaged(seq) {
                 true => batch.holes.push(hole(seq, seq, HoleReason::Damaged)),
                 false => batch.events.push(event.clone()),
             }

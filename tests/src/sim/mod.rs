@@ -12,7 +12,8 @@
 //! | does it come in the order of its topic, with nothing left out before it that no gap declares? | R9, R25 |
 //! | is everything below a mark received, declared or replaced? does the mark only grow? | R3, R20, R21 |
 //! | was a session that was closed as slow really past its bounds? | R24 |
-//! | do windows and queues stay within their limits? | DESIGN section 4 |
+//! | has each gap a cause: retention, damage, a new life, or more unsent than the bounds allow? | R8, R9 |
+//! | does everything that could grow stay within its limits? | DESIGN section 4 |
 //!
 //! At the end every socket takes everything, everybody comes back, and each client must be owed
 //! nothing.
@@ -20,12 +21,14 @@
 //! A failure names its seed; `cargo run -p touchline-tests --bin simulate -- --seed N` repeats it
 //! to the letter.
 
+mod causes;
 mod client;
 mod log;
 mod oracle;
 mod people;
 mod questions;
 mod scenario;
+mod troubles;
 mod world;
 
 pub use scenario::Scenario;

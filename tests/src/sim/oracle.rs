@@ -1,13 +1,19 @@
 //! What one client is owed, kept the naive way: by looking at the whole log.
 
+mod gaps;
+
+pub(super) use gaps::GapPlace;
+
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 use touchline_core::event::{Lang, Stream, StreamSet, Team, Topic};
 use touchline_core::frame::{Published, Subject, payload};
-use touchline_core::log::{Lane, Mark, Position, token};
+use touchline_core::log::{Mark, Position, token};
 
-use super::log::SimLog;
+use gaps::Gap;
+
+use super::log::{LogLane, SimLog};
 
 /// A team in a stream, from these sequences on.
 struct Follow {
@@ -18,17 +24,6 @@ struct Follow {
     /// From here on what the client had not named when it came back: its mark may lie below the
     /// head at which it had begun to follow.
     resumed: Vec<u64>,
-}
-
-enum Gap {
-    Topic { topic: Topic, from: u64, to: u64 },
-    Teams { teams: Vec<Team>, streams: StreamSet, from: Vec<u64>, next: Vec<u64> },
-}
-
-/// What a client keeps of a gap (R9).
-pub(super) enum GapPlace {
-    Topic(Topic, Position),
-    Mark(Mark),
 }
 
 /// What is followed, what has come, what was declared missing.
@@ -48,6 +43,13 @@ pub(super) struct Owed {
     last: HashMap<Topic, u64>,
     gaps: Vec<Gap>,
     mark: Option<Mark>,
+    /// It came back from another life of the log: it must be told of, once.
+    pub(super) comes_from_another_life: bool,
+    /// It was told `recovered:false`: a `gap` must follow.
+    awaits_gap: bool,
+    /// By stream, bytes that the gaps just heard, with nothing in between, have declared lost: they
+    /// were decided together, when all of it was still unsent.
+    just_lost: [usize; 4],
     /// By lane: everything below has been found complete.
     checked: Vec<u64>,
     pub(super) events: u64,
@@ -135,10 +137,7 @@ impl Owed {
 
     fn take(&mut self, event: &Published) -> Result<(), String> {
         let topic = &event.topic;
-        let wanted = self.ever.iter().any(|(team, stream)| {
-            *stream == topic.stream && topic.route.contains(team) && self.speaks(topic)
-        });
-        if !wanted {
+        if !self.wants(topic) {
             return Err(format!("R23: {} was never followed", label(event)));
         }
         if !self.have.insert(event.position) {
@@ -210,64 +209,59 @@ impl Owed {
         Ok(())
     }
 
-    /// `gap`: believed, unless it is one that must not be.
-    pub(super) fn gap(&mut self, json: &Value) -> Result<GapPlace, String> {
-        self.declared += 1;
-        let text = |name: &str| json[name].as_str().unwrap_or_default();
-        if let Some(topic) = json["topic"].as_str() {
-            let topic = Topic::parse(topic).map_err(|error| format!("R9: topic {error}"))?;
-            if topic.stream == Stream::Broadcast && text("reason") == "slow" {
-                return Err("broadcast is never skipped for slowness, it is closed".into());
-            }
-            let [from, to] = [text("from"), text("to")].map(token::decode_position);
-            let (Ok((_, from)), Ok((_, to))) = (from, to) else {
-                return Err(format!("R9: a gap without positions: {json}"));
-            };
-            if self
-                .have
-                .iter()
-                .any(|of| of.lane == to.lane && (from.seq..=to.seq).contains(&of.seq))
-            {
-                let seqs = from.seq..=to.seq;
-                if self.last.get(&topic).is_some_and(|last| seqs.contains(last)) {
-                    return Err(format!("R9: gap {seqs:?} of {topic} was received already"));
-                }
-            }
-            let known = self.last.entry(topic.clone()).or_insert(to.seq);
-            *known = (*known).max(to.seq);
-            self.gaps.push(Gap::Topic { topic: topic.clone(), from: from.seq, to: to.seq });
-            return Ok(GapPlace::Topic(topic, to));
+    /// Events that no mark has found complete yet.
+    fn above_checked<'a>(&self, log: &'a SimLog) -> impl Iterator<Item = &'a Published> {
+        let above = |(lane, state): (usize, &'a LogLane)| {
+            let begin = self.checked.get(lane).copied().unwrap_or(0);
+            let first = state.events.partition_point(|event| event.position.seq < begin);
+            &state.events[first..]
+        };
+        log.lanes.iter().enumerate().flat_map(above)
+    }
+
+    /// Whether it ever followed the topic.
+    fn wants(&self, topic: &Topic) -> bool {
+        let mut ever = self.ever.iter();
+        self.speaks(topic)
+            && ever.any(|(team, stream)| *stream == topic.stream && topic.route.contains(team))
+    }
+
+    /// What the same client is owed of the life of the log that begins at `begin`.
+    pub(super) fn of_next_life(&self, begin: &Mark) -> Self {
+        let begin = begin.next.to_vec();
+        let follow = |of: &Follow| Follow {
+            team: of.team.clone(),
+            stream: of.stream,
+            since: begin.clone(),
+            resumed: begin.clone(),
+        };
+        Self {
+            follows: self.follows.iter().map(follow).collect(),
+            ever: self.ever.clone(),
+            left: self.left.clone(),
+            lang: self.lang,
+            events: self.events,
+            declared: self.declared,
+            checked: begin,
+            ..Self::default()
         }
-        let names = |name: &str| {
-            let values = json[name].as_array().into_iter().flatten();
-            values.filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
-        };
-        let teams = names("teams").iter().filter_map(|name| Team::new(name).ok()).collect();
-        let streams = names("streams").iter().filter_map(|name| Stream::parse(name)).collect();
-        let [from, to] = [text("from"), text("to")].map(token::decode_mark);
-        let (Ok(from), Ok(to)) = (from, to) else {
-            return Err(format!("R9: a gap without marks: {json}"));
-        };
-        let from =
-            if text("reason") == "epoch" { vec![0; to.next.len()] } else { from.next.to_vec() };
-        self.gaps.push(Gap::Teams { teams, streams, from, next: to.next.to_vec() });
-        Ok(GapPlace::Mark(to))
+    }
+
+    /// The client takes `mark` for its own.
+    pub(super) fn stand_at(&mut self, mark: &Mark) {
+        self.mark = Some(mark.clone());
     }
 
     /// Bytes of `stream` that are owed and have not come, by topic: what the naive queue would
     /// hold.
     pub(super) fn unsent(&self, stream: Stream, log: &SimLog) -> HashMap<Topic, (usize, usize)> {
         let mut unsent: HashMap<Topic, (usize, usize)> = HashMap::new();
-        for (lane, state) in log.lanes.iter().enumerate() {
-            let begin = self.checked.get(lane).copied().unwrap_or(0);
-            let first = state.events.partition_point(|event| event.position.seq < begin);
-            for event in &state.events[first..] {
-                let due = event.topic.stream == stream && self.is_due(event);
-                if due && !self.have.contains(&event.position) {
-                    let of = unsent.entry(event.topic.clone()).or_default();
-                    of.0 += event.frame.len();
-                    of.1 += 1;
-                }
+        for event in self.above_checked(log) {
+            let due = event.topic.stream == stream && self.is_due(event);
+            if due && !self.have.contains(&event.position) {
+                let of = unsent.entry(event.topic.clone()).or_default();
+                of.0 += event.frame.len();
+                of.1 += 1;
             }
         }
         unsent
@@ -296,25 +290,6 @@ impl Owed {
             || self.gaps.iter().any(|gap| gap.covers(event))
             || log.replaced.contains(&event.position)
             || (event.topic.stream == Stream::Sensor && event.durable_at < log.stale)
-    }
-}
-
-impl Gap {
-    fn covers(&self, event: &Published) -> bool {
-        let Position { lane: Lane(lane), seq } = event.position;
-        match self {
-            Self::Topic { topic, from, to } => {
-                *topic == event.topic && (*from..=*to).contains(&seq)
-            }
-            Self::Teams { teams, streams, from, next } => {
-                let lane = usize::from(lane);
-                let within =
-                    from.get(lane).zip(next.get(lane)).is_some_and(|(f, n)| *f <= seq && seq < *n);
-                within
-                    && streams.contains(event.topic.stream)
-                    && teams.iter().any(|team| event.topic.route.contains(team))
-            }
-        }
     }
 }
 

@@ -42,6 +42,10 @@ pub struct Scenario {
     pub retention: u64,
     /// Share of the log that can't be read back.
     pub damage: f64,
+    /// Strangers a tick, on average: they connect, ask for something, and are gone.
+    pub strangers: f64,
+    /// Probability a tick that the log begins a new life under those who are connected (R8).
+    pub new_life: f64,
     /// Bounds of the hub.
     pub config: HubConfig,
 }
@@ -53,6 +57,8 @@ impl Scenario {
         let crowd = rng.random_bool(0.05);
         let calm = rng.random_bool(0.2);
         let trouble = if calm { 0.0 } else { rng.random_range(0.0..1.0) };
+        // A source of its own: what came later must not change what older seeds mean.
+        let mut later = SmallRng::seed_from_u64(seed ^ 0x1a7e);
         Self {
             seed,
             lanes: rng.random_range(1..=4),
@@ -70,6 +76,8 @@ impl Scenario {
             crash: 0.004 * trouble,
             retention: if rng.random_bool(0.3) { rng.random_range(20..=200) } else { u64::MAX },
             damage: if rng.random_bool(0.2) { 0.02 } else { 0.0 },
+            strangers: if later.random_bool(0.5) { later.random_range(0.0..2.0) } else { 0.0 },
+            new_life: if later.random_bool(0.4) { 0.01 * trouble } else { 0.0 },
             config: config(&mut rng),
         }
     }

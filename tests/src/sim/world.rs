@@ -39,23 +39,33 @@ pub struct Report {
     pub from_log: u64,
     /// Batches that the mailbox lost.
     pub lost_batches: u64,
+    /// People who were gone at once.
+    pub strangers: u64,
+    /// Times that the log began anew under those who were connected.
+    pub new_lives: u64,
+    /// Most batches that were held past a gap at one time.
+    pub held_most: usize,
 }
 
 pub(super) struct World {
     pub(super) scenario: Scenario,
-    rng: SmallRng,
-    now: Monotonic,
+    pub(super) rng: SmallRng,
+    /// For what came into these worlds later: what older seeds mean must not change.
+    pub(super) troubles: SmallRng,
+    pub(super) now: Monotonic,
     pub(super) log: SimLog,
     pub(super) hub: Hub,
     volley: Volley,
     pub(super) clients: Vec<Client>,
     /// By slot of the hub: whose session it is.
-    owners: Vec<Option<usize>>,
-    closing: Vec<(SessionId, u64)>,
-    read: Option<(u64, ReadRequest)>,
-    missed: bool,
-    tick: u64,
-    healed: bool,
+    pub(super) owners: Vec<Option<usize>>,
+    pub(super) closing: Vec<(SessionId, u64)>,
+    pub(super) read: Option<(u64, ReadRequest)>,
+    /// What a read gives that was under way when a life of the log ended.
+    pub(super) late_answer: Option<(u64, Arc<Batch>)>,
+    pub(super) missed: bool,
+    pub(super) tick: u64,
+    pub(super) healed: bool,
     pub(super) report: Report,
 }
 
@@ -66,7 +76,7 @@ impl World {
         let bounds = log.bounds();
         let start = Mark { epoch: log.epoch, next: vec![0; bounds.lanes.len()].into() };
         let mut clients: Vec<Client> =
-            (0..scenario.clients).map(|_| client(&scenario, &mut rng)).collect();
+            (0..scenario.clients).map(|of| client(of, &scenario, &mut rng)).collect();
         if let Some(client) = traced.and_then(|index| clients.get_mut(index)) {
             client.traced = true;
         }
@@ -77,10 +87,12 @@ impl World {
             owners: Vec::new(),
             closing: Vec::new(),
             read: None,
+            late_answer: None,
             missed: false,
             tick: 0,
             healed: false,
             report: Report::default(),
+            troubles: SmallRng::seed_from_u64(scenario.seed ^ 0x7072),
             scenario,
             rng,
             log,
@@ -99,7 +111,8 @@ impl World {
             self.step().map_err(|promise| fail(self.tick, promise))?;
         }
         self.nothing_is_owed().map_err(|promise| fail(self.tick, promise))?;
-        self.report.published = self.log.lanes.iter().map(|lane| lane.events.len() as u64).sum();
+        self.report.published +=
+            self.log.lanes.iter().map(|lane| lane.events.len() as u64).sum::<u64>();
         self.report.received = self.clients.iter().map(|client| client.owed.events).sum();
         self.report.gaps = self.clients.iter().map(|client| client.owed.declared).sum();
         Ok(self.report)
@@ -112,7 +125,11 @@ impl World {
         if self.chance(self.scenario.crash) {
             self.crash();
         }
+        if !self.healed && self.troubles.random_bool(self.scenario.new_life) {
+            self.new_life();
+        }
         if !self.healed {
+            self.strangers();
             self.publish();
         }
         self.reads();
@@ -127,7 +144,7 @@ impl World {
         self.closes()?;
         for index in 0..self.clients.len() {
             if self.healed || self.rng.random_bool(0.7) {
-                self.clients[index].receive(&self.log).map_err(|promise| told(index, promise))?;
+                self.receive(index)?;
             }
         }
         self.limits_hold()
@@ -159,6 +176,12 @@ impl World {
         if self.missed && (self.healed || self.rng.random_bool(0.5)) {
             self.missed = false;
             self.hub.handle_bounds(&self.log.bounds());
+        }
+        if let Some((due, _)) = &self.late_answer
+            && *due <= self.tick
+            && let Some((_, answer)) = self.late_answer.take()
+        {
+            self.hub.handle_read(Ok(answer), self.now);
         }
         if let Some((due, request)) = self.read
             && due <= self.tick
@@ -224,17 +247,23 @@ impl World {
         self.owners[slot] = Some(index);
         let client = &mut self.clients[index];
         client.session = Some(id);
+        client.evicted_before = self.hub.stats().topics_evicted;
         client.socket.room = self.scenario.capacity_bytes;
         client.owed.lang = client.lang;
         let mut resume = client.resume();
         let confused = !self.healed && self.rng.random_bool(0.02);
         if confused && let Some(mark) = resume.as_mut().and_then(|resume| resume.mark.as_mut()) {
             mark.epoch = Epoch(mark.epoch.0 ^ 2);
+            self.clients[index].after.clear();
+        }
+        let life = resume.as_ref().and_then(|resume| resume.mark.as_ref()).map(|mark| mark.epoch);
+        if life.is_some_and(|life| life != self.log.epoch) {
             // A client of another life: what it got in this one it doesn't know.
             let client = &mut self.clients[index];
             client.after.clear();
             client.owed = Default::default();
             client.owed.lang = client.lang;
+            client.owed.comes_from_another_life = true;
         }
         let teams = self.clients[index].teams.clone();
         self.subscribe(index, id, teams, resume);
@@ -245,9 +274,9 @@ impl World {
         // The head, for a client that came from a node that had read further, is where that node
         // stood.
         let mut progress = self.hub.progress();
-        for (next, own) in
-            progress.next.iter_mut().zip(client.mark.iter().flat_map(|mark| &mark.next))
-        {
+        let of_this_life = client.mark.iter().filter(|mark| mark.epoch == self.log.epoch);
+        let own = of_this_life.flat_map(|mark| &mark.next);
+        for (next, own) in progress.next.iter_mut().zip(own) {
             *next = (*next).max(*own);
         }
         // Nor is anything owed that retention had removed by then, nor to a newcomer what a shard
@@ -329,7 +358,7 @@ impl World {
             let Some(owner) = self.owners[id.index as usize] else { continue };
             self.report.slow_closed += 1;
             if cause == CloseCause::Slow {
-                self.clients[owner].receive(&self.log).map_err(|promise| told(owner, promise))?;
+                self.receive(owner)?;
                 self.was_slow(owner)?;
             }
             self.hub.begin_close(id, Bytes::from_static(b"\x88\x02\x0f\xa8"));
@@ -345,35 +374,6 @@ impl World {
             }
         }
         Ok(())
-    }
-
-    fn drop_client(&mut self, index: usize) {
-        if let Some(id) = self.clients[index].session {
-            self.hub.close(id);
-            self.owners[id.index as usize] = None;
-        }
-        // What has arrived has arrived; what was under way is lost.
-        self.clients[index].disconnect();
-        self.clients[index].away = self.rng.random_range(1..30);
-    }
-
-    /// kill -9: a new hub that begins in the tail of the log.
-    fn crash(&mut self) {
-        for index in 0..self.clients.len() {
-            if self.clients[index].session.is_some() {
-                self.clients[index].disconnect();
-                self.clients[index].away = self.rng.random_range(1..10);
-            }
-        }
-        let bounds = self.log.bounds();
-        let tail = self.rng.random_range(0..50);
-        let next = bounds.lanes.iter().map(|lane| lane.next.saturating_sub(tail)).collect();
-        let start = Mark { epoch: self.log.epoch, next };
-        self.hub = Hub::new(self.scenario.config.clone(), &bounds, &start);
-        self.owners.clear();
-        self.closing.clear();
-        self.read = None;
-        self.missed = false;
     }
 }
 
