@@ -1,10 +1,51 @@
-//! What Touchline needs of its host.
+//! What Touchline needs of its host: the host doctor.
 //!
-//! Today it asks the host what it gives ([`host::facts`]) and keeps the shards' cores free of
-//! whatever else the process does ([`host::confine_to_spare_core`]). Knobs as data, with check,
-//! apply, explain and revert, will stand beside these facts and be judged by them.
+//! Knobs are data (`knobs.toml`): what each is, why fan-out cares, where it is read, what it should
+//! be as a function of connections, memory, cores and NIC, what it costs to leave it, how it is
+//! set. The rest of the crate reads a host, judges it, and changes it so that it can be changed
+//! back.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`host`] | what the plan of shards asks, and keeping the shards' cores free |
+//! | [`memory`], [`groups`] | how much memory is left, of the host or of a control group |
+//! | [`root`] | everything is read and written below one folder |
+//! | [`machine`] | facts of a host, and what the configuration needs of it |
+//! | [`knob`], [`wanted`], [`condition`] | the data: parsed, its arithmetic, when it counts |
+//! | [`reading`], [`probe`], [`ethtool`] | what a value is now |
+//! | [`check`] | a row for each knob: now, wanted, `ok`, `advice` or `problem` |
+//! | [`table`], [`explain`] | rows and knobs for people; `docs/tuning.md` |
+//! | [`plan`], [`script`] | what would be changed; the same as a plain shell script |
+//! | [`record`], [`apply`], [`revert`] | changing it, with a record of what was there before |
+//!
+//! # Invariants
+//! - A check changes nothing and needs no rights.
+//! - Before anything is touched, what was there is on disk, synced. So a revert can follow an apply
+//!   that ended anywhere.
+//! - What is only told (mitigations, SMT) has no way to be set.
 //!
 //! # What it leaves out
 //! Decisions. How many shards there are, and on which cores, is `touchline_fanout::plan`.
+//! Arguments, questions and exit codes are `touchline tune`.
 
+pub mod apply;
+pub mod check;
+pub mod condition;
+pub mod ethtool;
+pub mod explain;
+pub mod groups;
 pub mod host;
+pub mod knob;
+pub mod machine;
+pub mod memory;
+pub mod plan;
+pub mod probe;
+pub mod reading;
+pub mod record;
+pub mod revert;
+pub mod root;
+pub mod script;
+pub mod table;
+#[cfg(test)]
+mod testing;
+pub mod wanted;

@@ -11,6 +11,7 @@ mod log;
 mod records;
 mod serve;
 mod tail;
+mod tune;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -99,6 +100,11 @@ enum Command {
         #[command(subcommand)]
         command: log::LogCommand,
     },
+    /// Judge the host, and make it ready
+    Tune {
+        #[command(subcommand)]
+        command: tune::TuneCommand,
+    },
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -120,6 +126,7 @@ enum Command {
 enum Page {
     Config,
     Metrics,
+    Tuning,
 }
 
 /// Why a command ended badly.
@@ -190,6 +197,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::PrintConfig { json } => config::print(&given, json),
         Command::Tail(args) => tail::tail(&given, &args),
         Command::Log { command } => log::log(&given, command),
+        Command::Tune { command } => tune::tune(&given, command),
         Command::Completions { shell } => {
             let mut page = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "touchline", &mut page);
@@ -205,6 +213,9 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
             say(configuration::reference::markdown().as_bytes())
         }
         Command::Reference { page: Page::Metrics } => say(metrics::table::markdown().as_bytes()),
+        Command::Reference { page: Page::Tuning } => {
+            say(touchline_tuning::explain::markdown().as_bytes())
+        }
     }
 }
 

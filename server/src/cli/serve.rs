@@ -1,6 +1,6 @@
 //! `touchline serve`.
 
-use super::{Exit, Failure, Given};
+use super::{Exit, Failure, Given, tune};
 use crate::signals::Attendant;
 use crate::{logging, notify, wiring};
 
@@ -8,6 +8,7 @@ use crate::{logging, notify, wiring};
 pub fn serve(given: &Given) -> Result<Exit, Failure> {
     let loaded = given.load()?;
     logging::init(&loaded.options.logging);
+    tune::tell_at_start(&loaded.options);
     let attendant = Attendant::new()?;
     let running = wiring::start(loaded)?;
     notify::ready("serving");

@@ -64,7 +64,10 @@ impl TailArgs {
 /// Prints until interrupted, or with `--no-follow` to the end.
 pub fn tail(given: &Given, args: &TailArgs) -> Result<Exit, Failure> {
     let dir = given.load()?.options.journal.dir;
-    let no_journal = || format!("there is no journal to read in {}", dir.display());
+    let no_journal = || {
+        let dir = dir.display();
+        format!("there is no journal to read in {dir}; --data-dir names another data folder")
+    };
     let mut next = match args.from {
         Some(from) => from,
         None => end(&dir).with_context(no_journal)?.saturating_sub(args.last),

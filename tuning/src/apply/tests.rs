@@ -1,0 +1,261 @@
+//! A host is changed, and changed back, whatever happened in between.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use super::*;
+use crate::check::State;
+use crate::plan::{BOOT_FILE, DROP_IN_FILE, SYSCTL_FILE};
+use crate::revert::{Back, revert};
+use crate::script::script;
+use crate::testing::{Tree, judge_host, need};
+
+/// A host with something of each kind to set; no list with a chosen word, which a plain file
+/// doesn't give back as the kernel does.
+fn host() -> Tree {
+    let tree = Tree::host(8);
+    tree.nic("eth0", "ena", 2)
+        .file("/told/ethtool/eth0", "ring_rx 1024 8192\nqueues 2 4\n")
+        .file("/proc/irq/41/smp_affinity_list", "0\n")
+        .file("/proc/irq/42/smp_affinity_list", "0\n")
+        .file("/proc/interrupts", "41: 7 PCI 1-edge eth0-Tx-Rx-0\n42: 9 PCI 2-edge eth0-Tx-Rx-1\n")
+        .file("/proc/sys/net/ipv4/tcp_wmem", "4096\t16384\t65536\n")
+        .file("/proc/sys/net/ipv4/tcp_slow_start_after_idle", "1\n")
+        .file("/sys/kernel/mm/transparent_hugepage/enabled", "madvise\n");
+    tree
+}
+
+fn wish(tree: &Tree) -> Wish {
+    Wish { only: Vec::new(), keep: true, etc: tree.path("/etc") }
+}
+
+fn state(tree: &Tree) -> PathBuf {
+    tree.path("/var/lib/touchline/tune")
+}
+
+fn records(tree: &Tree) -> Vec<Record> {
+    list(&state(tree)).unwrap().into_iter().map(|(_, record)| record).collect()
+}
+
+fn plan_of(tree: &Tree, wish: &Wish, connections: u64) -> Plan {
+    let report = judge_host(&tree.root(), &need(connections));
+    Plan::make(&tree.root(), &report, wish, &records(tree))
+}
+
+fn apply_all(tree: &Tree, connections: u64) -> Vec<Outcome> {
+    let wish = wish(tree);
+    let plan = plan_of(tree, &wish, connections);
+    apply(&tree.root(), &plan, &wish, &state(tree)).unwrap()
+}
+
+/// All that may be touched.
+fn everything(tree: &Tree) -> Vec<(String, String)> {
+    ["/proc", "/sys", "/etc", "/told"].iter().flat_map(|folder| tree.files(folder)).collect()
+}
+
+fn text(tree: &Tree, below_etc: &str) -> String {
+    fs::read_to_string(tree.path("/etc").join(below_etc)).unwrap()
+}
+
+#[test]
+fn what_is_applied_holds_and_what_is_reverted_is_as_before() {
+    let tree = host();
+    let before = everything(&tree);
+    let outcomes = apply_all(&tree, 50_000);
+    assert!(outcomes.iter().all(|outcome| !outcome.is_bad()), "{outcomes:?}");
+    let report = judge_host(&tree.root(), &need(50_000));
+    for id in
+        ["net.core.somaxconn", "net.ipv4.tcp_wmem", "nic.ring_rx", "nic.irq_affinity", "nic.rps"]
+    {
+        assert_eq!(report.row(id).unwrap().state, State::Ok, "{id}");
+    }
+    let reverted = revert(&tree.root(), &state(&tree), false).unwrap();
+    assert!(!reverted.is_bad(), "{reverted:?}");
+    assert_eq!(everything(&tree), before);
+    assert!(!state(&tree).exists(), "nothing is left to revert");
+    assert_eq!(revert(&tree.root(), &state(&tree), false).unwrap().records, 0);
+}
+
+#[test]
+fn settings_are_kept_for_the_boot_in_three_files() {
+    let tree = host();
+    apply_all(&tree, 50_000);
+    let sysctls = text(&tree, SYSCTL_FILE);
+    assert!(sysctls.contains("\nnet.core.somaxconn = 4096\n"), "{sysctls}");
+    assert!(sysctls.contains("\nnet.ipv4.tcp_wmem = 4096 16384 4194304\n"), "{sysctls}");
+    let boot = text(&tree, BOOT_FILE);
+    for line in [
+        "ethtool -G eth0 rx 4096\n",
+        "echo ff >/sys/class/net/eth0/queues/rx-0/rps_cpus\n",
+        "$NF == \"eth0-Tx-Rx-1\"",
+    ] {
+        assert!(boot.contains(line), "{line} in {boot}");
+    }
+    let drop_in = text(&tree, DROP_IN_FILE);
+    assert!(drop_in.contains("[Service]\nLimitNOFILE=51747\n"), "{drop_in}");
+    assert!(drop_in.contains("tune-boot.sh"), "{drop_in}");
+}
+
+/// Dies at each write in turn, before and after it; what is on disk is all that a revert has.
+#[test]
+fn an_apply_that_ended_anywhere_can_be_reverted() {
+    let tree = host();
+    let before = everything(&tree);
+    let wish = wish(&tree);
+    let writes = plan_of(&tree, &wish, 50_000).live.len();
+    assert!(writes > 8, "{writes}");
+    for last in 0..writes {
+        let (root, plan) = (tree.root(), plan_of(&tree, &wish, 50_000));
+        let mut left = last;
+        let mut die = |spot: &Spot, value: &str| {
+            assert!(left > 0, "killed");
+            left -= 1;
+            write_spot(&root, spot, value)
+        };
+        let killed = AssertUnwindSafe(|| apply_with(&root, &plan, &wish, &state(&tree), &mut die));
+        assert!(catch_unwind(killed).is_err());
+        assert!(!records(&tree)[0].complete);
+        let reverted = revert(&root, &state(&tree), false).unwrap();
+        let back = reverted.undone.iter().filter(|one| matches!(one.result, Back::Restored { .. }));
+        assert!(back.count() <= last && !reverted.is_bad(), "{reverted:?}");
+        assert_eq!(everything(&tree), before, "after {last} writes");
+    }
+}
+
+#[test]
+fn a_value_that_is_refused_is_told_and_not_kept() {
+    let tree = host();
+    let before = everything(&tree);
+    let (root, wish) = (tree.root(), wish(&tree));
+    let plan = plan_of(&tree, &wish, 50_000);
+    let mut picky = |spot: &Spot, value: &str| match spot.name().as_str() {
+        "vm.swappiness" => Err(io::ErrorKind::InvalidInput.into()),
+        // Taken, and forgotten.
+        "net.core.somaxconn" => Ok(()),
+        _ => write_spot(&root, spot, value),
+    };
+    let outcomes = apply_with(&root, &plan, &wish, &state(&tree), &mut picky).unwrap();
+    let of = |what: &str| &outcomes.iter().find(|outcome| outcome.what == what).unwrap().took;
+    assert!(matches!(of("vm.swappiness"), Took::Refused(_)));
+    assert_eq!(of("net.core.somaxconn"), &Took::Otherwise("128".into()));
+    assert_eq!(of("net.ipv4.tcp_wmem"), &Took::Yes);
+    assert_eq!(of("LimitNOFILE=51747"), &Took::NextStart);
+    let kept = text(&tree, SYSCTL_FILE);
+    assert!(!kept.contains("swappiness") && !kept.contains("somaxconn"), "{kept}");
+    assert!(!revert(&root, &state(&tree), false).unwrap().is_bad());
+    assert_eq!(everything(&tree), before);
+}
+
+/// systemd doesn't start a service whose limit can't be set.
+#[test]
+fn a_limit_on_files_is_never_kept_above_what_the_kernel_allows() {
+    let tree = host();
+    tree.file("/proc/sys/fs/nr_open", "30000\n");
+    let only = Wish { only: vec!["nofile".into()], ..wish(&tree) };
+    let plan = plan_of(&tree, &only, 50_000);
+    assert_eq!(plan.limits[0].value, "30000");
+    let both = plan_of(&tree, &wish(&tree), 50_000);
+    assert_eq!(both.limits[0].value, "51747", "nr_open is raised with it");
+    let root = tree.root();
+    let mut refuse = |spot: &Spot, value: &str| match spot.name().as_str() {
+        "fs.nr_open" => Err(io::ErrorKind::PermissionDenied.into()),
+        _ => write_spot(&root, spot, value),
+    };
+    apply_with(&root, &both, &wish(&tree), &state(&tree), &mut refuse).unwrap();
+    assert!(text(&tree, DROP_IN_FILE).contains("LimitNOFILE=30000\n"));
+}
+
+#[test]
+fn a_second_apply_adds_to_the_first_and_both_are_reverted() {
+    let tree = host();
+    let before = everything(&tree);
+    apply_all(&tree, 50_000);
+    let again = plan_of(&tree, &wish(&tree), 50_000);
+    assert!(again.is_empty(), "{again:?}");
+    // A sysctl that wasn't there.
+    tree.file("/proc/sys/fs/file-max", "60000\n");
+    apply_all(&tree, 50_000);
+    let kept = text(&tree, SYSCTL_FILE);
+    assert!(kept.contains("fs.file-max = 125536") && kept.contains("somaxconn"), "{kept}");
+    assert_eq!(records(&tree).len(), 2);
+    assert!(!revert(&tree.root(), &state(&tree), false).unwrap().is_bad());
+    fs::remove_dir_all(tree.path("/proc/sys/fs")).unwrap();
+    assert_eq!(everything(&tree), before);
+}
+
+#[test]
+fn files_of_others_are_put_back_with_bytes_and_mode() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let tree = host();
+    let path = tree.path("/etc").join(SYSCTL_FILE);
+    tree.file(&format!("/etc/{SYSCTL_FILE}"), "vm.swappiness = 1\n");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let before = everything(&tree);
+    apply_all(&tree, 50_000);
+    assert_ne!(fs::read_to_string(&path).unwrap(), "vm.swappiness = 1\n");
+    assert!(!revert(&tree.root(), &state(&tree), false).unwrap().is_bad());
+    assert_eq!(everything(&tree), before);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn what_somebody_changed_since_goes_back_to_the_record_too() {
+    let tree = host();
+    let before = everything(&tree);
+    apply_all(&tree, 50_000);
+    tree.file("/proc/sys/vm/swappiness", "5\n");
+    let dry = revert(&tree.root(), &state(&tree), true).unwrap();
+    let swappiness = dry.undone.iter().find(|one| one.what == "vm.swappiness").unwrap();
+    let goes = Back::Restored { from: "5".into(), to: "60".into() };
+    assert_eq!(swappiness.result, goes);
+    assert_eq!(tree.root().text("/proc/sys/vm/swappiness").as_deref(), Some("5"));
+    revert(&tree.root(), &state(&tree), false).unwrap();
+    assert_eq!(everything(&tree), before);
+}
+
+#[test]
+fn a_record_that_cannot_be_undone_stays() {
+    let tree = host();
+    apply_all(&tree, 50_000);
+    let swappiness = tree.path("/proc/sys/vm/swappiness");
+    fs::remove_file(&swappiness).unwrap();
+    assert!(revert(&tree.root(), &state(&tree), false).unwrap().is_bad());
+    assert_eq!(records(&tree).len(), 1);
+    fs::write(&swappiness, "10\n").unwrap();
+    assert!(!revert(&tree.root(), &state(&tree), false).unwrap().is_bad());
+    assert_eq!(fs::read_to_string(&swappiness).unwrap(), "60\n");
+}
+
+#[test]
+fn a_choice_of_knobs_and_nothing_kept_touch_only_those() {
+    let tree = host();
+    let before = everything(&tree);
+    let only = Wish { only: vec!["vm.swappiness".into()], keep: false, ..wish(&tree) };
+    let plan = plan_of(&tree, &only, 50_000);
+    assert_eq!((plan.live.len(), plan.files.len(), plan.limits.len()), (1, 0, 0));
+    apply(&tree.root(), &plan, &only, &state(&tree)).unwrap();
+    let changed = everything(&tree).iter().zip(&before).filter(|(a, b)| a != b).count();
+    assert_eq!(changed, 1);
+}
+
+#[test]
+fn the_script_is_plain_shell_that_says_what_it_does() {
+    let tree = host();
+    let plan = plan_of(&tree, &wish(&tree), 50_000);
+    let script = script(&plan, 50_000);
+    assert!(script.starts_with("#!/bin/sh\n"));
+    for part in [
+        "put '/proc/sys/net/core/somaxconn' '4096'",
+        "put '/proc/sys/net/core/somaxconn' '128'",
+        "ethtool -G eth0 rx 4096 || failed=1",
+        "ethtool -G eth0 rx 1024 || failed=1",
+        "LimitNOFILE=51747",
+    ] {
+        assert!(script.contains(part), "{part} in {script}");
+    }
+    let file = tree.path("/script.sh");
+    fs::write(&file, &script).unwrap();
+    let sound = std::process::Command::new("sh").arg("-n").arg(&file).status().unwrap();
+    assert!(sound.success(), "{script}");
+}

@@ -1,0 +1,329 @@
+//! What would be changed: values now, and the files that keep them over a boot.
+//!
+//! Three files keep what was set. `sysctl.d/99-touchline.conf` holds sysctls (99, because a later
+//! name wins). The drop-in of `touchline.service` holds limits, and runs the third before each
+//! start: `touchline/tune-boot.sh`, a plain script with what neither of them can hold (`/sys`,
+//! interrupts, rings). They hold everything that any apply has set and that is still in force, so a
+//! second apply adds to the first.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::check::{Report, Row, State};
+use crate::ethtool;
+use crate::knob::{Knob, Set, find};
+use crate::reading::{Spot, fields_of};
+use crate::record::Record;
+use crate::root::Root;
+
+/// Below `/etc`.
+pub const SYSCTL_FILE: &str = "sysctl.d/99-touchline.conf";
+/// Below `/etc`.
+pub const DROP_IN_FILE: &str = "systemd/system/touchline.service.d/99-tune.conf";
+/// Below `/etc`.
+pub const BOOT_FILE: &str = "touchline/tune-boot.sh";
+
+/// A value that is changed now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Whose.
+    pub knob: String,
+    /// Where.
+    pub spot: Spot,
+    /// What was read there, exactly.
+    pub before: String,
+    /// What is written.
+    pub after: String,
+    /// How a boot sets it again, in shell; a sysctl needs none.
+    pub boot: Option<String>,
+}
+
+/// A limit that the next start of the service takes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// Whose.
+    pub knob: String,
+    /// `LimitNOFILE`.
+    pub directive: String,
+    /// In the directive's unit.
+    pub value: String,
+}
+
+/// All of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Now.
+    pub live: Vec<Change>,
+    /// With the next start.
+    pub limits: Vec<Limit>,
+    /// Files as they would be, where they aren't so already.
+    pub files: Vec<(PathBuf, String)>,
+    /// What only a person can do: knob and commands.
+    pub hand: Vec<(String, Vec<String>)>,
+}
+
+/// What is asked of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// Only these knobs; empty: all.
+    pub only: Vec<String>,
+    /// Whether it should outlast a boot.
+    pub keep: bool,
+    /// Where configuration lies: `/etc`.
+    pub etc: PathBuf,
+}
+
+impl Plan {
+    /// Makes it from a report, beside what earlier applies have set.
+    pub fn make(root: &Root, report: &Report, wish: &Wish, earlier: &[Record]) -> Self {
+        let is_wanted = |row: &&Row| {
+            let named = wish.only.is_empty() || wish.only.contains(&row.knob.id);
+            named && row.state >= State::Advice
+        };
+        let mut plan = Self::default();
+        for row in report.rows.iter().filter(is_wanted) {
+            plan.add(root, row, wish.keep);
+        }
+        if wish.keep {
+            let all = Settings::of(root, earlier, &plan.live, &plan.limits);
+            plan.limits = all.limits_of(&plan.limits);
+            let files = all.files(&wish.etc).into_iter();
+            plan.files = files.filter(|(path, text)| !holds(path, text)).collect();
+        }
+        plan
+    }
+
+    fn add(&mut self, root: &Root, row: &Row, keep: bool) {
+        let knob = row.knob;
+        match &knob.set {
+            Set::Sysctl | Set::File | Set::Nic => {
+                for target in &row.targets {
+                    let Some(spot) = target.spot.clone() else { continue };
+                    let boot = boot_line(root, knob, &spot, &target.value);
+                    self.live.push(Change {
+                        knob: knob.id.clone(),
+                        before: target.raw.clone(),
+                        after: target.value.clone(),
+                        spot,
+                        boot,
+                    });
+                }
+            }
+            Set::Limit(directive) if keep => {
+                self.limits.extend(row.targets.iter().map(|target| Limit {
+                    knob: knob.id.clone(),
+                    directive: directive.clone(),
+                    value: target.value.clone(),
+                }));
+            }
+            Set::Hand(commands) => self.hand.push((knob.id.clone(), commands.clone())),
+            Set::Limit(_) | Set::Never => {}
+        }
+    }
+
+    /// Whether there is nothing that we can do.
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty() && self.files.is_empty()
+    }
+}
+
+fn holds(path: &Path, text: &str) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|now| now == text)
+}
+
+/// Numbers of interrupts change with each boot, their names don't.
+fn boot_line(root: &Root, knob: &Knob, spot: &Spot, value: &str) -> Option<String> {
+    if knob.set == Set::Sysctl {
+        return None;
+    }
+    Some(match spot {
+        Spot::Nic { nic, field } => field.command(nic, value),
+        Spot::File { path, .. } => match path.strip_prefix("/proc/irq/") {
+            Some(rest) => {
+                let irq = rest.split('/').next().unwrap_or_default();
+                let name = interrupt_name(root, irq)?;
+                format!(
+                    "for irq in $(awk '$NF == \"{name}\" {{ sub(\":\", \"\", $1); print $1 }}' \
+                     /proc/interrupts); do echo {value} >/proc/irq/$irq/smp_affinity_list; done"
+                )
+            }
+            None => format!("echo {value} >{path}"),
+        },
+    })
+}
+
+fn interrupt_name(root: &Root, irq: &str) -> Option<String> {
+    let text = root.text("/proc/interrupts")?;
+    let is_it = |line: &&str| line.trim_start().split_once(':').is_some_and(|(n, _)| n == irq);
+    let name = text.lines().find(is_it)?.split_whitespace().next_back()?;
+    // It goes into a script: a name that isn't plain stays out.
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@:".contains(c);
+    name.chars().all(plain).then(|| name.to_owned())
+}
+
+/// Everything that is set and in force, by knob and place.
+#[derive(Debug, Default)]
+pub struct Settings {
+    sysctls: BTreeMap<String, String>,
+    boot: BTreeMap<(String, String), String>,
+    limits: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// Of earlier records what is in force; of now what is given.
+    pub fn of(root: &Root, earlier: &[Record], live: &[Change], limits: &[Limit]) -> Self {
+        let mut all = Self::default();
+        for record in earlier {
+            let in_force = |change: &&Change| is_in_force(root, change);
+            record.live.iter().filter(in_force).for_each(|change| all.add(change));
+            record.limits.iter().for_each(|limit| all.add_limit(limit));
+        }
+        live.iter().for_each(|change| all.add(change));
+        limits.iter().for_each(|limit| all.add_limit(limit));
+        all.cap_files(root);
+        all
+    }
+
+    /// A service whose LimitNOFILE= is above `fs.nr_open` doesn't start at all.
+    fn cap_files(&mut self, root: &Root) {
+        let set = self.sysctls.get("fs.nr_open").and_then(|value| value.parse().ok());
+        let most: Option<u64> = set.or_else(|| root.number("/proc/sys/fs/nr_open"));
+        if let (Some(most), Some(value)) = (most, self.limits.get_mut("LimitNOFILE"))
+            && value.parse().is_ok_and(|wanted: u64| wanted > most)
+        {
+            *value = most.to_string();
+        }
+    }
+
+    /// The same limits, as they are kept.
+    pub fn limits_of(&self, limits: &[Limit]) -> Vec<Limit> {
+        let kept = |limit: &Limit| {
+            let value = self.limits.get(&limit.directive).unwrap_or(&limit.value).clone();
+            Limit { value, ..limit.clone() }
+        };
+        limits.iter().map(kept).collect()
+    }
+
+    fn add(&mut self, change: &Change) {
+        let place = match &change.spot {
+            Spot::File { path, .. } => path.clone(),
+            Spot::Nic { nic, field } => format!("{nic} {field:?}"),
+        };
+        match (&change.boot, place.strip_prefix("/proc/sys/")) {
+            (None, Some(name)) => {
+                self.sysctls.insert(name.replace('/', "."), change.after.clone());
+            }
+            (Some(line), _) => {
+                self.boot.insert((change.knob.clone(), place), line.clone());
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn add_limit(&mut self, limit: &Limit) {
+        self.limits.insert(limit.directive.clone(), limit.value.clone());
+    }
+
+    /// The files that keep them. One that would be empty is left out.
+    pub fn files(&self, etc: &Path) -> Vec<(PathBuf, String)> {
+        let boot = etc.join(BOOT_FILE);
+        let all = [
+            (etc.join(SYSCTL_FILE), self.sysctl_text()),
+            (boot.clone(), self.boot_text()),
+            (etc.join(DROP_IN_FILE), self.drop_in_text(&boot)),
+        ];
+        let with_text = all.into_iter().filter_map(|(path, text)| Some((path, text?)));
+        with_text.map(|(path, text)| (path, format!("{HEAD}{text}"))).collect()
+    }
+
+    fn sysctl_text(&self) -> Option<String> {
+        let line = |(name, value): (&String, &String)| match find(name) {
+            Some(knob) => format!("\n# {}\n{name} = {value}\n", knob.title),
+            None => format!("\n{name} = {value}\n"),
+        };
+        (!self.sysctls.is_empty()).then(|| self.sysctls.iter().map(line).collect())
+    }
+
+    fn boot_text(&self) -> Option<String> {
+        let mut text = String::new();
+        let mut last = None;
+        for ((knob, _), line) in &self.boot {
+            if last != Some(knob) {
+                let title = find(knob).map_or(knob.as_str(), |knob| &knob.title);
+                text += &format!("\n# {title}\n");
+            }
+            last = Some(knob);
+            text += &format!("{line}\n");
+        }
+        (!text.is_empty()).then_some(text)
+    }
+
+    fn drop_in_text(&self, boot: &Path) -> Option<String> {
+        let mut text = String::new();
+        for (directive, value) in &self.limits {
+            text += &format!("{directive}={value}\n");
+        }
+        if !self.boot.is_empty() {
+            text += &format!("ExecStartPre=-+/bin/sh {}\n", boot.display());
+        }
+        (!text.is_empty()).then(|| format!("\n[Service]\n{text}"))
+    }
+}
+
+const HEAD: &str = "# Written by `touchline tune apply`; `touchline tune revert` takes it away.\n";
+
+/// Whether a change holds still.
+pub fn is_in_force(root: &Root, change: &Change) -> bool {
+    read_spot(root, &change.spot).is_ok_and(|raw| says(&raw, &change.spot, &change.after))
+}
+
+/// Whether what was read says `value`.
+pub fn says(raw: &str, spot: &Spot, value: &str) -> bool {
+    let bracketed = matches!(spot, Spot::File { bracketed: true, .. });
+    fields_of(raw, bracketed) == fields_of(value, bracketed)
+}
+
+/// What stands at a spot.
+///
+/// # Errors
+/// The system's.
+pub fn read_spot(root: &Root, spot: &Spot) -> std::io::Result<String> {
+    match spot {
+        Spot::File { path, .. } => root.raw(path),
+        Spot::Nic { nic, field } => {
+            let settings = ethtool::read(root, nic)?;
+            let setting = settings.get(field).ok_or(std::io::ErrorKind::NotFound)?;
+            Ok(setting.now.to_string())
+        }
+    }
+}
+
+/// Writes to a spot.
+///
+/// # Errors
+/// The system's.
+pub fn write_spot(root: &Root, spot: &Spot, value: &str) -> std::io::Result<()> {
+    match spot {
+        Spot::File { path, .. } if value.ends_with('\n') => root.write(path, value),
+        Spot::File { path, .. } => root.write(path, &format!("{value}\n")),
+        Spot::Nic { nic, field } => {
+            let number = value.trim().parse().map_err(|_| std::io::ErrorKind::InvalidData)?;
+            ethtool::write(root, nic, *field, number)
+        }
+    }
+}
+
+impl Spot {
+    /// As people call it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::File { path, .. } => match path.strip_prefix("/proc/sys/") {
+                Some(name) => name.replace('/', "."),
+                None => path.clone(),
+            },
+            Self::Nic { nic, field } => field.command(nic, "").trim_end().to_owned(),
+        }
+    }
+}
