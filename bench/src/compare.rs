@@ -23,8 +23,7 @@ use crate::target::file::Target;
 use crate::target::{Subject, peer};
 
 /// All that is compared where nothing is named.
-const PEERS: [&str; 7] =
-    ["uwebsockets", "bun", "axum", "centrifuge", "nchan", "nats", "socketio"];
+const PEERS: [&str; 7] = ["uwebsockets", "bun", "axum", "centrifuge", "nchan", "nats", "socketio"];
 
 /// What is compared, and how.
 #[derive(Args)]

@@ -127,9 +127,11 @@ mod tests {
 
     #[test]
     fn lines_are_said_in_turn_and_some_wait_for_an_answer() {
-        let after = |text: &str, after: &str| Line::After { text: text.into(), after: after.into() };
+        let after =
+            |text: &str, after: &str| Line::After { text: text.into(), after: after.into() };
         let now = |text: &str| Line::Now(text.into());
-        let send = vec![now("hello"), after("join {team}", "welcome"), now("ready"), after("x", "y")];
+        let send =
+            vec![now("hello"), after("join {team}", "welcome"), now("ready"), after("x", "y")];
         let dialogue = Dialogue { send, ..Dialogue::default() };
         let mut said = 0;
         assert_eq!(dialogue.due(&mut said, None, 7), frames::text(b"hello"));
@@ -152,7 +154,9 @@ mod tests {
     fn the_upgrade_names_the_team_and_the_subprotocol() {
         let dialogue = Dialogue { subprotocol: "x-json".into(), ..Dialogue::touchline() };
         let head = String::from_utf8(dialogue.request("h:1", 12)).unwrap();
-        assert!(head.starts_with("GET /v1/stream?teams=t012&streams=broadcast HTTP/1.1\r\nHost: h:1"));
+        assert!(
+            head.starts_with("GET /v1/stream?teams=t012&streams=broadcast HTTP/1.1\r\nHost: h:1")
+        );
         assert!(head.contains("\r\nSec-WebSocket-Protocol: x-json\r\n"), "{head}");
     }
 }

@@ -24,6 +24,7 @@
 //! | [`publish`] | the partner |
 //! | [`schedule`], [`stamp`], [`frames`] | what is due when, and how it is found in a frame |
 //! | [`probe`], [`stats`], [`report`] | CPU, memory and host; medians; JSON Lines and the table |
+//! | [`page`] | the report: one file of HTML |
 //! | [`child`], [`sys`], [`limits`] | processes, system calls, bounds |
 
 mod child;
@@ -32,6 +33,7 @@ mod dialogue;
 mod floor;
 mod frames;
 mod limits;
+mod page;
 mod probe;
 mod publish;
 mod receive;
@@ -72,14 +74,17 @@ enum Command {
         #[command(flatten)]
         place: RunArgs,
     },
-    /// Make the table out of results that were measured earlier; of each row the last counts.
+    /// Make a table or a page out of results that were measured earlier.
     Report {
-        /// JSON Lines of `run`.
+        /// JSON Lines of `run` or `compare`.
         #[arg(required = true)]
         results: Vec<PathBuf>,
         /// A page whose table is to be replaced.
         #[arg(long, value_name = "FILE")]
         table: Option<PathBuf>,
+        /// A page of HTML to write: all workloads, tables and charts in one file.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
     },
     /// Serve as a floor: what the kernel charges for sending. Obeys lines of JSON on standard
     /// input.
@@ -191,8 +196,8 @@ fn main() -> ExitCode {
         Command::Floor { kind, shards, congestion } => {
             floor::run(kind, shards, congestion.as_deref()).map(|()| true)
         }
-        Command::Report { results, table } => {
-            report::read(&results).and_then(|(host, rows)| show(&host, &rows, table.as_deref()))
+        Command::Report { results, table, html } => {
+            present(&results, table.as_deref(), html.as_deref())
         }
         Command::Receive => receive::run().map(|()| true),
     };
@@ -231,6 +236,20 @@ fn measure(args: &RunArgs) -> Result<bool> {
     }
     show(&host, &rows, args.table.as_deref())?;
     Ok(rows.len() == plans.len())
+}
+
+/// Writes the page of HTML if one is wanted; else, or if one is wanted too, shows the table, in
+/// which of each row the last counts.
+fn present(results: &[PathBuf], page: Option<&Path>, html: Option<&Path>) -> Result<bool> {
+    if let Some(html) = html {
+        page::write(results, html)?;
+        eprintln!("wrote {}", html.display());
+        if page.is_none() {
+            return Ok(true);
+        }
+    }
+    let (host, rows) = report::read(results)?;
+    show(&host, &rows, page)
 }
 
 /// Prints the table, and puts it into a page.

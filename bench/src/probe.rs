@@ -170,7 +170,7 @@ pub fn core_busy_ns(core: usize) -> u64 {
 }
 
 /// What a reader needs to know about the host to judge a number.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
     /// Model, as the kernel names it.
     pub cpu: String,

@@ -17,7 +17,7 @@ use crate::sys;
 use crate::target::{SECRET, Server, Subject};
 
 /// What is done in a run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Setup {
     /// Clients.
     pub sockets: usize,
@@ -103,10 +103,20 @@ impl Run {
             && counts.closed.is_empty()
     }
 
+    /// Whether others used more than a tenth of one of the two cores.
+    pub fn is_disturbed(&self) -> bool {
+        self.foreign.iter().any(|share| *share > 0.1)
+    }
+
     /// What its processes took for each client, bytes.
     pub fn user_bytes_per_socket(&self) -> f64 {
         let [empty, idle] = self.memory;
         idle.rss_bytes.saturating_sub(empty.rss_bytes) as f64 / self.sockets.max(1) as f64
+    }
+
+    /// What the kernel took for each client, both ends, bytes.
+    pub fn kernel_bytes_per_socket(&self) -> f64 {
+        self.slab_bytes as f64 / self.sockets.max(1) as f64
     }
 
     /// Clients that came in each second.
@@ -114,15 +124,20 @@ impl Run {
         self.sockets as f64 / self.connect_s.max(1e-9)
     }
 
+    /// Whether clients and publisher used so much of their core that they may have been the limit.
+    pub fn is_limited(&self) -> bool {
+        self.generator.of_a_core > 0.9
+    }
+
     /// What keeps this run from being believed, if anything.
     pub fn doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();
-        if self.generator.of_a_core > 0.9 {
+        if self.is_limited() {
             let share = self.generator.of_a_core * 100.0;
             doubts
                 .push(format!("the generator used {share:.0} % of its core: it may be the limit"));
         }
-        if self.foreign.iter().any(|share| *share > 0.1) {
+        if self.is_disturbed() {
             let [a, b] = self.foreign.map(|share| share * 100.0);
             doubts.push(format!("others used {a:.0} % and {b:.0} % of the two cores"));
         }

@@ -46,8 +46,9 @@ pub struct Scenario {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stretch {
-    /// What it is called in the report.
-    pub name: String,
+    /// What it is for, for whoever reads the file.
+    #[serde(rename = "name")]
+    _name: String,
     /// Events a second.
     pub rate: f64,
     /// How long.

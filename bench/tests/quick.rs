@@ -1,5 +1,5 @@
 //! The bench measures what it says: a small run against a floor ends with everything delivered, on
-//! JSON Lines that can be read back, and a table between a page's markers.
+//! JSON Lines that can be read back, a table between a page's markers, and a page of HTML.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -52,6 +52,14 @@ fn a_quick_run_delivers_every_event_of_both_floors() {
         .output()
         .unwrap();
     assert_eq!(report.stdout, output.stdout, "kept results give the same table");
+    let report = Command::new(env!("CARGO_BIN_EXE_touchline-bench"))
+        .args(["report", "out/results.jsonl", "--html", "report.html"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(report.status.success() && report.stdout.is_empty(), "a page alone, no table");
+    let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("floor (volley)"));
 }
 
 #[test]

@@ -216,7 +216,8 @@ mod tests {
         let target = "127.0.0.1:1".parse().unwrap();
         let following = Following::Zipf;
         let dialogue = Dialogue::touchline();
-        let connect = Connect { target, dialogue, sockets: 1_000, teams: 10, following, stalled: 10 };
+        let connect =
+            Connect { target, dialogue, sockets: 1_000, teams: 10, following, stalled: 10 };
         let clients = clients(&connect);
         let followers = followers(following, 1_000, 10);
         for team in 0..10 {

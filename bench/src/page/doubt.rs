@@ -1,0 +1,141 @@
+//! What a reader must know before believing a chapter.
+
+use super::measure::CPU;
+use super::study::{Chapter, Entry, title};
+use super::words::{count, list};
+use crate::publish::Posted;
+use crate::run::Run;
+use crate::target::Subject;
+
+/// Runs of a floor that differ by more than this share of their median make smaller differences
+/// between others meaningless.
+const NOISE_SHARE_MAX: f64 = 0.05;
+/// Fewer runs than these have a range that says little about the median.
+const PAIRS_MIN: usize = 5;
+/// A publisher that takes this many times as long as planned, and a second, is late.
+const LATE: f64 = 1.1;
+/// From this share of a core on it may have been the server that had no time.
+const FULL_CORE: f64 = 0.85;
+
+/// Every doubt about `chapter`, in sentences.
+pub fn of(chapter: &Chapter) -> Vec<String> {
+    let mut doubts = Vec::new();
+    for entry in &chapter.entries {
+        let name = title(&entry.subject);
+        if let (limited @ 1.., all) = (entry.limited(), entry.runs.len()) {
+            let used = entry.runs.iter().map(|run| run.generator.of_a_core).fold(0.0, f64::max);
+            let result =
+                if limited < all { "these runs don\u{2019}t count" } else { "not compared" };
+            doubts.push(format!(
+                "{name}: in {limited} of {} the generator used up to {:.0} % of its core and may \
+                 have been the limit: {result}.",
+                count(all, "run"),
+                used * 100.0
+            ));
+        }
+        let noise = CPU.figure(entry, chapter.window()).map_or(0.0, |cpu| cpu.range_share());
+        if matches!(entry.subject, Subject::Floor(_)) && noise > NOISE_SHARE_MAX {
+            doubts.push(format!(
+                "Runs of the {name} differ by {:.0} % in CPU: smaller differences between others \
+                 mean nothing here.",
+                noise * 100.0
+            ));
+        }
+    }
+    doubts.extend(waiting(chapter));
+    doubts.extend(disturbed(chapter));
+    match chapter.pairs() {
+        1 => doubts.push("One run of each: there is no range, and no median either.".into()),
+        pairs if pairs < PAIRS_MIN => {
+            doubts.push(format!(
+                "{pairs} runs of each: with fewer than {PAIRS_MIN} a range says little."
+            ));
+        }
+        _ => {}
+    }
+    doubts
+}
+
+/// Subjects that were fed more slowly than planned while their core wasn't full: the way in was the
+/// limit then, and what is measured of the way out says little.
+fn waiting(chapter: &Chapter) -> Option<String> {
+    let phases = chapter.setup.as_ref().map_or(&[][..], |setup| &setup.phases);
+    let planned_s: f64 = phases.iter().map(|phase| f64::from(phase.events) / phase.rate).sum();
+    let waited = |run: &&Run| {
+        let late = |posted: &Posted| posted.seconds > planned_s * LATE + 1.0;
+        run.posted.as_ref().is_some_and(late) && run.cpu.of_a_core < FULL_CORE
+    };
+    let of_entry = |entry: &Entry| {
+        let count = entry.runs.iter().filter(waited).count();
+        (count > 0).then(|| format!("{} ({count} of {})", title(&entry.subject), entry.runs.len()))
+    };
+    let names: Vec<String> = chapter.entries.iter().filter_map(of_entry).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "Publishing took longer than the {planned_s:.0} s planned although the server\u{2019}s \
+             core wasn\u{2019}t full, in runs of {}: there the way in was the limit, not the \
+             fan-out.",
+            list(&names)
+        )
+    })
+}
+
+/// Others on the two cores.
+fn disturbed(chapter: &Chapter) -> Option<String> {
+    let runs = || chapter.entries.iter().flat_map(|entry| &entry.runs);
+    let disturbed: Vec<&Run> = runs().filter(|run| run.is_disturbed()).collect();
+    let most =
+        |core: usize| disturbed.iter().map(|run| run.foreign[core] * 100.0).fold(0.0, f64::max);
+    (!disturbed.is_empty()).then(|| {
+        format!(
+            "In {} of {} others used the two cores: up to {:.0} % of the server\u{2019}s and \
+             {:.0} % of the clients\u{2019}.",
+            disturbed.len(),
+            count(runs().count(), "run"),
+            most(0),
+            most(1)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    fn doubts(change: fn(&mut Run)) -> String {
+        let mut study = fixture::study();
+        let chapter = &mut study.chapters[0];
+        chapter.entries.iter_mut().flat_map(|entry| &mut entry.runs).for_each(change);
+        of(chapter).join("\n")
+    }
+
+    #[test]
+    fn what_limits_or_disturbs_a_run_is_said() {
+        let said = doubts(|_| ());
+        assert!(said.contains("nats: in 3 of 3 runs the generator used up to 95 %"), "{said}");
+        assert!(said.contains("not compared") && said.contains("fewer than 5"), "{said}");
+        assert!(!said.contains("floor") && !said.contains("others used"), "{said}");
+        let said = doubts(|run| run.foreign = [0.2, 0.05]);
+        assert!(said.contains("In 15 of 15 runs others used the two cores: up to 20 %"), "{said}");
+    }
+
+    #[test]
+    fn a_floor_that_differs_from_itself_is_said() {
+        let mut study = fixture::study();
+        let chapter = &mut study.chapters[0];
+        chapter.entries[0].runs[0].cpu_us *= 1.2;
+        let said = of(chapter).join("\n");
+        assert!(said.contains("Runs of the floor (send) differ by 20 % in CPU"), "{said}");
+    }
+
+    #[test]
+    fn a_way_in_that_was_slower_than_planned_is_said_unless_the_core_was_full() {
+        let said = doubts(|run| {
+            run.posted = Some(Posted { seconds: 60.0, ..Posted::default() });
+            run.cpu.of_a_core = if run.subject == Subject::Touchline { 0.95 } else { 0.3 };
+        });
+        assert!(said.contains("longer than the 9 s planned") && said.contains("axum (3 of 3)"));
+        assert!(!said.contains("Touchline (3 of 3)"), "{said}");
+    }
+}

@@ -1,0 +1,354 @@
+//! What `compare` and `run` have kept, put in order: a chapter for each workload, an entry for
+//! whoever took part.
+//!
+//! Runs belong together when host, scenario and setup are the same, whichever file they stand in.
+//! A failure names its scenario alone and joins the chapter that was written to last.
+//!
+//! # What counts
+//! A run in which the generator had nearly its whole core for itself says more about the generator:
+//! it is kept, but figures are made of the others. An entry that has no others is shown and
+//! compared with nobody.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::axis::percentile_at;
+use crate::floor::Kind;
+use crate::probe::Host;
+use crate::rows::PLANS;
+use crate::run::{Run, Setup};
+use crate::scenario::Scenario;
+use crate::target::Subject;
+use crate::target::file::Target;
+
+/// All that was measured.
+#[derive(Default)]
+pub struct Study {
+    /// Where: usually one.
+    pub hosts: Vec<Host>,
+    /// In the order in which they were measured.
+    pub chapters: Vec<Chapter>,
+    /// Everybody who takes part anywhere: floors, Touchline, the others.
+    pub subjects: Vec<Subject>,
+}
+
+/// A workload and what became of it.
+pub struct Chapter {
+    /// The scenario's name.
+    pub name: String,
+    /// What it asks.
+    pub question: String,
+    /// Index of its host.
+    pub host: usize,
+    /// What was done, unless nobody came as far as that.
+    pub setup: Option<Setup>,
+    /// Floors, Touchline, the others.
+    pub entries: Vec<Entry>,
+}
+
+/// A subject in a chapter.
+pub struct Entry {
+    /// Whose numbers these are.
+    pub subject: Subject,
+    /// All of its runs that came to an end.
+    pub runs: Vec<Run>,
+    /// Why others didn't.
+    pub failures: Vec<String>,
+}
+
+/// Points of a distribution.
+const POINTS: usize = 240;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Host(Host),
+    Run { row: String, setup: Setup, run: Box<Run> },
+    Failure { row: String, subject: Subject, why: String },
+    Row(IgnoredAny),
+}
+
+impl Study {
+    /// Out of files of JSON Lines.
+    ///
+    /// # Errors
+    /// When one can't be read, or nothing was measured in any of them.
+    pub fn read(paths: &[PathBuf]) -> Result<Self> {
+        let mut study = Self::default();
+        for path in paths {
+            let text =
+                fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+            study.add(&text).with_context(|| format!("{} is no results file", path.display()))?;
+        }
+        anyhow::ensure!(!study.chapters.is_empty(), "there is no run in these files");
+        study.arrange();
+        Ok(study)
+    }
+
+    /// Adds what a file holds.
+    fn add(&mut self, text: &str) -> Result<()> {
+        let mut at = None;
+        for (number, line) in text.lines().enumerate() {
+            let line =
+                serde_json::from_str(line).with_context(|| format!("line {}", number + 1))?;
+            let host = || at.context("its first line names no host");
+            match line {
+                Line::Host(host) => at = Some(self.host(host)),
+                Line::Run { row, setup, run } => {
+                    let chapter = self.chapter(host()?, &row, Some(&setup));
+                    chapter.entry(&run.subject).runs.push(*run);
+                }
+                Line::Failure { row, subject, why } => {
+                    self.chapter(host()?, &row, None).entry(&subject).failures.push(why);
+                }
+                Line::Row(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn host(&mut self, host: Host) -> usize {
+        self.hosts.iter().position(|known| *known == host).unwrap_or_else(|| {
+            self.hosts.push(host);
+            self.hosts.len() - 1
+        })
+    }
+
+    fn chapter(&mut self, host: usize, name: &str, setup: Option<&Setup>) -> &mut Chapter {
+        let fits = |chapter: &Chapter| {
+            let same =
+                setup.is_none() || chapter.setup.is_none() || chapter.setup.as_ref() == setup;
+            chapter.host == host && chapter.name == name && same
+        };
+        let index = self.chapters.iter().rposition(fits).unwrap_or_else(|| {
+            let (question, entries) = (question(name), Vec::new());
+            self.chapters.push(Chapter { name: name.into(), question, host, setup: None, entries });
+            self.chapters.len() - 1
+        });
+        let chapter = &mut self.chapters[index];
+        chapter.setup = chapter.setup.take().or_else(|| setup.cloned());
+        chapter
+    }
+
+    /// Floors first, then Touchline, then the others as they came.
+    fn arrange(&mut self) {
+        let rank = |subject: &Subject| match subject {
+            Subject::Floor(_) => 0,
+            Subject::Touchline => 1,
+            Subject::Peer(_) => 2,
+        };
+        for chapter in &mut self.chapters {
+            chapter.entries.sort_by_key(|entry| rank(&entry.subject));
+            for entry in &chapter.entries {
+                if !self.subjects.contains(&entry.subject) {
+                    self.subjects.push(entry.subject.clone());
+                }
+            }
+        }
+        self.subjects.sort_by_key(rank);
+    }
+
+    /// Classes that say how `subject` is drawn: the same everywhere on the page.
+    pub fn look(&self, subject: &Subject) -> String {
+        let is_peer = |subject: &&Subject| matches!(subject, Subject::Peer(_));
+        match subject {
+            Subject::Floor(kind) => format!("floor {}", kind.as_str()),
+            Subject::Touchline => "touchline".into(),
+            Subject::Peer(_) => {
+                let peers = self.subjects.iter().filter(is_peer);
+                let index = peers.take_while(|known| *known != subject).count();
+                format!("peer p{}", index % 7)
+            }
+        }
+    }
+}
+
+impl Chapter {
+    fn entry(&mut self, subject: &Subject) -> &mut Entry {
+        let index = self.entries.iter().position(|entry| entry.subject == *subject);
+        let index = index.unwrap_or_else(|| {
+            let (runs, failures) = (Vec::new(), Vec::new());
+            self.entries.push(Entry { subject: subject.clone(), runs, failures });
+            self.entries.len() - 1
+        });
+        &mut self.entries[index]
+    }
+
+    /// The window that is looked at: the first of those with the most events a second.
+    pub fn window(&self) -> usize {
+        let phases = self.setup.as_ref().map_or(&[][..], |setup| &setup.phases);
+        let rates = phases.iter().skip(1).map(|phase| phase.rate);
+        rates
+            .enumerate()
+            .fold((0, 0.0), |best, (index, rate)| if rate > best.1 { (index, rate) } else { best })
+            .0
+    }
+
+    /// Whether anything was published.
+    pub fn is_loaded(&self) -> bool {
+        self.setup.as_ref().is_some_and(|setup| !setup.phases.is_empty())
+    }
+
+    /// Most runs that anybody made.
+    pub fn pairs(&self) -> usize {
+        let tries = |entry: &Entry| entry.runs.len() + entry.failures.len();
+        self.entries.iter().map(tries).max().unwrap_or(0)
+    }
+}
+
+impl Entry {
+    /// Runs in which the generator wasn't the limit; all of them if it always was.
+    pub fn counted(&self) -> Vec<&Run> {
+        let sound: Vec<&Run> = self.runs.iter().filter(|run| !run.is_limited()).collect();
+        if sound.is_empty() { self.runs.iter().collect() } else { sound }
+    }
+
+    /// How many runs the generator limited.
+    pub fn limited(&self) -> usize {
+        self.runs.iter().filter(|run| run.is_limited()).count()
+    }
+
+    /// Whether it may be compared with others at all.
+    pub fn is_compared(&self) -> bool {
+        self.runs.is_empty() || self.limited() < self.runs.len()
+    }
+
+    /// Whether every delivery arrived in each run that counts, and it never gave up.
+    pub fn is_whole(&self) -> bool {
+        let whole = |run: &&Run| run.harvest.counts.delivered >= run.expected;
+        self.failures.is_empty() && self.counted().iter().all(whole)
+    }
+
+    /// All latencies of a window, over all runs that count: for each place on the axis of
+    /// percentiles, the share of deliveries that were as quick and the milliseconds they took.
+    /// Ends where fewer deliveries are left than one.
+    pub fn distribution(&self, window: usize) -> Vec<(f64, f64)> {
+        let mut merged: BTreeMap<u64, u64> = BTreeMap::new();
+        let runs = self.counted();
+        let windows = runs.iter().filter_map(|run| run.harvest.windows.get(window));
+        for (value_us, count) in windows.flat_map(|window| &window.buckets) {
+            *merged.entry(*value_us).or_default() += count;
+        }
+        let total = merged.values().sum::<u64>() as f64;
+        let mut buckets = merged.into_iter();
+        let (mut value_us, mut reached) = (0, 0);
+        let shares = (0..=POINTS).map(|step| percentile_at(step as f64 / POINTS as f64));
+        let shares = shares.take_while(|share| (1.0 - share) * total >= 0.999);
+        let point = |share: f64| {
+            let rank = (share * total).ceil().max(1.0) as u64;
+            while let Some((value, count)) = (reached < rank).then(|| buckets.next()).flatten() {
+                value_us = value;
+                reached += count;
+            }
+            (share, value_us as f64 / 1e3)
+        };
+        shares.map(point).collect()
+    }
+}
+
+/// What scenario or row `name` asks; its name if nobody knows any more.
+fn question(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let scenario = Scenario::load(&folder, name).map(|scenario| scenario.question).ok();
+    let plan = || PLANS.iter().find(|plan| plan.name == name).map(|plan| plan.question.to_owned());
+    scenario.or_else(plan).unwrap_or_else(|| name.to_owned())
+}
+
+/// What a subject is, in a line.
+pub fn what(subject: &Subject) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("targets");
+    match subject {
+        Subject::Floor(Kind::Send) => "what the kernel charges for one send(2) a socket".into(),
+        Subject::Floor(Kind::Volley) => "what it charges for sends by io_uring".into(),
+        Subject::Touchline => "this server, at the commit above".into(),
+        Subject::Peer(name) => Target::load(&folder, name)
+            .map(|target| target.what)
+            .ok()
+            .unwrap_or_else(|| "described by a file that isn't here".into()),
+    }
+}
+
+/// What a subject is called: its target's name, written as the product writes it where its
+/// description begins so.
+pub fn title(subject: &Subject) -> String {
+    let name = match subject {
+        Subject::Floor(_) => return subject.to_string(),
+        Subject::Touchline => return "Touchline".into(),
+        Subject::Peer(name) => name,
+    };
+    let what = what(subject);
+    let letters = |text: &str| {
+        text.chars().filter(|letter| letter.is_alphanumeric()).collect::<String>().to_lowercase()
+    };
+    let begins = |end: &usize| letters(&what[..*end]) == letters(name);
+    let ends = what.char_indices().map(|(start, letter)| start + letter.len_utf8());
+    match ends.into_iter().find(begins) {
+        Some(end) => what[..end].to_owned(),
+        None => name.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn pairs_of_several_files_make_one_chapter_and_one_distribution() {
+        let (mut study, lines) = (Study::default(), fixture::lines());
+        study.add(&lines).unwrap();
+        study.add(&lines).unwrap();
+        study.arrange();
+        assert_eq!((study.hosts.len(), study.chapters.len()), (1, 1));
+        let chapter = &study.chapters[0];
+        assert_eq!((chapter.pairs(), chapter.entries.len(), chapter.window()), (6, 6, 0));
+        let axum = chapter.entries.iter().find(|entry| title(&entry.subject) == "axum").unwrap();
+        let points = axum.distribution(0);
+        let at = |share: f64| points.iter().find(|(point, _)| *point >= share).unwrap().1;
+        assert_eq!((at(0.0), at(0.49), at(0.51), at(0.99)), (8.0, 8.0, 80.0, 80.0));
+        let last = points.last().unwrap().0;
+        assert!((last - 0.9999).abs() < 1e-6, "360,000 deliveries reach 99.99 %: {last}");
+    }
+
+    #[test]
+    fn another_setup_or_host_is_another_chapter() {
+        let (mut study, lines) = (Study::default(), fixture::lines());
+        study.add(&lines).unwrap();
+        study.add(&lines.replace("\"sockets\":1000", "\"sockets\":2000")).unwrap();
+        study.add(&lines.replace("\"cores\":2", "\"cores\":4")).unwrap();
+        assert_eq!((study.hosts.len(), study.chapters.len()), (2, 3));
+        assert_eq!([0, 1, 2].map(|index| study.chapters[index].host), [0, 0, 1]);
+    }
+
+    #[test]
+    fn a_limited_run_counts_only_for_who_has_no_other() {
+        let study = fixture::study();
+        let entry = |name: &str| {
+            let entries = &study.chapters[0].entries;
+            entries.iter().find(|entry| title(&entry.subject) == name).unwrap()
+        };
+        let nats = entry("nats");
+        assert_eq!((nats.limited(), nats.counted().len(), nats.is_compared()), (3, 3, false));
+        assert!(entry("axum").is_compared() && entry("axum").is_whole());
+        assert!(!entry("Bun").is_whole(), "it lost one");
+        let mut mixed = Entry {
+            subject: Subject::Touchline,
+            runs: entry("Touchline").runs.clone(),
+            failures: Vec::new(),
+        };
+        mixed.runs[0].generator.of_a_core = 0.99;
+        assert_eq!((mixed.counted().len(), mixed.is_compared()), (2, true));
+    }
+
+    #[test]
+    fn a_product_is_called_as_it_calls_itself() {
+        let title = |name: &str| title(&Subject::Peer(name.into()));
+        let titles = ["uwebsockets", "socketio", "axum", "nowhere"].map(title);
+        assert_eq!(titles, ["uWebSockets", "Socket.IO", "axum", "nowhere"]);
+    }
+}

@@ -1,0 +1,141 @@
+//! The plain table of a chapter: a row for whoever took part, a column for whatever was measured.
+//!
+//! Each cell holds the median of the runs that count and, smaller, their least and greatest. The
+//! last column says in words what no figure shows: what never came, what came twice, who was thrown
+//! out, and why a subject gave up.
+
+use super::measure::{self, CPU, CPU_USER, Mark, Measure};
+use super::node::{Element, el};
+use super::study::{Chapter, Entry, Study, title};
+use super::words::{count, list, number, range, shortened, whole};
+use crate::receive::tally::Counts;
+
+/// Letters of a reason that stand in the table; all of it is in the cell's title.
+const REASON_LETTERS_MAX: usize = 240;
+
+/// The table of `chapter`.
+pub fn draw(study: &Study, chapter: &Chapter) -> Element {
+    let columns = measure::columns(chapter);
+    let marks: Vec<Vec<Mark>> = columns.iter().map(|measure| measure.marks(chapter)).collect();
+    let heads = columns.iter().map(|measure| {
+        let unit = match measure.head == CPU.head {
+            true => format!("{} (user + kernel)", measure.unit),
+            false => measure.unit.into(),
+        };
+        let unit = el("small").text(unit);
+        el("th").set("scope", "col").set("title", measure.note).text(measure.head).with(unit)
+    });
+    let head = el("tr").with(el("th").set("scope", "col").text("subject")).with_all(heads);
+    let head = head.with(el("th").set("scope", "col").class("fate").text("what went wrong"));
+    let rows = chapter.entries.iter().enumerate().map(|(index, entry)| {
+        let marks = marks.iter().map(|column| column[index]);
+        let cells = columns.iter().zip(marks);
+        let cells = cells.map(|(measure, mark)| cell(measure, entry, chapter.window(), mark));
+        let muted = if entry.is_compared() { "" } else { " muted" };
+        let row = el("tr").class(format!("{}{muted}", study.look(&entry.subject)));
+        let row = row.with(name(entry));
+        match entry.runs.is_empty() {
+            true => row.with(fate(entry).set("colspan", columns.len() + 1)),
+            false => row.with_all(cells).with(fate(entry)),
+        }
+    });
+    let caption = el("caption").text(format!("{}: all figures", chapter.name));
+    let body = el("tbody").with_all(rows);
+    let table = el("table").with(caption).with(el("thead").with(head)).with(body);
+    el("div")
+        .class("scroll")
+        .set("tabindex", "0")
+        .set("role", "region")
+        .set("aria-label", format!("{}, all figures", chapter.name))
+        .with(table)
+}
+
+fn name(entry: &Entry) -> Element {
+    let cell = el("th").set("scope", "row").text(title(&entry.subject));
+    match (entry.limited(), entry.runs.len()) {
+        (0, _) => cell,
+        (limited, all) if limited == all => cell.with(el("small").text("not compared: generator")),
+        (limited, all) => {
+            let text = format!("{} of {all} runs count", all - limited);
+            cell.with(el("small").text(text))
+        }
+    }
+}
+
+fn cell(measure: &Measure, entry: &Entry, window: usize, mark: Mark) -> Element {
+    let Some(figure) = measure.figure(entry, window) else {
+        return el("td").class("none").text("\u{2013}");
+    };
+    let (class, sign) = match mark {
+        Mark::Best => ("best", "\u{25cf} "),
+        Mark::Level => ("level", "\u{25cb} "),
+        Mark::None => ("", ""),
+    };
+    let sign = el("span").class("sign").text(sign);
+    let cell = el("td").class(class).with(sign).text((measure.show)(figure.median));
+    let cell = match (measure.show)(figure.low) == (measure.show)(figure.high) {
+        true => cell,
+        false => cell.with(el("small").text(range(&figure, measure.show))),
+    };
+    if measure.head != CPU.head {
+        return cell;
+    }
+    let user = CPU_USER.figure(entry, window).unwrap_or_default().median;
+    let kernel = figure.median - user;
+    let split = format!("({} + {})", number(user), number(kernel));
+    cell.with(el("small").text(split))
+}
+
+/// What happened to `entry` that no figure tells.
+fn fate(entry: &Entry) -> Element {
+    let mut lines = Vec::new();
+    if let Some(why) = entry.failures.last() {
+        let all = entry.runs.len() + entry.failures.len();
+        let times = match entry.failures.len() {
+            times if times == all => "in every run".into(),
+            times => format!("in {times} of {all} runs"),
+        };
+        let reason = el("span").set("title", why).text(shortened(why, REASON_LETTERS_MAX));
+        let text = el("strong").text(format!("gave up {times}: "));
+        lines.push(el("p").class("failure").with(text).with(reason));
+    }
+    let losses = losses(entry);
+    match losses.is_empty() {
+        false => lines.push(el("p").text(list(&losses))),
+        true if lines.is_empty() => lines.push(el("p").class("nothing").text("nothing")),
+        true => {}
+    }
+    el("td").class("fate").with_all(lines)
+}
+
+/// What all its runs together lost, repeated and closed.
+pub fn losses(entry: &Entry) -> Vec<String> {
+    let mut counts = Counts::default();
+    let (mut missing, mut expected) = (0, 0);
+    for run in &entry.runs {
+        counts.merge(&run.harvest.counts);
+        missing += run.expected.saturating_sub(run.harvest.counts.delivered);
+        expected += run.expected;
+    }
+    let mut losses = Vec::new();
+    if missing > 0 {
+        losses.push(format!("{} of {} never came", whole(missing), whole(expected)));
+    }
+    if counts.lost > 0 && counts.lost != missing {
+        losses.push(format!("{} skipped", whole(counts.lost)));
+    }
+    if counts.repeated > 0 {
+        losses.push(format!("{} repeated", whole(counts.repeated)));
+    }
+    for (what, value) in [("gap", counts.gaps), ("error", counts.errors)] {
+        if value > 0 {
+            losses.push(format!("{} told", count(value as usize, what)));
+        }
+    }
+    let closed = counts
+        .closed
+        .iter()
+        .map(|(code, times)| format!("{} closed ({code})", count(*times as usize, "socket")));
+    losses.extend(closed);
+    losses
+}
