@@ -198,6 +198,11 @@ pub enum ShardCommand {
         /// Streams it is about.
         streams: StreamSet,
     },
+    /// Let newcomers in, or refuse them for want of memory. Who is inside stays.
+    Door {
+        /// Whether they come in.
+        is_open: bool,
+    },
     /// End now: sockets are closed as they are.
     Stop,
 }

@@ -2,9 +2,13 @@
 
 mod common;
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use common::{Stage, event, eventually, member, on_both_backends, options};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use touchline_core::ws::{CloseCode, Refusal};
+use touchline_fanout::limits::DRAIN_PENDING_MAX;
 use touchline_fanout::testing::{Client, Heard, MemoryLog};
 use touchline_fanout::{Backend, Life, ShardCommand};
 
@@ -134,4 +138,55 @@ fn a_port_that_is_taken_is_said_to_be() {
     let started = touchline_fanout::Fanout::start(options, std::sync::Arc::new(MemoryLog::new(7)));
     let Err(touchline_fanout::StartError::Listen { source, .. }) = started else { panic!() };
     assert_eq!(source.kind(), std::io::ErrorKind::AddrInUse);
+}
+
+/// More than a drain lets wait at once, none of whom takes anything.
+#[test]
+fn fault_38_a_drain_goes_no_faster_than_receivers_take_their_closes() {
+    let nofile = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: nofile.maximum, ..nofile }).unwrap();
+    let mut options = options(Backend::Auto);
+    (options.plan.sessions_max, options.plan.connections_max) = (2_000, 2_000);
+    options.rules.sessions.close_max = Duration::from_secs(60);
+    let no_buffers = options.faults.no_buffers.clone();
+    let stage = Stage::start(options);
+    let count = DRAIN_PENDING_MAX as u64 + 76;
+    let clients: Vec<_> = (0..count).map(|_| stage.follow("teams=ars")).collect();
+    no_buffers.store(true, Relaxed);
+    let drain = ShardCommand::Drain {
+        sessions_per_s: 1_000_000,
+        reason: "drain".into(),
+        reconnect_after: (5_000 * MS, 30_000 * MS),
+    };
+    stage.fanout().command(drain).unwrap();
+    let told = || stage.sum(|stats| stats.closed[CloseCode::Restart.index()].get());
+    eventually("as many as may wait are told", || told() == DRAIN_PENDING_MAX as u64);
+    std::thread::sleep(300 * MS);
+    assert_eq!(told(), DRAIN_PENDING_MAX as u64, "nobody more while none has taken it");
+    no_buffers.store(false, Relaxed);
+    eventually("all are told", || told() == count);
+    drop(clients);
+    eventually("drained", || stage.fanout().stats()[0].is_drained.load(Relaxed));
+    stage.stop();
+}
+
+#[test]
+fn fault_41_a_shut_door_refuses_newcomers_and_keeps_who_is_inside() {
+    on_both_backends(|options| {
+        let stage = Stage::start(options);
+        let mut inside = stage.follow("teams=ars");
+        stage.fanout().command(ShardCommand::Door { is_open: false }).unwrap();
+        let refused = || stage.sum(|stats| stats.refused[Refusal::NoMemory.index()].get());
+        eventually("refused", || {
+            let mut newcomer = Client::connect_unanswered(stage.fanout().local_addr(), "");
+            let head = newcomer.head();
+            head.starts_with("HTTP/1.1 503") && head.contains("Retry-After: ") && refused() > 0
+        });
+        stage.publish("ars", "e1");
+        assert_eq!(member(&inside.text(), "id"), "e1");
+        stage.fanout().command(ShardCommand::Door { is_open: true }).unwrap();
+        std::thread::sleep(50 * MS);
+        stage.follow("teams=ars");
+        stage.stop();
+    });
 }

@@ -1,8 +1,9 @@
 //! Minds a started server: feeds the watchdog, carries out orders, stops the parts.
 //!
 //! The keeper is a thread of its own, so a drain can take its minutes while signals, health and
-//! metrics are answered by others. Once a second it looks at shards and log: what has changed for
-//! the worse, or back, is logged once and told to sessions.
+//! metrics are answered by others. Several times a second it looks at shards, log and memory: what
+//! has changed for the worse, or back, is logged once and told to sessions. While memory is short,
+//! newcomers are refused (FAULTS 41): it is they who would take the last of it.
 //!
 //! # The end, by order
 //! | order | grace | sessions | then |
@@ -27,7 +28,8 @@ use touchline_core::metrics::Padded;
 use touchline_fanout::{ShardCommand, ShardStats};
 
 use crate::limits::{
-    DRAIN_OVERTIME, DRAIN_S_MAX, INTERRUPT_REQUESTS, INTERRUPT_SESSIONS, STOP_REQUESTS,
+    DRAIN_OVERTIME, DRAIN_S_MAX, INTERRUPT_REQUESTS, INTERRUPT_SESSIONS, LOOK_INTERVAL,
+    MEMORY_HYSTERESIS_PERCENT, STOP_REQUESTS,
 };
 use crate::notify;
 use crate::running::{Appliance, Order, Stage};
@@ -45,6 +47,7 @@ pub(crate) struct Ports {
 pub(crate) struct Seen {
     is_dead: bool,
     takes_nothing: bool,
+    is_short: bool,
 }
 
 /// Minds a started server until its end.
@@ -59,7 +62,7 @@ pub(crate) struct Keeper {
 
 /// How often shards and log are looked at, and the watchdog fed.
 pub(crate) fn look_interval() -> Duration {
-    notify::watchdog_interval().unwrap_or(Duration::from_secs(1))
+    notify::watchdog_interval().unwrap_or(LOOK_INTERVAL).min(LOOK_INTERVAL)
 }
 
 impl Keeper {
@@ -115,7 +118,32 @@ impl Keeper {
             let streams = StreamSet::EMPTY.with(Stream::Broadcast);
             self.appliance.command(ShardCommand::Status { state: state.into(), streams });
         }
-        self.seen = Seen { is_dead, takes_nothing };
+        let is_short = self.is_short_of_memory();
+        if is_short != self.seen.is_short {
+            self.appliance.command(ShardCommand::Door { is_open: !is_short });
+        }
+        self.seen = Seen { is_dead, takes_nothing, is_short };
+    }
+
+    /// Whether newcomers are to be refused. Some room must have come back before they are let in
+    /// again.
+    fn is_short_of_memory(&self) -> bool {
+        let most = self.appliance.loaded.load().options.memory_used_max_percent;
+        let was_short = self.seen.is_short;
+        let Some(memory) = self.appliance.memory.read().filter(|_| most < 100) else {
+            return false;
+        };
+        let bound = if was_short { most - MEMORY_HYSTERESIS_PERCENT } else { most };
+        let is_short = memory.used_percent() >= bound;
+        let (used, limit) = (memory.used_bytes, memory.limit_bytes);
+        match (was_short, is_short) {
+            (false, true) => {
+                tracing::warn!(used, limit, "memory is short: newcomers are refused for now");
+            }
+            (true, false) => tracing::info!(used, limit, "newcomers are let in again"),
+            _ => {}
+        }
+        is_short
     }
 
     fn enter(&self, stage: Stage) {

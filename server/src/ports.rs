@@ -1,8 +1,9 @@
 //! Who holds a port that we were to have.
 //!
 //! Linux says which sockets listen (`/proc/net/tcp`) and which process has which socket
-//! (`/proc/PID/fd`), the latter for our own user's processes only, unless we are root. It is asked
-//! once, when a start fails.
+//! (`/proc/PID/task/TID/fd`, since a thread may have a table of its own, as our shards do), the
+//! latter for our own user's processes only, unless we are root. It is asked once, when a start
+//! fails.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -44,12 +45,12 @@ fn listening_inodes(table: &str, port: u16) -> Vec<String> {
 }
 
 fn holds(pid: u32, inodes: &[String]) -> bool {
-    let Ok(entries) = std::fs::read_dir(Path::new("/proc").join(pid.to_string()).join("fd")) else {
-        return false;
-    };
-    entries
-        .flatten()
-        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+    let threads = std::fs::read_dir(Path::new("/proc").join(pid.to_string()).join("task"));
+    let tables = threads.into_iter().flatten().flatten().map(|thread| thread.path().join("fd"));
+    tables
+        .filter_map(|table| std::fs::read_dir(table).ok())
+        .flat_map(|files| files.flatten())
+        .filter_map(|file| std::fs::read_link(file.path()).ok())
         .any(|link| link.to_str().is_some_and(|link| inodes.iter().any(|inode| inode == link)))
 }
 

@@ -18,6 +18,7 @@ use touchline_core::metrics::Padded;
 use touchline_fanout::{Fanout, ShardCommand, ShardStats, SlowSession, clock};
 use touchline_ingest::broadcast::BroadcastState;
 use touchline_store::journal::Journal;
+use touchline_tuning::memory::Meter;
 
 use crate::config::Loaded;
 use crate::http::StreamPlace;
@@ -93,6 +94,8 @@ pub struct Appliance {
     pub live: Arc<Live>,
     /// What pages are told of the stream port.
     pub place: Arc<StreamPlace>,
+    /// What memory is left.
+    pub memory: Meter,
     /// What reloads have come to.
     pub reloads: Reloads,
     /// When it was started.

@@ -28,6 +28,7 @@ use touchline_fanout::{Fanout, ShardCommand, StartError as FanoutError};
 use touchline_ingest::broadcast::{self, BroadcastState};
 use touchline_store::journal::{Journal, OpenError, OpenReport};
 use touchline_tuning::host;
+use touchline_tuning::memory::Meter;
 
 use crate::admin;
 use crate::config::{Loaded, Options};
@@ -131,6 +132,7 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
             address: bound.addresses.stream,
             url: options.listen.stream_url.clone(),
         }),
+        memory: Meter::find(),
         reloads: Reloads::default(),
         started,
         stage: Default::default(),
@@ -205,12 +207,18 @@ fn open_journal(options: &Options) -> Result<(Arc<Journal>, OpenReport), StartEr
 }
 
 /// Makes the folder, and a file in it for a moment: a mode alone doesn't tell what a mount or a
-/// quota allows.
+/// quota allows. A disk that is merely full is the journal's to deal with: sources are refused, who
+/// resumes is served (R13).
 fn try_folder(folder: &Path) -> std::io::Result<()> {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     std::fs::create_dir_all(folder)?;
     let probe = folder.join(format!(".probe-{}", std::process::id()));
-    std::fs::write(&probe, b"touchline")?;
-    std::fs::remove_file(&probe)
+    let written = std::fs::write(&probe, b"touchline");
+    let is_full = |error: &std::io::Error| matches!(error.kind(), StorageFull | QuotaExceeded);
+    match (written, std::fs::remove_file(&probe)) {
+        (Err(error), _) if is_full(&error) => Ok(()),
+        (written, removed) => written.and(removed),
+    }
 }
 
 fn tell(report: &OpenReport) {

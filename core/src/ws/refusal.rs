@@ -45,6 +45,8 @@ pub enum Refusal {
     Full,
     /// The server is being stopped. Found by the shard.
     Draining,
+    /// The host, or the process's control group, is short of memory. Found by the shard.
+    NoMemory,
 }
 
 /// A row of the table.
@@ -74,7 +76,7 @@ const fn row(
 
 impl Refusal {
     /// The table, in the order of the enum.
-    pub const ALL: [RefusalRow; 17] = {
+    pub const ALL: [RefusalRow; 18] = {
         use Refusal as R;
         [
             row(R::Malformed, "malformed", "400 Bad Request", "", "This is no HTTP request."),
@@ -154,6 +156,13 @@ impl Refusal {
             ),
             row(R::Full, "full", "503 Service Unavailable", "", "No room for more connections."),
             row(R::Draining, "draining", "503 Service Unavailable", "", "This host is stopping."),
+            row(
+                R::NoMemory,
+                "no_memory",
+                "503 Service Unavailable",
+                "",
+                "This host is short of memory; others may have some.",
+            ),
         ]
     };
 
@@ -171,7 +180,7 @@ impl Refusal {
     /// The close code that says the same to a connection that exists already, where there is one.
     pub const fn close_code(self) -> Option<CloseCode> {
         match self {
-            Self::Full => Some(CloseCode::TryLater),
+            Self::Full | Self::NoMemory => Some(CloseCode::TryLater),
             Self::AddressFull => Some(CloseCode::Limit),
             Self::Draining => Some(CloseCode::Restart),
             _ => None,
@@ -182,7 +191,7 @@ impl Refusal {
     pub fn response(self, retry_after_s: u32) -> Vec<u8> {
         let row = self.row();
         let mut headers = String::from(row.headers);
-        if matches!(self, Self::AddressFull | Self::Full | Self::Draining) {
+        if row.status.starts_with("429") || row.status.starts_with("503") {
             let _ = write!(headers, "Retry-After: {retry_after_s}\r\n");
         }
         response(row.status, &headers, row.sentence)

@@ -33,10 +33,13 @@ pub(super) struct Door {
     paused_until: Option<Monotonic>,
     /// A descriptor to give up when there is none left.
     reserve: Option<File>,
-    /// Refusals are answered without a thought: full, draining, too many of one address.
+    /// Whether newcomers are let in; not while memory is short.
+    is_open: bool,
+    /// Refusals are answered without a thought.
     full: Vec<u8>,
     draining: Vec<u8>,
     address_full: Vec<u8>,
+    no_memory: Vec<u8>,
 }
 
 impl Door {
@@ -45,9 +48,11 @@ impl Door {
             knocked: true,
             paused_until: None,
             reserve: reserve(),
+            is_open: true,
             full: Vec::new(),
             draining: Vec::new(),
             address_full: Vec::new(),
+            no_memory: Vec::new(),
         };
         door.set_retry_after(retry_after_s);
         door
@@ -58,6 +63,11 @@ impl Door {
         self.full = Refusal::Full.response(seconds);
         self.draining = Refusal::Draining.response(seconds);
         self.address_full = Refusal::AddressFull.response(seconds);
+        self.no_memory = Refusal::NoMemory.response(seconds);
+    }
+
+    pub(super) fn set_open(&mut self, is_open: bool) {
+        self.is_open = is_open;
     }
 
     pub(super) fn knock(&mut self) {
@@ -72,6 +82,7 @@ impl Door {
         match refusal {
             Refusal::AddressFull => &self.address_full,
             Refusal::Draining => &self.draining,
+            Refusal::NoMemory => &self.no_memory,
             _ => &self.full,
         }
     }
@@ -136,6 +147,8 @@ impl Shard {
     fn receive(&mut self, socket: OwnedFd, address: IpAddr) {
         let verdict = if self.drain.is_some() {
             Err(Refusal::Draining)
+        } else if !self.door.is_open {
+            Err(Refusal::NoMemory)
         } else if self.conns.open() >= self.options.plan.sessions_max {
             Err(Refusal::Full)
         } else {

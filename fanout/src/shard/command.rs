@@ -66,6 +66,7 @@ impl Shard {
                 self.rules = rules;
             }
             ShardCommand::Status { state, streams } => self.announce(state, streams),
+            ShardCommand::Door { is_open } => self.door.set_open(is_open),
             ShardCommand::Stop => self.is_stopped = true,
         }
     }

@@ -38,6 +38,8 @@ pub struct Options {
     pub spare_core: bool,
     /// How shards talk to the kernel.
     pub io: Backend,
+    /// Newcomers are refused while more of the memory is used.
+    pub memory_used_max_percent: u64,
     /// Events a shard reads before it is ready.
     pub warm_events: u64,
     /// Ports.
@@ -116,6 +118,7 @@ pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, C
             "epoll" => Backend::Epoll,
             _ => Backend::Auto,
         },
+        memory_used_max_percent: raw.node.memory_used_max_percent,
         warm_events: raw.node.warm_events,
         listen: listen(raw),
         journal,

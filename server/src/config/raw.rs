@@ -40,6 +40,7 @@ pub struct Node {
     pub shards: AutoCount,
     pub io: String,
     pub spare_core: bool,
+    pub memory_used_max_percent: u64,
     pub warm_events: u64,
 }
 

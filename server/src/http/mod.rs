@@ -2,14 +2,16 @@
 //!
 //! Every answer carries a request id and the headers that keep a browser safe; what isn't known is
 //! a problem+json like every other refusal. [`guarded`] is what stands around every handler, also
-//! of the admin port: one `Host`, a deadline, and a panic that costs its own request (500) and
-//! nothing else. Heads and bodies have a deadline too, connections a limit ([`serve`]).
+//! of the admin port: one `Host`, one reading of where the request ends, a deadline, and a panic
+//! that costs its own request (500) and nothing else. Heads and bodies have a deadline too,
+//! connections a limit ([`serve`]).
 //!
 //! # What it leaves out
 //! What the routes do: webhooks are `touchline_ingest`'s, the live state is
 //! [`live`](crate::live)'s.
 
 pub mod board;
+pub mod framing;
 pub mod serve;
 
 use std::any::Any;
@@ -31,6 +33,7 @@ use touchline_ingest::correlation::Correlation;
 use tower_http::limit::RequestBodyLimitLayer;
 
 use crate::limits::{BODY_BYTES_MAX, REQUEST_TIMEOUT};
+use framing::Seen;
 
 /// What the headers of an answer depend on.
 #[derive(Debug)]
@@ -53,6 +56,12 @@ pub fn api(webhooks: Router, live: Router, place: Arc<StreamPlace>) -> Router {
 
 /// A refusal of the API itself.
 pub fn problem(status: StatusCode, code: &str, detail: &str) -> Response {
+    let head = [(header::CONTENT_TYPE, "application/problem+json")];
+    (status, head, problem_text(status, code, detail)).into_response()
+}
+
+/// Its body (RFC 9457).
+fn problem_text(status: StatusCode, code: &str, detail: &str) -> String {
     let body = json!({
         "type": format!("urn:touchline:problem:{code}"),
         "title": status.canonical_reason().unwrap_or("Error"),
@@ -60,8 +69,7 @@ pub fn problem(status: StatusCode, code: &str, detail: &str) -> Response {
         "code": code,
         "detail": detail,
     });
-    let head = [(header::CONTENT_TYPE, "application/problem+json")];
-    (status, head, body.to_string()).into_response()
+    body.to_string()
 }
 
 async fn not_found() -> Response {
@@ -79,7 +87,12 @@ pub async fn wrong_method() -> Response {
 pub async fn guarded(mut request: Request, next: Next, limit: Duration) -> Response {
     let correlation = Correlation::of(request.headers());
     let id = correlation.id().to_owned();
-    let mut response = if names_one_host(&request) {
+    // Nobody looks for the end of its chunks (see `framing`).
+    let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let mut response = if has_two_readings(&request) {
+        let detail = "Where this request ends can be read in two ways; this connection is closed.";
+        closing(problem(StatusCode::BAD_REQUEST, "bad_framing", detail))
+    } else if names_one_host(&request) {
         request.extensions_mut().insert(correlation.clone());
         let answered = tokio::time::timeout(limit, caught(next.run(request))).await;
         match answered {
@@ -92,7 +105,12 @@ pub async fn guarded(mut request: Request, next: Next, limit: Duration) -> Respo
         closing(problem(StatusCode::BAD_REQUEST, "bad_host", detail))
     };
     correlation.stamp(response.headers_mut());
-    response
+    if is_last { closing(response) } else { response }
+}
+
+/// Whether this connection's heads could be read in two ways; see [`framing`].
+fn has_two_readings(request: &Request) -> bool {
+    request.extensions().get::<Arc<Seen>>().is_some_and(|seen| seen.is_ambiguous())
 }
 
 /// Exactly one `Host`; HTTP/1.0 may leave it away. Two are how one server is made to believe what

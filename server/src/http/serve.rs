@@ -5,21 +5,29 @@
 //! doesn't arrive, a body that isn't read and an answer that isn't taken each end their connection
 //! after a while; none holds up another.
 
+use std::future::poll_fn;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-
 use touchline_core::limits::REQUEST_HEADERS_MAX;
+use tower::ServiceExt as _;
 
-use crate::limits::{HEAD_TIMEOUT, REQUEST_BUFFER_BYTES, REQUEST_TIMEOUT};
+use super::framing::{Seen, Watched};
+use super::problem_text;
+use crate::limits::{
+    HEAD_TIMEOUT, LINGER_BYTES_MAX, LINGER_TIMEOUT, REQUEST_BUFFER_BYTES, REQUEST_TIMEOUT,
+};
 
 /// Connections that wait for us in the kernel.
 const BACKLOG: i32 = 1_024;
@@ -95,21 +103,58 @@ async fn carry(
     router: Router,
     mut stop: StopSignal,
 ) {
-    let service = TowerToHyperService::new(router);
-    let connection = http1::Builder::new()
+    let seen = Arc::new(Seen::default());
+    let told_seen = Arc::clone(&seen);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Arc::clone(&told_seen));
+        Box::pin(router.clone().oneshot(request))
+    });
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_headers(REQUEST_HEADERS_MAX)
         .max_buf_size(REQUEST_BUFFER_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        // A client's own mistakes and resets end here; they are its business.
-        _ = connection.as_mut() => {}
+        .serve_connection(TokioIo::new(Watched::new(stream, Arc::clone(&seen))), service);
+    let ended = tokio::select! {
+        ended = poll_fn(|context| connection.poll_without_shutdown(context)) => ended,
         () = told(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+            Pin::new(&mut connection).graceful_shutdown();
+            poll_fn(|context| connection.poll_without_shutdown(context)).await
+        }
+    };
+    // Other mistakes of a client's, and resets, have been answered by hyper or have nobody left to
+    // answer.
+    let is_late = ended.is_err_and(|error| error.is_timeout()) && seen.is_in_head();
+    let stream = connection.into_parts().io.into_inner().into_inner();
+    let _ = tokio::time::timeout(LINGER_TIMEOUT, end(stream, is_late)).await;
+    drop(permit);
+}
+
+/// Closes our side, and waits for the client to close its own: a close with bytes unread is a
+/// reset, which can overtake the answer.
+async fn end(mut stream: TcpStream, is_late: bool) -> std::io::Result<()> {
+    if is_late {
+        stream.write_all(late_head().as_bytes()).await?;
+    }
+    stream.shutdown().await?;
+    let mut scratch = [0; 4 * 1024];
+    let mut left = LINGER_BYTES_MAX;
+    while left > 0 {
+        match stream.read(&mut scratch).await? {
+            0 => break,
+            count => left = left.saturating_sub(count),
         }
     }
-    drop(permit);
+    Ok(())
+}
+
+/// What hyper has no answer for (FAULTS 6).
+fn late_head() -> String {
+    let detail = format!("The request's head was not whole within {HEAD_TIMEOUT:?}.");
+    let body = problem_text(StatusCode::REQUEST_TIMEOUT, "head_timeout", &detail);
+    format!(
+        "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/problem+json\r\n\
+         content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
 }

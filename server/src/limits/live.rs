@@ -19,6 +19,11 @@ pub const MATCH_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Batches that wait between the log's thread and ours. Past it they are dropped and reread from
 /// the log.
 pub const TAP_BATCHES_MAX: usize = 256;
+/// Bytes of them; a batch that finds nobody waiting may be larger. 256 batches of 5 MiB each would
+/// be more than a small host has.
+pub const TAP_BYTES_MAX: usize = 16 << 20;
+/// What a record takes beside its `data`: names, id, route.
+pub const RECORD_BYTES: usize = 512;
 /// Records reread from each lane at a start: about 15 MB at 300 bytes, a fifth of a second.
 pub const TAIL_RECORDS_MAX: u64 = 50_000;
 /// One read of the log.

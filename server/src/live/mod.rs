@@ -31,7 +31,7 @@ pub mod state;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -44,7 +44,7 @@ use touchline_core::time::Timestamp;
 
 pub use http::router;
 
-use crate::limits::live::{BUILD_INTERVAL, TAP_BATCHES_MAX};
+use crate::limits::live::{BUILD_INTERVAL, RECORD_BYTES, TAP_BATCHES_MAX, TAP_BYTES_MAX};
 use follow::Reader;
 use snapshot::Snapshot;
 
@@ -87,7 +87,11 @@ pub(crate) struct Panel {
 }
 
 /// A batch on its way from the log's thread to ours.
-type TapBatch = (Vec<Record>, Vec<Span>);
+struct TapBatch {
+    records: Vec<Record>,
+    spans: Vec<Span>,
+    bytes: usize,
+}
 
 /// The live state, shared with whoever answers requests.
 pub struct Live {
@@ -103,12 +107,22 @@ struct Shared {
 /// To be attached to the log: passes on what becomes durable and never waits.
 pub struct LiveTap {
     sender: SyncSender<TapBatch>,
+    /// Bytes of all that waits: added here, taken off by whoever receives.
+    waiting_bytes: Arc<AtomicUsize>,
 }
 
 impl TailSink for LiveTap {
     fn durable(&mut self, records: Vec<Record>, spans: &[Span]) {
-        // A full channel: dropped here, found missing by its sequences there, and reread.
-        drop(self.sender.try_send((records, spans.to_vec())));
+        let bytes = records.iter().map(|record| RECORD_BYTES + record.event.data.len()).sum();
+        let waiting = self.waiting_bytes.load(Ordering::Relaxed);
+        // Past either bound: dropped here, found missing by its sequences there, and reread.
+        if waiting > 0 && waiting + bytes > TAP_BYTES_MAX {
+            return;
+        }
+        self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if self.sender.try_send(TapBatch { records, spans: spans.to_vec(), bytes }).is_err() {
+            self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
     }
 }
 
@@ -123,18 +137,21 @@ impl Live {
         figures: FigureSource,
     ) -> std::io::Result<(Arc<Self>, LiveTap)> {
         let (sender, receiver) = sync_channel(TAP_BATCHES_MAX);
+        let waiting_bytes = Arc::<AtomicUsize>::default();
         let shared = Arc::new(Shared { snapshot: ArcSwap::default(), stop: Arc::default() });
         let worker = Worker {
             reader: Reader::new(log.clone(), shared.stop.clone()),
             log,
             receiver,
+            waiting_bytes: Arc::clone(&waiting_bytes),
             shared: shared.clone(),
             stream,
             gauge: Gauge { figures, last: Figures::default(), events_total: 0, at: None },
             panel: Panel::default(),
         };
         let thread = std::thread::Builder::new().name("live".into()).spawn(|| worker.run())?;
-        Ok((Arc::new(Self { shared, thread: Mutex::new(Some(thread)) }), LiveTap { sender }))
+        let live = Arc::new(Self { shared, thread: Mutex::new(Some(thread)) });
+        Ok((live, LiveTap { sender, waiting_bytes }))
     }
 
     /// Whether the log's tail has been read and there is something to answer.
@@ -160,6 +177,7 @@ struct Worker {
     log: Arc<dyn EventLog>,
     reader: Reader,
     receiver: Receiver<TapBatch>,
+    waiting_bytes: Arc<AtomicUsize>,
     shared: Arc<Shared>,
     stream: StreamAddress,
     gauge: Gauge,
@@ -177,7 +195,10 @@ impl Worker {
             }
             let wait = due.saturating_duration_since(Instant::now()).min(BUILD_INTERVAL);
             read = match self.receiver.recv_timeout(wait) {
-                Ok((records, spans)) => self.reader.handle_batch(records, &spans),
+                Ok(TapBatch { records, spans, bytes }) => {
+                    self.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                    self.reader.handle_batch(records, &spans)
+                }
                 Err(RecvTimeoutError::Timeout) => self.look_at_the_log(),
                 Err(RecvTimeoutError::Disconnected) => {
                     std::thread::sleep(wait);

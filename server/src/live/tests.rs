@@ -107,7 +107,7 @@ async fn before_the_log_has_been_read_nothing_is_claimed() {
 #[test]
 fn the_logs_thread_never_waits_for_a_reader_that_is_busy() {
     let (sender, receiver) = sync_channel(TAP_BATCHES_MAX);
-    let mut tap = LiveTap { sender };
+    let mut tap = LiveTap { sender, waiting_bytes: Arc::default() };
     for n in 0..2 * TAP_BATCHES_MAX {
         let mut record = fact(n);
         record.position.seq = n as u64;
@@ -128,4 +128,22 @@ fn it_stops_at_once_also_while_a_read_is_not_answered() {
     let begin = Instant::now();
     live.stop();
     assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+}
+
+/// Nobody receives: as while the worker waits for the log.
+#[test]
+fn what_waits_between_the_threads_is_bounded_in_bytes() {
+    let (sender, receiver) = sync_channel(TAP_BATCHES_MAX);
+    let waiting_bytes = Arc::<AtomicUsize>::default();
+    let mut tap = LiveTap { sender, waiting_bytes: Arc::clone(&waiting_bytes) };
+    let large = format!(r#"{{"pad":"{}"}}"#, "x".repeat(300_000));
+    (0..TAP_BATCHES_MAX).for_each(|n| feed(&mut tap, record(n as u64, "e", "goal", &large)));
+    let held: usize = receiver.try_iter().map(|batch| batch.bytes).sum();
+    assert!(held > TAP_BYTES_MAX / 2 && held <= TAP_BYTES_MAX, "{held}");
+    assert_eq!(waiting_bytes.load(Ordering::Relaxed), held, "what was dropped doesn't count");
+    // Whoever comes first may be larger than all that may wait.
+    waiting_bytes.store(0, Ordering::Relaxed);
+    let huge = format!(r#"{{"pad":"{}"}}"#, "x".repeat(TAP_BYTES_MAX));
+    feed(&mut tap, record(0, "e", "goal", &huge));
+    assert!(receiver.try_recv().is_ok());
 }

@@ -36,6 +36,9 @@ fn process(page: &mut Page, appliance: &Appliance) {
     page.single(&READY, flag(appliance.reasons_not_ready().is_empty()));
     let backend = appliance.shards.first().map_or("none", |shard| shard.backend());
     page.family(&IO_BACKEND_INFO).sample(&[backend], 1.0);
+    let memory = appliance.memory.read();
+    page.single(&MEMORY_USED_BYTES, memory.map_or(0.0, |memory| count(memory.used_bytes)));
+    page.single(&MEMORY_LIMIT_BYTES, memory.map_or(0.0, |memory| count(memory.limit_bytes)));
     let reloads = &appliance.reloads;
     page.single(&CONFIG_LAST_RELOAD_SUCCESSFUL, flag(reloads.last_taken.load(Relaxed)));
     page.family(&CONFIG_RELOADS)
@@ -97,12 +100,14 @@ fn troubles(page: &mut Page, shards: &[&ShardStats]) {
     page.single(&CATCHING_UP, sum(shards, |shard| shard.catching_up.get()));
     page.single(&MAILBOX_OVERFLOWS, total(shards, |shard| &shard.mailbox_overflows));
     page.single(&LOG_REREADS, total(shards, |shard| &shard.rereads));
+    page.single(&LOG_READS_FAILED, total(shards, |shard| &shard.reads_failed));
     page.single(&POISON, total(shards, |shard| &shard.poison));
     page.single(&TOPICS, sum(shards, |shard| shard.topics.get()));
     page.single(&WINDOW_BYTES, sum(shards, |shard| shard.windows_bytes.get()));
     page.single(&CLIENT_ERRORS, total(shards, |shard| &shard.soft_errors));
     page.single(&SESSION_PANICS, total(shards, |shard| &shard.session_panics));
     page.single(&ACCEPT_SHORTAGES, total(shards, |shard| &shard.accept_shortages));
+    page.single(&PIN_FAILURES, total(shards, |shard| &shard.pin_failures));
     page.single(&RING_FAILURES, total(shards, |shard| &shard.ring_failures));
     page.single(&SENDS_RETRIED, total(shards, |shard| &shard.sends_retried));
 }

@@ -63,6 +63,9 @@ metrics! {
     READY: Gauge "ready" [] "1 while /readyz answers 200";
     IO_BACKEND_INFO: Gauge "io_backend_info" ["backend"] "Always 1; its label says how shards \
      talk to the kernel";
+    MEMORY_USED_BYTES: Gauge "memory_used_bytes" [] "Used of the memory that this host, or the \
+     process's control group, has; the tighter of them";
+    MEMORY_LIMIT_BYTES: Gauge "memory_limit_bytes" [] "How much of it there is";
     CONFIG_LAST_RELOAD_SUCCESSFUL: Gauge "config_last_reload_successful" [] "0 after a reload \
      that was refused";
     CONFIG_RELOADS: Counter "config_reloads_total" ["result"] "Reloads asked for by SIGHUP";
@@ -96,6 +99,8 @@ metrics! {
     CATCHING_UP: Gauge "catching_up_sessions" [] "Sessions that wait for the log";
     MAILBOX_OVERFLOWS: Counter "mailbox_overflows_total" [] "Times a shard's mailbox was full";
     LOG_REREADS: Counter "log_rereads_total" [] "Batches a shard missed and reread from the log";
+    LOG_READS_FAILED: Counter "log_reads_failed_total" [] "Reads of the log by shards that failed, \
+     or gave nothing where something was announced; each is tried again";
     POISON: Counter "poison_total" [] "Records in a lane that isn't theirs";
     TOPICS: Gauge "topics" [] "Topics in memory, over all shards";
     WINDOW_BYTES: Gauge "window_bytes" [] "Bytes of all windows, over all shards";
@@ -104,6 +109,7 @@ metrics! {
     SESSION_PANICS: Counter "session_panics_total" [] "Panics that cost one session each";
     ACCEPT_SHORTAGES: Counter "accept_shortages_total" [] "Times that accepting paused for want \
      of descriptors or memory";
+    PIN_FAILURES: Counter "pin_failures_total" [] "Shards that could not be pinned to their core";
     RING_FAILURES: Counter "ring_failures_total" [] "Rings that failed and were replaced";
     SENDS_RETRIED: Counter "sends_retried_total" [] "Sends that the kernel put off for reasons of \
      its own";

@@ -49,6 +49,16 @@ pub(super) const KEYS: &[Key] = &[
         "a shard's throughput, on hosts with more than one core",
     ),
     key(
+        "node.memory_used_max_percent",
+        Kind::Count(50, 100),
+        "90",
+        "how much of the memory that this host, or the process's control group, has may be in \
+         use; beyond it newcomers are answered 503 with Retry-After, and who is inside stays; \
+         100: nobody is refused",
+        "room that isn't used; without it the kernel ends the process",
+    )
+    .reloads(),
+    key(
         "node.warm_events",
         Kind::Count(0, 10_000_000),
         "10000",
