@@ -191,11 +191,11 @@ test('what is out of range is brought into range, and names cannot do harm', () 
   );
 });
 
-test('minutes run at the pace of the day, and no further than a half', () => {
+test('minutes run at the pace of the day, no further than a half, nor long without news', () => {
   const pace = new Pace();
   const match = { minute: 20, status: 'live', atMs: 0 };
   const after = (seconds, more) => pace.minuteAt({ ...match, ...more }, seconds * 1_000);
-  assert.deepEqual([after(59), after(60), after(120), after(7_200)], [20, 21, 22, 45], 'real time');
+  assert.deepEqual([after(59), after(60), after(120), after(7_200)], [20, 21, 22, 30], 'real time');
   assert.deepEqual(
     [after(600, { status: 'half_time' }), after(600, { minute: 0 }), after(-5)],
     [20, 0, 20],
@@ -204,6 +204,7 @@ test('minutes run at the pace of the day, and no further than a half', () => {
   assert.equal(pace.value, 60);
   assert.deepEqual([after(0.5), after(1), after(9), after(100)], [20, 21, 29, 45]);
   assert.equal(after(100, { minute: 50 }), 90);
+  assert.equal(after(100, { minute: 3, atMs: 30_000 }), 13, 'without news the clock stops');
   for (let n = 0; n < 50; n += 1) pace.learn(`other-${n}`, 1 + (n % 2) * 40, 0);
   for (const at of [NaN, Infinity]) pace.learn('m', 44, at);
   assert.equal(pace.value, 60, 'what makes no sense teaches nothing');

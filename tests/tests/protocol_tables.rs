@@ -1,4 +1,4 @@
-//! Claim: the tables of `docs/protocol.md` say what the code does.
+//! Claim: the tables of `docs/protocol.md` and `docs/webhooks.md` say what the code does.
 //!
 //! `UPDATE_DOCS=1 cargo test -p touchline-tests --test protocol_tables` writes them anew.
 
@@ -10,9 +10,10 @@ use touchline_core::limits;
 use touchline_core::protocol::ErrorCode;
 use touchline_core::ws::CloseCode;
 use touchline_fanout::options::SessionRules;
+use touchline_ingest::problem::Code;
 
-fn page() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol.md")
+fn page(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name)
 }
 
 fn close_codes() -> String {
@@ -78,17 +79,38 @@ fn fill(page: &str, name: &str, table: &str) -> String {
     format!("{before}{begin}{table}<!-- end -->{after}")
 }
 
-#[test]
-fn the_tables_of_the_protocol_page_are_those_of_the_code() {
-    let written = std::fs::read_to_string(page()).unwrap();
-    let mut wanted = fill(&written, "close codes", &close_codes());
-    wanted = fill(&wanted, "limits", &limit_table());
-    wanted = fill(&wanted, "error codes", &error_codes());
+fn refusals() -> String {
+    let mut table = String::from("| status | code | meaning |\n|---|---|---|\n");
+    for (_, code, status, meaning) in Code::ALL {
+        let _ = writeln!(table, "| {status} | `{code}` | {meaning} |");
+    }
+    table
+}
+
+/// The page `name` has these tables.
+fn check(name: &str, tables: &[(&str, String)]) {
+    let written = std::fs::read_to_string(page(name)).unwrap();
+    let fill_in = |page: String, (mark, table): &(&str, String)| fill(&page, mark, table);
+    let wanted = tables.iter().fold(written.clone(), fill_in);
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(page(), &wanted).unwrap();
+        std::fs::write(page(name), &wanted).unwrap();
+        return;
     }
     assert!(
-        written == wanted || std::env::var_os("UPDATE_DOCS").is_some(),
-        "docs/protocol.md is behind the code: UPDATE_DOCS=1 cargo test -p touchline-tests --test protocol_tables"
+        written == wanted,
+        "docs/{name} is behind the code: UPDATE_DOCS=1 cargo test -p touchline-tests \
+         --test protocol_tables"
     );
+}
+
+#[test]
+fn the_tables_of_the_protocol_page_are_those_of_the_code() {
+    let tables =
+        [("close codes", close_codes()), ("limits", limit_table()), ("error codes", error_codes())];
+    check("protocol.md", &tables);
+}
+
+#[test]
+fn the_table_of_the_webhook_page_is_that_of_the_code() {
+    check("webhooks.md", &[("refusals", refusals())]);
 }

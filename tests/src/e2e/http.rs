@@ -35,8 +35,16 @@ impl Answer {
 /// Those of the socket, and [`io::ErrorKind::InvalidData`] when what came is no HTTP.
 pub fn exchange(to: SocketAddr, bytes: &[u8]) -> io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(bytes)?;
+    answer(stream)
+}
+
+/// Reads all that comes until the peer ends.
+///
+/// # Errors
+/// As [`exchange`].
+pub fn answer(mut stream: TcpStream) -> io::Result<Answer> {
+    stream.set_read_timeout(Some(PATIENCE))?;
     let mut raw = Vec::new();
     stream.read_to_end(&mut raw)?;
     read(&raw).ok_or_else(|| io::ErrorKind::InvalidData.into())
@@ -75,16 +83,39 @@ pub fn request(
 pub fn post_signed(to: SocketAddr, partner: &str, body: &str) -> io::Result<Answer> {
     static DELIVERIES: AtomicU64 = AtomicU64::new(0);
     let id = format!("delivery-{}", DELIVERIES.fetch_add(1, Ordering::Relaxed));
-    let now = jiff::Timestamp::now().as_second();
-    let secret = Secret::parse(SECRET).expect("a good secret");
-    let signature = sign(&secret, &id, now, body.as_bytes());
-    let headers = [
-        ("content-type", "application/json"),
-        ("webhook-id", id.as_str()),
-        ("webhook-timestamp", &now.to_string()),
-        ("webhook-signature", &signature),
-    ];
+    post_as(to, partner, &id, SECRET, body)
+}
+
+/// The same under `id`, with any `secret`.
+///
+/// # Errors
+/// As [`post_signed`].
+pub fn post_as(
+    to: SocketAddr,
+    partner: &str,
+    id: &str,
+    secret: &str,
+    body: &str,
+) -> io::Result<Answer> {
+    let headers = delivery_headers(id, secret, body);
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
     request(to, "POST", &format!("/v1/ingest/broadcast/{partner}"), &headers, body)
+}
+
+/// The headers of a delivery that is made now, under an `id` that names the request as well.
+///
+/// # Panics
+/// When `secret` is none.
+pub fn delivery_headers(id: &str, secret: &str, body: &str) -> [(&'static str, String); 5] {
+    let now = jiff::Timestamp::now().as_second();
+    let secret = Secret::parse(secret).expect("a good secret");
+    [
+        ("content-type", "application/json".into()),
+        ("x-request-id", id.into()),
+        ("webhook-id", id.into()),
+        ("webhook-timestamp", now.to_string()),
+        ("webhook-signature", sign(&secret, id, now, body.as_bytes())),
+    ]
 }
 
 /// An event that happens now, as JSON.
@@ -94,7 +125,8 @@ pub fn event(id: &str, teams: &[&str]) -> String {
 
 /// The same with `data`, a JSON object.
 pub fn event_with(id: &str, teams: &[&str], data: &str) -> String {
+    let id = serde_json::to_string(id).expect("an id is text");
     let teams = serde_json::to_string(teams).expect("names are text");
     let now = jiff::Timestamp::now();
-    format!(r#"{{"id":"{id}","teams":{teams},"type":"goal","occurred_at":"{now}","data":{data}}}"#)
+    format!(r#"{{"id":{id},"teams":{teams},"type":"goal","occurred_at":"{now}","data":{data}}}"#)
 }

@@ -1,6 +1,6 @@
-//! What the log holds, as `touchline log dump --json` prints it.
+//! What the log holds, as `touchline log dump --json` prints it, and the files it lies in.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use touchline_core::log::{Epoch, token::decode_position};
@@ -51,4 +51,18 @@ fn read(line: &str) -> Logged {
         name: format!("{}/{}", text("source"), text("id")),
         data: json["data"].clone(),
     }
+}
+
+/// The files of a journal that hold records, oldest first.
+///
+/// # Panics
+/// When there is no such folder.
+pub fn segments(journal: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(journal).expect("a journal");
+    let mut files: Vec<_> = files
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "seg"))
+        .collect();
+    files.sort();
+    files
 }

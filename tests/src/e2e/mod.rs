@@ -5,7 +5,7 @@
 //! | [`server`] | a `touchline serve` of its own for each test: started, killed, asked, ended |
 //! | [`http`] | one request on a connection of its own, and webhooks as a partner signs them |
 //! | [`socket`] | a WebSocket client that can do everything wrong, and tells errors from silence |
-//! | [`log`] | what the log holds, read by `touchline log dump` |
+//! | [`log`] | what the log holds, read by `touchline log dump`, and its files |
 //!
 //! Nothing here calls into the product but for signing and for reading tokens: what is under test
 //! is the process. Where a call may fail because the process has just been killed, it returns an

@@ -1,6 +1,7 @@
 //! A `touchline serve` of its own for each test: a folder that goes with it, ports that the kernel
 //! chooses, ended when it is dropped.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::PATIENCE;
-use super::http::{Answer, SECRET, post_signed, request};
+use super::http::{Answer, SECRET, post_as, post_signed, request};
 
 /// The partners that every configuration has; all of them sign with [`SECRET`].
 pub const PARTNERS: [&str; 3] = ["skyline", "arena", "pitchside"];
@@ -46,7 +47,11 @@ fn build() -> PathBuf {
 
 /// A command of the binary that sees nothing of this process's own configuration.
 pub fn touchline() -> Command {
-    let mut command = Command::new(binary());
+    unconfigured(binary())
+}
+
+fn unconfigured(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
     let ours =
         std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TOUCHLINE__"));
     for (name, _) in ours {
@@ -62,6 +67,12 @@ pub fn touchline() -> Command {
 /// When it can't be started.
 pub fn run(arguments: &[&str]) -> Output {
     touchline().args(arguments).output().expect("the binary runs")
+}
+
+/// What a command said, on both ways out.
+pub fn words(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    text(&output.stdout) + &text(&output.stderr)
 }
 
 /// What is under a server: io_uring and direct I/O where the host allows, or neither.
@@ -98,18 +109,26 @@ impl Home {
     pub fn new(more: &str) -> Self {
         let home = Self { folder: tempfile::tempdir().expect("a folder") };
         std::fs::write(home.path("partner.secrets"), SECRET).expect("a file");
+        home.configure(more);
+        home
+    }
+
+    /// Writes the configuration anew, with another `more`.
+    ///
+    /// # Panics
+    /// When the disk is full.
+    pub fn configure(&self, more: &str) {
         let mut text = format!(
             "[node]\nname = \"test\"\ndata_dir = {:?}\nconnections_max = 1000\n\
              [listen]\nstream = \"127.0.0.1:0\"\napi = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n",
-            home.path("data").display().to_string(),
+            self.path("data").display().to_string(),
         );
         for partner in PARTNERS {
             text.push_str(&format!(
                 "[sources.broadcast.{partner}]\nsecrets_file = \"partner.secrets\"\n"
             ));
         }
-        std::fs::write(home.config(), text + more).expect("a file");
-        home
+        std::fs::write(self.config(), text + more).expect("a file");
     }
 
     /// A file of the folder.
@@ -137,9 +156,15 @@ impl Home {
 
     /// Starts it and waits until it serves.
     pub fn serve(&self, backend: Backend) -> Server {
-        let mut server = Server::spawn(self.command(backend));
-        server.wait_until_serving();
-        server
+        Server::start(self.command(backend))
+    }
+
+    /// The same where one table holds only `files` open files.
+    pub fn serve_within(&self, files: u32) -> Server {
+        let mut command = unconfigured("sh");
+        command.args(["-c", &format!("ulimit -n {files}; exec \"$@\""), "sh"]);
+        command.arg(binary()).arg("serve").arg("--config").arg(self.config());
+        Server::start(command)
     }
 }
 
@@ -176,6 +201,16 @@ impl Server {
             }
         });
         Self { child, lines, addresses: None }
+    }
+
+    /// Starts `command` and waits until it serves.
+    ///
+    /// # Panics
+    /// When it doesn't.
+    pub fn start(command: Command) -> Self {
+        let mut server = Self::spawn(command);
+        server.wait_until_serving();
+        server
     }
 
     /// Waits until it says where it serves.
@@ -284,6 +319,14 @@ impl Server {
         request(self.addresses().admin, "GET", path, &[], "").expect("the admin port answers")
     }
 
+    /// GETs from the API port.
+    ///
+    /// # Panics
+    /// When it doesn't answer.
+    pub fn api(&self, path: &str) -> Answer {
+        request(self.addresses().api, "GET", path, &[], "").expect("the API port answers")
+    }
+
     /// One sample of `/metrics`, by its name and labels.
     ///
     /// # Panics
@@ -303,7 +346,15 @@ impl Server {
         post_signed(self.addresses().api, PARTNERS[0], body).expect("the API port answers")
     }
 
-    /// The same, expecting that all of it is taken.
+    /// The same under a webhook id, with any secret.
+    ///
+    /// # Panics
+    /// When the API port doesn't answer.
+    pub fn post_as(&self, id: &str, secret: &str, body: &str) -> Answer {
+        post_as(self.addresses().api, PARTNERS[0], id, secret, body).expect("the API port answers")
+    }
+
+    /// POSTs `body` as [`post`](Self::post) does, expecting that all of it is taken.
     ///
     /// # Panics
     /// When it isn't.

@@ -74,6 +74,14 @@ impl Socket {
         Self::connect(to, query, None).expect("the server lets it in")
     }
 
+    /// Where it connects from.
+    ///
+    /// # Panics
+    /// When the socket is gone.
+    pub fn local_address(&self) -> SocketAddr {
+        self.stream.local_addr().expect("a socket has an address")
+    }
+
     /// How long reads wait.
     ///
     /// # Panics
@@ -217,6 +225,17 @@ pub fn upgrade(query: &str, extra: &str) -> String {
          Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{extra}\r\n"
     )
+}
+
+/// The status that [`upgrade`] with `extra` headers is answered with.
+///
+/// # Panics
+/// When nobody answers.
+pub fn handshake_status(to: SocketAddr, extra: &str) -> u16 {
+    let mut socket = Socket::dial(to, None).expect("it listens");
+    socket.send_raw(upgrade("", extra).as_bytes());
+    let head = socket.head().expect("it answers");
+    head.split(' ').nth(1).and_then(|text| text.parse().ok()).expect("a status")
 }
 
 /// A frame as clients send them, masked.

@@ -2,9 +2,9 @@
 //! refuses sources, nobody else, and is over when there is room.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use touchline_tests::e2e::http::{event, event_with};
 use touchline_tests::e2e::log::dump;
@@ -58,26 +58,58 @@ fn fault_31_a_damaged_segment_is_named_while_sockets_and_sources_live() {
     }
 }
 
-/// A command that runs in a namespace whose `data` is a disk of 16 MiB; `None` where the host lets
-/// nobody mount one.
-fn on_a_small_disk(command: &Command, data: &Path) -> Option<Command> {
-    let flags = if rustix::process::geteuid().is_root() { "-m" } else { "-Urm" };
-    let mount = r#"mount -t tmpfs -o size=16m none "$0""#;
-    let within = |script: &str| {
-        let mut within = Command::new("unshare");
-        within.args([flags, "sh", "-c", script]).arg(data);
-        within
-    };
-    let can = within(mount).output().is_ok_and(|output| output.status.success());
-    let mut whole = within(&format!(r#"{mount} && exec "$@""#));
-    whole.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => whole.env(name, value),
-            None => whole.env_remove(name),
-        };
+/// A disk of 16 MiB in place of a folder, in a mount namespace that lives as long as this.
+struct SmallDisk {
+    holder: Child,
+    folder: PathBuf,
+}
+
+impl SmallDisk {
+    /// `None` where the host lets nobody mount one.
+    fn mount(folder: &Path) -> Option<Self> {
+        let flags = if rustix::process::geteuid().is_root() { "-m" } else { "-Urm" };
+        let script = r#"mount -t tmpfs -o size=16m none "$0" && echo mounted && exec sleep 600"#;
+        let mut holder = Command::new("unshare")
+            .args([flags, "sh", "-c", script])
+            .arg(folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let mut said = String::new();
+        let _ = BufReader::new(holder.stdout.take()?).read_line(&mut said);
+        let disk = Self { holder, folder: folder.to_owned() };
+        (said.trim() == "mounted").then_some(disk)
     }
-    can.then_some(whole)
+
+    /// The same command, with the small disk in its place.
+    fn command(&self, command: &Command) -> Command {
+        let mut within = Command::new("nsenter");
+        within.args(["--target", &self.holder.id().to_string(), "--mount"]);
+        if !rustix::process::geteuid().is_root() {
+            within.args(["--user", "--preserve-credentials"]);
+        }
+        within.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => within.env(name, value),
+                None => within.env_remove(name),
+            };
+        }
+        within
+    }
+
+    /// Where it is seen from here.
+    fn inside(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{}", self.holder.id(), self.folder.display()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
 }
 
 /// Fills what is left of the disk of `folder`.
@@ -88,39 +120,50 @@ fn fill(folder: &Path) {
     }
 }
 
+/// Fills the disk, then posts until a webhook is refused; what was taken meanwhile.
+fn fill_up(server: &Server, inside: &Path) -> Vec<String> {
+    fill(inside);
+    let pad = format!(r#"{{"pad":"{}"}}"#, "x".repeat(60_000));
+    let mut taken = Vec::new();
+    let refused = (1..1_000).find_map(|n| {
+        let answer = server.post(&event_with(&format!("g-{n}"), &["big"], &pad));
+        if answer.status == 202 {
+            taken.push(format!("skyline/g-{n}"));
+            return None;
+        }
+        Some(answer)
+    });
+    let refused = refused.expect("16 MiB are full some time");
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    taken
+}
+
 #[test]
-fn fault_32_a_full_disk_refuses_sources_and_nobody_else_and_recovers_by_itself() {
+fn fault_32_a_full_disk_refuses_sources_and_nobody_else_also_over_a_restart() {
     for backend in Backend::ALL {
         let home = Home::new("[log]\nsegment_bytes = \"1MiB\"\n");
         let data = home.path("data");
         std::fs::create_dir(&data).unwrap();
-        let Some(command) = on_a_small_disk(&home.command(backend), &data) else {
+        let Some(disk) = SmallDisk::mount(&data) else {
             eprintln!("this host lets nobody mount a small disk: the simulated one must do");
             return;
         };
-        let mut server = Server::spawn(command);
-        server.wait_until_serving();
-        let inside = PathBuf::from(format!("/proc/{}/root{}", server.pid(), data.display()));
+        let inside = disk.inside();
+        let serve = || {
+            let mut server = Server::spawn(disk.command(&home.command(backend)));
+            server.wait_until_serving();
+            server
+        };
+        let mut server = serve();
         let to = server.addresses().stream;
         let mut early = Socket::open(to, "teams=ars");
         let mark = early.hear_op("subscribed")["mark"].clone();
         server.accept(&event("g-0", &["ars"]));
         assert_eq!(early.hear_op("event")["id"], "g-0");
 
-        fill(&inside);
-        let pad = format!(r#"{{"pad":"{}"}}"#, "x".repeat(60_000));
-        let mut taken = vec!["skyline/g-0".to_owned()];
-        let refused = (1..1_000).find_map(|n| {
-            let answer = server.post(&event_with(&format!("g-{n}"), &["big"], &pad));
-            if answer.status == 202 {
-                taken.push(format!("skyline/g-{n}"));
-                return None;
-            }
-            Some(answer)
-        });
-        let refused = refused.expect("16 MiB are full some time");
-        assert_eq!(refused.status, 503, "{refused:?}");
-        assert!(refused.header("retry-after").is_some(), "{refused:?}");
+        let mut taken = fill_up(&server, &inside);
+        taken.push("skyline/g-0".into());
         let ready = server.admin("/readyz");
         assert_eq!(ready.status, 503, "{ready:?}");
 
@@ -132,7 +175,20 @@ fn fault_32_a_full_disk_refuses_sources_and_nobody_else_and_recovers_by_itself()
         assert_eq!(late.hear_op("subscribed")["recovered"], true);
         assert_eq!(late.hear_op("event")["id"], "g-0");
 
-        // Once there is room, the partner's next attempt succeeds; nothing was restarted.
+        // Who restarts it meanwhile finds it as it was (R13).
+        drop((early, late));
+        server.kill_9();
+        server = serve();
+        assert_eq!(server.post(&event("full", &["ars"])).status, 503);
+        let to = server.addresses().stream;
+        let mut early = Socket::open(to, &query);
+        let mut late = Socket::open(to, &query);
+        for socket in [&mut early, &mut late] {
+            assert_eq!(socket.hear_op("subscribed")["recovered"], true);
+            assert_eq!(socket.hear_op("event")["id"], "g-0");
+        }
+
+        // Once there is room, the partner's next attempt succeeds.
         std::fs::remove_file(inside.join("filler")).unwrap();
         until("room is noticed", || server.post(&event("again", &["ars"])).status == 202);
         taken.push("skyline/again".into());
@@ -147,5 +203,7 @@ fn fault_32_a_full_disk_refuses_sources_and_nobody_else_and_recovers_by_itself()
             assert_eq!(count, 1, "{name} of {names:?}");
         }
         server.stop();
+        let probes = std::fs::read_dir(&inside).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(!probes.into_iter().any(|name| name.to_string_lossy().contains("probe")));
     }
 }

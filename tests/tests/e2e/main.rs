@@ -9,6 +9,7 @@
 //! | `peers` | FAULTS 13, 22, 23 and 41: too many, dead, slow, too few descriptors |
 //! | `webhooks` | FAULTS 27: nothing of a delivery that is refused enters the log |
 //! | `resume` | FAULTS 24: a resume is whole, or it is said not to be |
+//! | `surroundings` | FAULTS 41: a control group's memory; and a terminal |
 //! | `disk` | FAULTS 31 and 32: damage is named, a full disk refuses sources and nobody else |
 //!
 //! Whatever a test did, [`is_sound`] shows that everybody else is served as before.
@@ -19,11 +20,17 @@ mod handshake;
 mod path;
 mod peers;
 mod resume;
+mod surroundings;
 mod webhooks;
 
 use touchline_tests::e2e::http::event;
-use touchline_tests::e2e::server::Server;
+use touchline_tests::e2e::server::{Backend, Server};
 use touchline_tests::e2e::socket::Socket;
+
+/// Runs `test` on both ways to the kernel.
+fn both(test: impl Fn(Backend)) {
+    Backend::ALL.into_iter().for_each(test);
+}
 
 /// A webhook still reaches a socket, and no shard has had to save itself from a panic.
 fn is_sound(server: &Server) {

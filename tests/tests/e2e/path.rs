@@ -1,6 +1,5 @@
 //! Webhook, socket, resume, drain: one walk, on io_uring and on epoll with plain files. (That a
-//! host which forbids io_uring is served by the second and told so is `fault_42_*` of the server's
-//! own tests.)
+//! host which forbids io_uring is served by the second and told so is `fault_42_*` of `serve`.)
 
 use rustix::process::Signal;
 use serde_json::{Value, json};

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
-use serde_json::json;
+use serde_json::{Value, json};
 use touchline_tests::e2e::http::{event, event_with};
 use touchline_tests::e2e::server::{Backend, Home, Server};
 use touchline_tests::e2e::socket::{Heard, Socket, client_frame, upgrade};
 use touchline_tests::e2e::until;
 
-use crate::is_sound;
+use crate::{both, is_sound};
 
 /// Asks to be let in; the status, 0 for none, and the connection.
 fn knock(server: &Server) -> (u16, String, Socket) {
@@ -23,21 +23,23 @@ fn knock(server: &Server) -> (u16, String, Socket) {
 
 #[test]
 fn fault_13_beyond_its_limits_a_newcomer_is_told_when_to_come_back() {
-    let strict = "[sessions]\nloopback_exempt = false\nper_ip_max = 3\n";
-    for (more, most, status) in [("", 5, 503), (strict, 3, 429)] {
-        let home = Home::new(more);
-        let mut command = home.command(Backend::Auto);
-        command.args(["--set", "node.connections_max=5"]);
-        let mut server = Server::spawn(command);
-        server.wait_until_serving();
-        let inside: Vec<_> = (0..most).map(|_| knock(&server)).collect();
-        assert!(inside.iter().all(|(status, ..)| *status == 101));
-        let (refused, head, _) = knock(&server);
-        assert_eq!(refused, status, "{head}");
-        assert!(head.contains("retry-after: "), "{head}");
-        drop(inside);
-        until("there is room again", || knock(&server).0 == 101);
-    }
+    both(|backend| {
+        let strict = "[sessions]\nloopback_exempt = false\nper_ip_max = 3\n";
+        for (more, most, status) in [("", 5, 503), (strict, 3, 429)] {
+            let home = Home::new(more);
+            let mut command = home.command(backend);
+            command.args(["--set", "node.connections_max=5"]);
+            let mut server = Server::spawn(command);
+            server.wait_until_serving();
+            let inside: Vec<_> = (0..most).map(|_| knock(&server)).collect();
+            assert!(inside.iter().all(|(status, ..)| *status == 101));
+            let (refused, head, _) = knock(&server);
+            assert_eq!(refused, status, "{head}");
+            assert!(head.contains("retry-after: "), "{head}");
+            drop(inside);
+            until("there is room again", || knock(&server).0 == 101);
+        }
+    });
 }
 
 #[test]
@@ -97,25 +99,54 @@ fn fault_23_a_reader_that_stops_is_4008_comes_back_whole_and_costs_the_others_no
     }
 }
 
+/// Whoever is behind is named on the admin port, with what waits for it; who keeps up is not.
+#[test]
+fn a_slow_session_is_listed_with_its_peer_and_what_waits_for_it() {
+    for backend in Backend::ALL {
+        let home = Home::new("");
+        let server = home.serve(backend);
+        let to = server.addresses().stream;
+        let mut slow = Socket::connect(to, "teams=ars", Some(4 * 1024)).unwrap();
+        let session = slow.hear_op("hello")["session"].clone();
+        let mut other = Socket::open(to, "teams=ars");
+        other.hear_op("subscribed");
+        let data = format!(r#"{{"pad":"{}"}}"#, "x".repeat(8_000));
+        for n in 0..100 {
+            server.accept(&event_with(&format!("g-{n}"), &["ars"], &data));
+            assert_eq!(other.hear_op("event")["id"], format!("g-{n}"));
+        }
+        let listed = server.admin("/sessions/slow").body;
+        let listed: Value = serde_json::from_str(&listed).unwrap();
+        let rows = listed["sessions"].as_array().unwrap();
+        assert_eq!(rows.len(), 1, "{listed}");
+        assert_eq!(rows[0]["session"], session);
+        assert_eq!(rows[0]["blocked"], true);
+        assert!(rows[0]["unsent_bytes"].as_u64().unwrap() > 100_000, "{listed}");
+        assert_eq!(rows[0]["peer"], slow.local_address().to_string());
+    }
+}
+
 #[test]
 fn fault_41_without_descriptors_newcomers_wait_or_get_503_and_the_rest_goes_on() {
-    let home = Home::new("");
-    let server = home.serve(Backend::Auto);
-    let mut early = Socket::open(server.addresses().stream, "teams=ars");
-    early.hear_op("subscribed");
-    let pid = Pid::from_raw(server.pid() as i32);
-    let used = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count() as u64;
-    let before = getrlimit(Resource::Nofile);
-    let few = Rlimit { current: Some(used + 8), maximum: before.maximum };
-    let whole = prlimit(pid, Resource::Nofile, few).unwrap();
-    let knocks: Vec<_> = (0..20).map(|_| knock(&server)).collect();
-    let count = |wanted: u16| knocks.iter().filter(|(status, ..)| *status == wanted).count();
-    assert!(count(101) > 0 && count(503) > 0, "{} in, {} refused", count(101), count(503));
-    assert_eq!(count(101) + count(503) + count(0), 20);
-    early.send_text(r#"{"op":"ping","id":1}"#);
-    assert_eq!(early.hear_op("pong")["id"], 1);
-    drop(knocks);
-    prlimit(pid, Resource::Nofile, whole).unwrap();
-    until("newcomers are let in", || knock(&server).0 == 101);
-    is_sound(&server);
+    both(|backend| {
+        let home = Home::new("");
+        let server = home.serve(backend);
+        let mut early = Socket::open(server.addresses().stream, "teams=ars");
+        early.hear_op("subscribed");
+        let pid = Pid::from_raw(server.pid() as i32);
+        let used = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count() as u64;
+        let before = getrlimit(Resource::Nofile);
+        let few = Rlimit { current: Some(used + 8), maximum: before.maximum };
+        let whole = prlimit(pid, Resource::Nofile, few).unwrap();
+        let knocks: Vec<_> = (0..20).map(|_| knock(&server)).collect();
+        let count = |wanted: u16| knocks.iter().filter(|(status, ..)| *status == wanted).count();
+        assert!(count(101) > 0 && count(503) > 0, "{} in, {} refused", count(101), count(503));
+        assert_eq!(count(101) + count(503) + count(0), 20);
+        early.send_text(r#"{"op":"ping","id":1}"#);
+        assert_eq!(early.hear_op("pong")["id"], 1);
+        drop(knocks);
+        prlimit(pid, Resource::Nofile, whole).unwrap();
+        until("newcomers are let in", || knock(&server).0 == 101);
+        is_sound(&server);
+    });
 }

@@ -7,7 +7,7 @@ use touchline_tests::e2e::http::event_with;
 use touchline_tests::e2e::server::{Backend, Home, Server};
 use touchline_tests::e2e::socket::Socket;
 
-use crate::is_sound;
+use crate::{both, is_sound};
 
 /// Follows `ars` and answers the first mark.
 fn first_mark(server: &Server) -> String {
@@ -42,58 +42,64 @@ fn is_told(server: &Server, mark: &str, reason: &str) {
 
 #[test]
 fn fault_24_teams_nobody_knows_are_followed_and_more_than_allowed_are_refused() {
-    let home = Home::new("");
-    let server = home.serve(Backend::Auto);
-    let mut socket = Socket::open(server.addresses().stream, "teams=never-heard-of");
-    assert_eq!(socket.hear_op("subscribed")["teams"], json!(["never-heard-of"]));
-    let teams: Vec<_> = (0..21).map(|n| format!("t{n}")).collect();
-    socket.send_text(&json!({ "op": "subscribe", "id": 9, "teams": teams }).to_string());
-    let error = socket.hear_op("error");
-    assert_eq!((&error["code"], &error["id"]), (&json!("too_many_teams"), &json!(9)));
-    is_sound(&server);
+    both(|backend| {
+        let home = Home::new("");
+        let server = home.serve(backend);
+        let mut socket = Socket::open(server.addresses().stream, "teams=never-heard-of");
+        assert_eq!(socket.hear_op("subscribed")["teams"], json!(["never-heard-of"]));
+        let teams: Vec<_> = (0..21).map(|n| format!("t{n}")).collect();
+        socket.send_text(&json!({ "op": "subscribe", "id": 9, "teams": teams }).to_string());
+        let error = socket.hear_op("error");
+        assert_eq!((&error["code"], &error["id"]), (&json!("too_many_teams"), &json!(9)));
+        is_sound(&server);
+    });
 }
 
 #[test]
 fn fault_24_a_mark_that_no_server_wrote_is_an_error() {
-    let home = Home::new("");
-    let server = home.serve(Backend::Auto);
-    let good = first_mark(&server);
-    let mut flipped = good.clone().into_bytes();
-    flipped[0] ^= 1;
-    let flipped = String::from_utf8(flipped).unwrap();
-    for forged in ["nonsense", &flipped, &format!("{good}A"), &"A".repeat(3_000)] {
-        let mut socket =
-            Socket::open(server.addresses().stream, &format!("teams=ars&mark={forged}"));
-        assert_eq!(socket.hear_op("error")["code"], "bad_token", "{forged}");
-        assert_eq!(socket.hear_close(), Some(4500), "{forged}");
-        let mut socket = Socket::open(server.addresses().stream, "");
-        let message = json!({ "op": "subscribe", "teams": ["ars"], "mark": forged });
-        socket.send_text(&message.to_string());
-        assert_eq!(socket.hear_op("error")["code"], "bad_token", "{forged}");
-    }
-    is_sound(&server);
+    both(|backend| {
+        let home = Home::new("");
+        let server = home.serve(backend);
+        let good = first_mark(&server);
+        let mut flipped = good.clone().into_bytes();
+        flipped[0] ^= 1;
+        let flipped = String::from_utf8(flipped).unwrap();
+        for forged in ["nonsense", &flipped, &format!("{good}A"), &"A".repeat(3_000)] {
+            let mut socket =
+                Socket::open(server.addresses().stream, &format!("teams=ars&mark={forged}"));
+            assert_eq!(socket.hear_op("error")["code"], "bad_token", "{forged}");
+            assert_eq!(socket.hear_close(), Some(4500), "{forged}");
+            let mut socket = Socket::open(server.addresses().stream, "");
+            let message = json!({ "op": "subscribe", "teams": ["ars"], "mark": forged });
+            socket.send_text(&message.to_string());
+            assert_eq!(socket.hear_op("error")["code"], "bad_token", "{forged}");
+        }
+        is_sound(&server);
+    });
 }
 
 #[test]
 fn fault_24_a_mark_or_position_of_another_life_or_beyond_the_end_is_a_declared_hole() {
-    let home = Home::new("");
-    let server = home.serve(Backend::Auto);
-    publish(&server, 0..3);
-    let good = decode_mark(&first_mark(&server)).unwrap();
-    let beyond = Mark { epoch: good.epoch, next: [good.next[0] + 1_000].into() };
-    let foreign = Mark { epoch: Epoch(good.epoch.0 ^ 1), next: good.next.clone() };
-    is_told(&server, &encode_mark(&beyond), "epoch");
-    is_told(&server, &encode_mark(&foreign), "epoch");
-    let ahead = Position { lane: Lane(0), seq: good.next[0] + 5_000 };
-    let query = format!(
-        "teams=ars&mark={}&after=broadcast:ars~{}",
-        encode_mark(&good),
-        encode_position(good.epoch, ahead)
-    );
-    let mut socket = Socket::open(server.addresses().stream, &query);
-    assert_eq!(socket.hear_op("subscribed")["recovered"], false);
-    assert_eq!(socket.hear_op("gap")["reason"], "epoch");
-    is_sound(&server);
+    both(|backend| {
+        let home = Home::new("");
+        let server = home.serve(backend);
+        publish(&server, 0..3);
+        let good = decode_mark(&first_mark(&server)).unwrap();
+        let beyond = Mark { epoch: good.epoch, next: [good.next[0] + 1_000].into() };
+        let foreign = Mark { epoch: Epoch(good.epoch.0 ^ 1), next: good.next.clone() };
+        is_told(&server, &encode_mark(&beyond), "epoch");
+        is_told(&server, &encode_mark(&foreign), "epoch");
+        let ahead = Position { lane: Lane(0), seq: good.next[0] + 5_000 };
+        let query = format!(
+            "teams=ars&mark={}&after=broadcast:ars~{}",
+            encode_mark(&good),
+            encode_position(good.epoch, ahead)
+        );
+        let mut socket = Socket::open(server.addresses().stream, &query);
+        assert_eq!(socket.hear_op("subscribed")["recovered"], false);
+        assert_eq!(socket.hear_op("gap")["reason"], "epoch");
+        is_sound(&server);
+    });
 }
 
 /// The window is small, so that an old mark is answered from the journal.

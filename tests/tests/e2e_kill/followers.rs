@@ -1,8 +1,8 @@
 //! Who follows, and what each saw.
 //!
 //! A follower keeps what `docs/protocol.md` tells a client to keep: the last mark, and the last
-//! position of each topic. It resumes with both, over and over, and writes down everything that
-//! comes, also what shouldn't.
+//! position of each topic. It resumes with both, over and over, now by the URL, now by a message,
+//! and writes down everything that comes, also what shouldn't.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,6 +15,9 @@ use touchline_tests::e2e::socket::{Heard, Socket};
 
 use crate::epoch_of;
 use crate::stage::{SLOW_EACH, Stage, some_teams};
+
+/// What a URL has room for beside the path, of 4 KiB.
+const QUERY_BYTES: usize = 4_000;
 
 /// The teams of a follower, which the judge must know too: the same for every seed.
 pub fn teams_of(number: usize) -> Vec<String> {
@@ -76,11 +79,15 @@ impl Follower<'_> {
     fn connect_once(&mut self) {
         let receive_bytes = self.is_slow.then_some(4 * 1024);
         let to = self.stage.addresses().stream;
-        // The topics a client may have seen are too many for a URL: it subscribes.
-        let Ok(mut socket) = Socket::connect(to, "", receive_bytes) else { return };
+        let by_url = self.rng.random_bool(0.5).then(|| self.query());
+        // The topics a client has seen may be too many for a URL: then it subscribes.
+        let query = by_url.filter(|query| query.len() < QUERY_BYTES).unwrap_or_default();
+        let Ok(mut socket) = Socket::connect(to, &query, receive_bytes) else { return };
         socket.set_patience(Duration::from_millis(200));
         self.seen.resumes += u64::from(self.mark.is_some());
-        socket.send_text(&self.subscribe());
+        if query.is_empty() {
+            socket.send_text(&self.subscribe());
+        }
         while !self.stage.has_ended() {
             match socket.hear() {
                 Heard::Json(message) => {
@@ -100,18 +107,34 @@ impl Follower<'_> {
         }
     }
 
+    /// What it follows and where it was, as a URL says it.
+    fn query(&self) -> String {
+        let teams = teams_of(self.seen.number).join(",");
+        let mut query = format!("teams={teams}&streams=broadcast");
+        if let Some(mark) = &self.mark {
+            let after: Vec<_> = self.last().map(|(topic, pos)| format!("{topic}~{pos}")).collect();
+            query.push_str(&format!("&mark={mark}&after={}", after.join(",")));
+        }
+        query
+    }
+
+    /// The same as a message.
     fn subscribe(&self) -> String {
         let mut message = serde_json::json!({
             "op": "subscribe", "teams": teams_of(self.seen.number), "streams": ["broadcast"],
         });
         if let Some(mark) = &self.mark {
-            let last = |(topic, events): (&String, &Vec<(String, String)>)| {
-                (topic.clone(), Value::from(events[events.len() - 1].0.clone()))
-            };
+            let after = self.last().map(|(topic, pos)| (topic.to_owned(), pos.into()));
             message["mark"] = mark.clone().into();
-            message["after"] = Value::Object(self.seen.topics.iter().map(last).collect());
+            message["after"] = Value::Object(after.collect());
         }
         message.to_string()
+    }
+
+    /// Each topic, with the position of its last event.
+    fn last(&self) -> impl Iterator<Item = (&str, &str)> {
+        let topics = self.seen.topics.iter();
+        topics.map(|(topic, events)| (topic.as_str(), events[events.len() - 1].0.as_str()))
     }
 
     /// Whether it stays on the line.

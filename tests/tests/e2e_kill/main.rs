@@ -5,7 +5,8 @@
 //! io_uring and direct I/O, now on epoll and plain files, on the same folder. Meanwhile four
 //! senders of three partners deliver batches, retry what was not answered, deliver twice in a row
 //! and twice at once, repeat old events and give some up; a hundred clients follow teams by a Zipf
-//! law, hang up at random, read too slowly (four of them), and resume by mark and positions.
+//! law, hang up at random, read too slowly (four of them), and resume by mark and positions. A show
+//! in which too little of that happened fails as well: it proves nothing.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -28,7 +29,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use touchline_core::log::token::decode_mark;
-use touchline_tests::e2e::log::{Logged, dump};
+use touchline_tests::e2e::log::{Logged, dump, segments};
 use touchline_tests::e2e::server::{Backend, Home, Server};
 use touchline_tests::e2e::{PATIENCE, until};
 
@@ -82,6 +83,7 @@ fn fault_30_after_fifty_kills_every_acknowledged_event_is_there_once_and_was_see
         judge::judge(&log, &ledgers, &seen).unwrap_or_else(|wrong| {
             panic!("TOUCHLINE_SEED={seed}: {wrong}");
         });
+        assert_enough_happened(kills, &home, &ledgers, &seen);
     });
 }
 
@@ -118,6 +120,10 @@ fn kill_repeatedly(
     for kill in 0..kills {
         std::thread::sleep(Duration::from_millis(rng.random_range(50..900)));
         server.kill_9();
+        if kill == kills / 2 {
+            // The log can be read as the kill left it.
+            dump(&home.journal());
+        }
         if kill % 5 == 4 {
             // It dies again while it recovers from the last death.
             let mut unlucky = Server::spawn(command(home, backend(&mut rng)));
@@ -148,6 +154,22 @@ fn wait_until_seen(stage: &Stage, log: &[Logged]) {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// For each kill a few events, for every other one a resume of each follower (slow ones have fewer,
+/// the rest more), and files enough that many a kill found one just begun.
+fn assert_enough_happened(
+    kills: u64,
+    home: &Home,
+    ledgers: &[partners::Ledger],
+    seen: &[followers::Seen],
+) {
+    let acknowledged: usize = ledgers.iter().map(|ledger| ledger.acknowledged.len()).sum();
+    assert!(acknowledged as u64 > 10 * kills, "only {acknowledged} events were acknowledged");
+    let resumes: u64 = seen.iter().map(|one| one.resumes).sum();
+    assert!(resumes > kills / 2 * FOLLOWERS as u64, "only {resumes} resumes");
+    let files = segments(&home.journal()).len() as u64;
+    assert!(files > kills / 10, "only {files} files");
 }
 
 fn summary(
