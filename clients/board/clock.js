@@ -4,8 +4,9 @@
  * Events say the minute they happened in; nobody sends minutes as such. In between, the board lets
  * the minute run at the pace at which this day runs: a real day at one minute a minute, a replayed
  * one faster. The pace is learnt from pairs of events of one half of one match, and is real time
- * until there are enough of them. A guess never passes the end of a half, and the next event puts
- * it right.
+ * until there are enough of them. A guess never passes the end of a half, nor runs far beyond the
+ * day's newest event: while the server is away the matches stand still for all we know. The next
+ * event puts it right.
  * @module
  */
 
@@ -15,16 +16,21 @@ const SAMPLES_MAX = 31;
 const MINUTES_MIN = 4;
 const PACE_MAX = 1_000;
 const MINUTE_MS = 60_000;
+/** Minutes of a match that may pass without news of any match before the guess stops. */
+const SILENCE_MINUTES_MAX = 10;
 
 const halfOf = (minute) => (minute <= 45 ? 45 : 90);
 
 export class Pace {
   #last = new Map();
   #samples = [];
+  #newestMs = 0;
 
   /** Learns from an event of `match` in `minute` at `atMs`. */
   learn(match, minute, atMs) {
-    if (!(minute >= 1 && minute <= 90) || !Number.isFinite(atMs)) return;
+    if (!Number.isFinite(atMs)) return;
+    this.#newestMs = Math.max(this.#newestMs, atMs);
+    if (!(minute >= 1 && minute <= 90)) return;
     const last = this.#last.get(match);
     const since = last && halfOf(last.minute) === halfOf(minute) ? minute - last.minute : null;
     if (since !== null && since >= 0 && since < MINUTES_MIN) return;
@@ -49,7 +55,9 @@ export class Pace {
   /** The minute of a match whose last event was in `minute` at `atMs`. */
   minuteAt({ minute, status, atMs }, nowMs) {
     if (status !== 'live' || minute < 1 || minute > 90 || !(nowMs > atMs)) return minute;
-    const passed = Math.floor(((nowMs - atMs) / MINUTE_MS) * this.value);
+    const silenceMs = (SILENCE_MINUTES_MAX * MINUTE_MS) / this.value;
+    const untilMs = Math.min(nowMs, Math.max(atMs, this.#newestMs) + silenceMs);
+    const passed = Math.floor(((untilMs - atMs) / MINUTE_MS) * this.value);
     return Math.max(minute, Math.min(minute + passed, halfOf(minute)));
   }
 }

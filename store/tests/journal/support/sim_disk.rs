@@ -242,7 +242,6 @@ fn apply_name(names: &mut BTreeMap<String, usize>, op: DirOp) {
     }
 }
 
-/// File systems give whole blocks.
 fn allocated(content: &[u8]) -> u64 {
     content.len().next_multiple_of(4096) as u64
 }
