@@ -257,6 +257,9 @@ impl World {
             self.clients[index].after.clear();
         }
         let life = resume.as_ref().and_then(|resume| resume.mark.as_ref()).map(|mark| mark.epoch);
+        // Who lost the line before being told of another life, and comes back with a mark of this
+        // one, has nothing to be told.
+        self.clients[index].owed.comes_from_another_life = false;
         if life.is_some_and(|life| life != self.log.epoch) {
             // A client of another life: what it got in this one it doesn't know.
             let client = &mut self.clients[index];

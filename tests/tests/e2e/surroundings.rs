@@ -104,7 +104,7 @@ fn fault_41_short_of_memory_it_refuses_newcomers_and_keeps_who_is_inside() {
 #[test]
 fn a_terminal_gets_lines_for_people_and_a_pipe_json() {
     let home = Home::new("");
-    let serve = format!("{} serve --config {}", binary().display(), home.config().display());
+    let serve = format!("exec {} serve --config {}", binary().display(), home.config().display());
     let mut script = Command::new("script")
         .args(["--quiet", "--flush", "--return", "--command", &serve, "/dev/null"])
         .stdin(Stdio::piped())
