@@ -4,15 +4,14 @@
 //! connection at once and only then learns to wait, so one event costs a retransmission on every
 //! socket. A scenario without phases publishes nothing; its question is what connections take.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::run::Setup;
 use crate::schedule::{Following, Phase};
-use crate::target::file::names;
+use crate::target::file::read_toml;
 
 /// A file of `bench/scenarios`.
 #[derive(Clone, Debug, Deserialize)]
@@ -74,16 +73,8 @@ impl Scenario {
     /// # Errors
     /// When there is none, or it says what can't be run.
     pub fn load(folder: &Path, name: &str) -> Result<Self> {
-        let path = match name.ends_with(".toml") {
-            true => PathBuf::from(name),
-            false => folder.join(name).with_extension("toml"),
-        };
-        let text = fs::read_to_string(&path).with_context(|| {
-            format!("there is no scenario {}; known are: {}", path.display(), names(folder))
-        })?;
-        let scenario: Self =
-            toml::from_str(&text).with_context(|| format!("{} can't be used", path.display()))?;
-        scenario.check().with_context(|| format!("{} can't be run", path.display()))?;
+        let scenario: Self = read_toml("scenario", folder, name)?;
+        scenario.check().with_context(|| format!("scenario {name} can't be run"))?;
         Ok(scenario)
     }
 
@@ -119,6 +110,8 @@ impl Scenario {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -9,6 +9,7 @@ use touchline_core::config::HubConfig;
 use touchline_core::limits;
 use touchline_core::protocol::ErrorCode;
 use touchline_core::ws::CloseCode;
+use touchline_fanout::limits::LANGS_MAX;
 use touchline_fanout::options::SessionRules;
 use touchline_ingest::problem::Code;
 
@@ -49,6 +50,11 @@ fn limit_table() -> String {
             "messages, pings and pongs a second, over a while",
             format!("{}, {} at once", rules.messages_per_s, rules.messages_burst),
             "`error` `too_many_messages`, then close 1008",
+        ),
+        (
+            "languages in which a team is followed",
+            LANGS_MAX.to_string(),
+            "`error` `too_many_langs`",
         ),
         ("topics in `after`", limits::AFTER_TOPICS_MAX.to_string(), "`error` `bad_field`"),
         ("bytes of the URI", limits::URI_BYTES_MAX.to_string(), "414"),

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::dialogue::Dialogue;
 
@@ -105,24 +106,31 @@ impl Target {
     /// # Errors
     /// When there is none, or it says what nobody understands.
     pub fn load(folder: &Path, name: &str) -> Result<Self> {
-        let path = match name.ends_with(".toml") {
-            true => PathBuf::from(name),
-            false => folder.join(name).with_extension("toml"),
-        };
-        let text = fs::read_to_string(&path).with_context(|| {
-            format!("there is no target {}; known are: {}", path.display(), names(folder))
-        })?;
-        let target: Self =
-            toml::from_str(&text).with_context(|| format!("{} can't be used", path.display()))?;
+        let target: Self = read_toml("target", folder, name)?;
         if target.start.is_none() && target.address.is_none() {
-            bail!("{} says neither how it is started nor its address", path.display());
+            bail!("target {name} says neither how it is started nor its address");
         }
         Ok(target)
     }
 }
 
+/// Reads a `what` by the name of a file of `folder`, or by a path.
+///
+/// # Errors
+/// When there is none, which tells those that there are, or it can't be understood.
+pub fn read_toml<T: DeserializeOwned>(what: &str, folder: &Path, name: &str) -> Result<T> {
+    let path = match name.ends_with(".toml") {
+        true => PathBuf::from(name),
+        false => folder.join(name).with_extension("toml"),
+    };
+    let text = fs::read_to_string(&path).with_context(|| {
+        format!("there is no {what} {}; known are: {}", path.display(), names(folder))
+    })?;
+    toml::from_str(&text).with_context(|| format!("{} can't be used", path.display()))
+}
+
 /// What `folder` holds, for people.
-pub fn names(folder: &Path) -> String {
+fn names(folder: &Path) -> String {
     let files = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let stems = files.filter_map(|file| Some(file.path().file_stem()?.to_str()?.to_owned()));
     let mut names: Vec<String> = stems.collect();
