@@ -1,10 +1,9 @@
 //! Processes of the bench and how they talk: one JSON value a line, down standard input and back by
-//! standard output.
-//!
-//! The same lines will do over a socket when load comes from several hosts.
+//! standard output, or both ways over a connection to another host.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -15,27 +14,27 @@ use serde::de::DeserializeOwned;
 use crate::limits::{ANSWER_S_MAX, LINE_BYTES_MAX};
 use crate::sys;
 
-/// Commands from standard input, until it ends.
-pub fn commands<C: DeserializeOwned>() -> Result<impl Iterator<Item = Result<C>>> {
-    let lines = std::io::stdin().lines();
-    Ok(lines.map(|line| {
+/// Commands, line by line, until there are no more.
+pub fn commands<C: DeserializeOwned>(from: impl BufRead) -> impl Iterator<Item = Result<C>> {
+    from.lines().map(|line| {
         let line = line.context("read a command")?;
         serde_json::from_str(&line).with_context(|| format!("not a command: {line:.200}"))
-    }))
+    })
 }
 
-/// Writes one answer to standard output.
-pub fn answer(value: &impl Serialize) -> Result<()> {
+/// Writes one answer.
+pub fn answer(to: &mut impl Write, value: &impl Serialize) -> Result<()> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
-    let mut out = std::io::stdout().lock();
-    out.write_all(&line).and_then(|()| out.flush()).context("the controller has gone")
+    to.write_all(&line).and_then(|()| to.flush()).context("the controller has gone")
 }
 
-/// A child process that obeys commands. Killed when dropped.
+/// Somebody who obeys commands: a child process, which is killed when this is dropped, or an agent
+/// on another host, which then loses its connection.
 pub struct Servant {
-    child: Child,
-    stdin: ChildStdin,
+    name: String,
+    child: Option<Child>,
+    to: Box<dyn Write + Send>,
     answers: Receiver<String>,
 }
 
@@ -48,35 +47,38 @@ impl Servant {
         let mut child = spawn_pinned(&mut command, core)?;
         let stdin = child.stdin.take().context("a child without standard input")?;
         let stdout = child.stdout.take().context("a child without standard output")?;
-        let (send, answers) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if line.len() > LINE_BYTES_MAX || send.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Self { child, stdin, answers })
+        let name = args.first().map_or("a child", |verb| *verb).into();
+        Ok(Self { name, child: Some(child), to: Box::new(stdin), answers: listen(stdout) })
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// Speaks to the agent at the other end of `stream`.
+    pub fn remote(name: &str, stream: TcpStream) -> Result<Self> {
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(Duration::from_secs(ANSWER_S_MAX)))?;
+        let answers = listen(stream.try_clone()?);
+        Ok(Self { name: name.into(), child: None, to: Box::new(stream), answers })
+    }
+
+    /// Its process id; `None` on another host.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 
     /// Tells it something.
     pub fn tell(&mut self, command: &impl Serialize) -> Result<()> {
         let mut line = serde_json::to_vec(command)?;
         line.push(b'\n');
-        self.stdin.write_all(&line).and_then(|()| self.stdin.flush()).context("a child has ended")
+        let told = self.to.write_all(&line).and_then(|()| self.to.flush());
+        told.with_context(|| format!("{} has ended", self.name))
     }
 
     /// Waits for its next answer, for a bounded time.
     pub fn hear<A: DeserializeOwned>(&mut self) -> Result<A> {
+        let name = &self.name;
         match self.answers.recv_timeout(Duration::from_secs(ANSWER_S_MAX)) {
             Ok(line) => serde_json::from_str(&line).with_context(|| format!("got {line:.200}")),
-            Err(RecvTimeoutError::Timeout) => bail!("a child said nothing for {ANSWER_S_MAX} s"),
-            Err(RecvTimeoutError::Disconnected) => bail!("a child has ended; see its last words"),
+            Err(RecvTimeoutError::Timeout) => bail!("{name} said nothing for {ANSWER_S_MAX} s"),
+            Err(RecvTimeoutError::Disconnected) => bail!("{name} has ended; see its last words"),
         }
     }
 
@@ -87,11 +89,32 @@ impl Servant {
     }
 }
 
+/// Lines from somewhere, read by a thread of its own so that whoever waits can give up.
+fn listen(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (send, answers) = channel();
+    std::thread::spawn(move || {
+        let mut from = BufReader::new(from);
+        loop {
+            let mut line = String::new();
+            // One byte more than is allowed tells a line that is too long.
+            match (&mut from).take(LINE_BYTES_MAX as u64 + 1).read_line(&mut line) {
+                Ok(1..=LINE_BYTES_MAX) => {}
+                _ => return,
+            }
+            if send.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    answers
+}
+
 impl Drop for Servant {
     fn drop(&mut self) {
+        let Some(child) = &mut self.child else { return };
         // It may have ended already, which is what is wanted.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 

@@ -1,12 +1,12 @@
-//! Products side by side: every scenario on every subject in turn, several times over, each time
-//! beginning with another one.
+//! Scenarios on subjects: one subject alone, or products side by side, every scenario on every
+//! subject in turn, several times over, each time beginning with another one.
 //!
 //! One host, one run, the same clients and the same schedule: what differs is the server. The floor
 //! takes part as a subject of its own. A subject that can't do what is asked (it ends, throws
 //! clients out, or takes far longer than the run) is kept with what became of it, and the others go
 //! on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -15,8 +15,10 @@ use crate::Place;
 use crate::floor::Kind;
 use crate::probe::Host;
 use crate::report::Sink;
-use crate::run::{Run, Stage};
+use crate::run::Run;
 use crate::scenario::{Scale, Scenario};
+use crate::setup::Setup;
+use crate::stage::Stage;
 use crate::stats::Figure;
 use crate::sys;
 use crate::target::file::Target;
@@ -25,7 +27,27 @@ use crate::target::{Subject, peer};
 /// All that is compared where nothing is named.
 const PEERS: [&str; 7] = ["uwebsockets", "bun", "axum", "centrifuge", "nchan", "nats", "socketio"];
 
-/// What is compared, and how.
+/// How scenarios are played.
+#[derive(Args)]
+pub struct PlayArgs {
+    /// Sockets, if not the scenario's.
+    #[arg(long, value_name = "COUNT")]
+    sockets: Option<usize>,
+    /// Seconds of the scenarios are multiplied by it.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    time: f64,
+    /// Judge by what arrived and not by when: for hosts that aren't worth timing.
+    #[arg(long)]
+    any_speed: bool,
+    /// Matches of a match day: a file as the openfootball project publishes them.
+    #[arg(long, value_name = "FILE", requires = "date")]
+    day: Option<PathBuf>,
+    /// Which day of that file, as YYYY-MM-DD.
+    #[arg(long, requires = "day")]
+    date: Option<String>,
+}
+
+/// Who is compared, and by what.
 #[derive(Args)]
 pub struct CompareArgs {
     /// A scenario: a name of `bench/scenarios` or a file; may be given several times.
@@ -34,12 +56,11 @@ pub struct CompareArgs {
     /// Products, separated by commas: names of `bench/targets` or files; `all`; or `none`.
     #[arg(long, value_name = "NAMES", default_value = "all", value_delimiter = ',')]
     peers: Vec<String>,
-    /// Sockets, if not the scenario's.
-    #[arg(long, value_name = "COUNT")]
-    sockets: Option<usize>,
-    /// Seconds of the scenarios are multiplied by it.
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
-    time: f64,
+    /// Without the floor that is a plain loop of `send(2)`.
+    #[arg(long)]
+    one_floor: bool,
+    #[command(flatten)]
+    play: PlayArgs,
 }
 
 /// A subject in a scenario.
@@ -49,28 +70,83 @@ struct Entry {
     failures: Vec<String>,
 }
 
+/// A scenario and what is done in each of its runs.
+struct Act {
+    scenario: Scenario,
+    setup: Setup,
+}
+
 /// Compares; whether every subject could be measured.
 pub fn compare(args: &CompareArgs, place: &Place, out: &Path) -> Result<bool> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    let load = |name: &String| Scenario::load(&folder, name);
-    let scenarios: Vec<Scenario> = args.scenario.iter().map(load).collect::<Result<_>>()?;
+    let acts = args.play.load(&args.scenario, place)?;
     let subjects = subjects(args, place)?;
-    let host = Host::read();
-    sys::pin(place.client_core).context("pin the controller to the clients' core")?;
-    let mut sink = Sink::new(out, &host, scenarios.len())?;
+    let mut sink = open(place, out, acts.len(), &subjects)?;
     let mut all_well = true;
-    for scenario in &scenarios {
-        let entries = play(args, place, &mut sink, scenario, &subjects)?;
+    for act in &acts {
+        let entries = play(act, place, &mut sink, &subjects)?;
         all_well &= entries.iter().all(|entry| entry.failures.is_empty());
-        sink.finish_scenario(&format!("{}: {}", scenario.name, scenario.question));
-        entries.iter().for_each(|entry| sink.say(&summary(entry)));
     }
     Ok(all_well)
 }
 
+/// Plays `scenarios` on one subject; whether what they expect came of every run.
+pub fn run(
+    scenarios: &[String],
+    args: &PlayArgs,
+    subject: &Subject,
+    place: &Place,
+    out: &Path,
+) -> Result<bool> {
+    let acts = args.load(scenarios, place)?;
+    let subjects = std::slice::from_ref(subject);
+    let mut sink = open(place, out, acts.len(), subjects)?;
+    let mut all_well = true;
+    for act in &acts {
+        let entries = play(act, place, &mut sink, subjects)?;
+        for entry in &entries {
+            all_well &= entry.failures.is_empty();
+            for run in &entry.runs {
+                let failures = act.scenario.expect.failures(&act.setup, run, args.any_speed);
+                all_well &= failures.is_empty();
+                failures.iter().for_each(|why| sink.say(&format!("    FAILED: {why}")));
+            }
+        }
+    }
+    Ok(all_well)
+}
+
+fn open(place: &Place, out: &Path, scenarios: usize, subjects: &[Subject]) -> Result<Sink> {
+    let mut host = Host::read();
+    host.versions.extend(subjects.iter().filter_map(|subject| subject.version(place)));
+    sys::pin(place.client_core).context("pin the controller to the clients' core")?;
+    Sink::new(out, &host, scenarios)
+}
+
+impl PlayArgs {
+    fn load(&self, names: &[String], place: &Place) -> Result<Vec<Act>> {
+        let warm_up = if place.quick { self.time } else { 1.0 };
+        let scale = Scale { sockets: self.sockets, time: self.time, warm_up };
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let load = |name: &String| {
+            let mut scenario = Scenario::load(&folder, name)?;
+            if let (Some(file), Some(date)) = (&self.day, &self.date) {
+                let day = scenario.day.take();
+                let day = day.with_context(|| format!("scenario {name} plays no match day"))?;
+                scenario.day = Some(day.with_matches_of(file, date)?);
+            }
+            let setup = scenario.setup(scale);
+            Ok(Act { scenario, setup })
+        };
+        names.iter().map(load).collect()
+    }
+}
+
 /// Floors, Touchline and the peers, whose installing is no part of any run.
 fn subjects(args: &CompareArgs, place: &Place) -> Result<Vec<Subject>> {
-    let mut subjects = vec![Subject::Floor(Kind::Send), Subject::Floor(Kind::Volley)];
+    let mut subjects = vec![Subject::Floor(Kind::Volley)];
+    if !args.one_floor {
+        subjects.insert(0, Subject::Floor(Kind::Send));
+    }
     if place.has_server() {
         subjects.push(Subject::Touchline);
     }
@@ -80,10 +156,7 @@ fn subjects(args: &CompareArgs, place: &Place) -> Result<Vec<Subject>> {
         ref names => names.to_vec(),
     };
     for name in names {
-        let target = Target::load(&place.targets, name)?;
-        eprintln!("installing {name} if need be: {}", target.what);
-        peer::install(&target)?;
-        subjects.push(Subject::Peer(name.into()));
+        subjects.push(peer_subject(place, name)?);
     }
     if subjects.is_empty() {
         bail!("there is nobody to compare");
@@ -91,15 +164,17 @@ fn subjects(args: &CompareArgs, place: &Place) -> Result<Vec<Subject>> {
     Ok(subjects)
 }
 
-fn play(
-    args: &CompareArgs,
-    place: &Place,
-    sink: &mut Sink,
-    scenario: &Scenario,
-    subjects: &[Subject],
-) -> Result<Vec<Entry>> {
+/// A product by the name of its target, installed.
+pub fn peer_subject(place: &Place, name: &str) -> Result<Subject> {
+    let target = Target::load(&place.targets, name)?;
+    eprintln!("installing {name} if need be: {}", target.what);
+    peer::install(&target)?;
+    Ok(Subject::Peer(name.into()))
+}
+
+fn play(act: &Act, place: &Place, sink: &mut Sink, subjects: &[Subject]) -> Result<Vec<Entry>> {
+    let Act { scenario, setup } = act;
     sink.begin_row(&scenario.name);
-    let setup = scenario.setup(Scale { sockets: args.sockets, time: args.time });
     let entry = |subject: &Subject| {
         let (runs, failures) = (Vec::new(), Vec::new());
         Entry { subject: subject.clone(), runs, failures }
@@ -109,10 +184,11 @@ fn play(
         for step in 0..entries.len() {
             let index = (pair + step) % entries.len();
             let entry = &mut entries[index];
-            sink.begin_run(pair, place.pairs, &entry.subject, &setup);
-            match Stage::set(place, &entry.subject, &setup).and_then(|stage| stage.play(place)) {
+            sink.begin_run(pair, place.pairs, &entry.subject, setup);
+            let staged = Stage::set(place, &entry.subject, setup);
+            match staged.and_then(|stage| stage.play(place, &mut sink.watcher())) {
                 Ok(run) => {
-                    sink.keep_run(pair, &setup, &run)?;
+                    sink.keep_run(pair, setup, &run)?;
                     entry.runs.push(run);
                 }
                 Err(error) => {
@@ -123,6 +199,8 @@ fn play(
             }
         }
     }
+    sink.finish_scenario(&format!("{}: {}", scenario.name, scenario.question));
+    entries.iter().for_each(|entry| sink.say(&summary(entry)));
     Ok(entries)
 }
 
@@ -131,8 +209,19 @@ fn summary(entry: &Entry) -> String {
     let Entry { subject, runs, failures } = entry;
     let figure = |of: &dyn Fn(&Run) -> f64| Figure::of(runs.iter().map(of));
     let mut text = format!("    {:<16}", subject.to_string());
-    if runs.iter().any(|run| !run.harvest.windows.is_empty()) {
-        let p99 = |run: &Run| run.harvest.windows[0].latency.p99 as f64 / 1e3;
+    let is_flood = runs.iter().any(|run| run.sockets == 0);
+    if is_flood {
+        let posted = |of: fn(&crate::publish::Posted) -> f64| {
+            Figure::of(runs.iter().filter_map(|run| run.posted.as_ref()).map(of))
+        };
+        text += &format!(
+            "{} events/s, p99 {} ms",
+            posted(|posted| posted.events as f64 / posted.seconds),
+            posted(|posted| posted.latency.p99 as f64 / 1e3),
+        );
+    } else if runs.iter().any(|run| !run.harvest.windows.is_empty()) {
+        let last = |run: &Run| run.harvest.windows.len() - 1;
+        let p99 = |run: &Run| run.harvest.windows[last(run)].latency.p99 as f64 / 1e3;
         let arrived = |run: &Run| run.harvest.counts.delivered as f64 / run.expected.max(1) as f64;
         text += &format!(
             "{} us a delivery, p99 {} ms, {:.1} % arrived",

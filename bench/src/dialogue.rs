@@ -30,6 +30,45 @@ pub struct Dialogue {
     /// Whether one message may carry several events.
     #[serde(default)]
     pub joins: bool,
+    /// How a client that lost its connection asks for what it has missed. Without it, it follows
+    /// anew and misses that.
+    #[serde(default)]
+    pub resume: Option<Resume>,
+}
+
+/// How to go on where a connection was lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// Appended to the path, with `{mark}` in it: the last mark that the server gave.
+    pub mark: String,
+    /// Appended after that if events have come, with `{position}` in it: that of the last.
+    pub position: String,
+    /// Stands before a mark in the server's messages; the mark goes on to the next quote.
+    pub mark_after: String,
+    /// Stands before a position in an event, likewise.
+    pub position_after: String,
+    /// Stands in the message that says that not everything could be had again.
+    pub incomplete: String,
+}
+
+impl Resume {
+    /// The mark in `message`, if it gives one.
+    pub fn mark<'m>(&self, message: &'m [u8]) -> Option<&'m [u8]> {
+        quoted(message, &self.mark_after)
+    }
+
+    /// The position in `event`.
+    pub fn position<'m>(&self, event: &'m [u8]) -> Option<&'m [u8]> {
+        quoted(event, &self.position_after)
+    }
+}
+
+/// What follows `before` in `message`, to the next quote.
+fn quoted<'m>(message: &'m [u8], before: &str) -> Option<&'m [u8]> {
+    let at = message.windows(before.len()).position(|part| part == before.as_bytes())?;
+    let rest = &message[at + before.len()..];
+    rest.iter().position(|byte| *byte == b'"').map(|end| &rest[..end])
 }
 
 /// A message of the client's.
@@ -47,6 +86,33 @@ pub enum Line {
     },
 }
 
+/// What a client that can resume keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The last mark.
+    pub mark: String,
+    /// The position of the last event; empty if there was none.
+    pub position: String,
+}
+
+impl Known {
+    /// The server gave a mark. The position stays: a mark given to a session that lags may lie
+    /// below what it was sent.
+    pub fn note_mark(&mut self, mark: &[u8]) {
+        replace(&mut self.mark, mark);
+    }
+
+    /// An event came.
+    pub fn note_position(&mut self, position: &[u8]) {
+        replace(&mut self.position, position);
+    }
+}
+
+fn replace(text: &mut String, with: &[u8]) {
+    text.clear();
+    text.push_str(&String::from_utf8_lossy(with));
+}
+
 /// What is answered to a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pong {
@@ -62,14 +128,30 @@ impl Dialogue {
         Self {
             path: "/v1/stream?teams={team}&streams=broadcast".into(),
             subscribed: Some(r#""op":"subscribed""#.into()),
+            resume: Some(Resume {
+                mark: "&mark={mark}".into(),
+                position: "&after=broadcast:{team}~{position}".into(),
+                mark_after: r#""mark":""#.into(),
+                position_after: r#""pos":""#.into(),
+                incomplete: r#""recovered":false"#.into(),
+            }),
             ..Self::default()
         }
     }
 
     /// The upgrade of a follower of `team`. The key may be constant: nothing between here and the
     /// server caches.
-    pub fn request(&self, host: &str, team: u32) -> Vec<u8> {
-        let path = self.path.replace("{team}", &team_name(team));
+    ///
+    /// `known` are the last mark and the last position since then of a client that comes back.
+    pub fn request(&self, host: &str, team: u32, known: Option<&Known>) -> Vec<u8> {
+        let mut path = self.path.clone();
+        if let (Some(resume), Some(known)) = (&self.resume, known) {
+            path += &resume.mark.replace("{mark}", &known.mark);
+            if !known.position.is_empty() {
+                path += &resume.position.replace("{position}", &known.position);
+            }
+        }
+        let path = path.replace("{team}", &team_name(team));
         let offer = match self.subprotocol.as_str() {
             "" => String::new(),
             name => format!("Sec-WebSocket-Protocol: {name}\r\n"),
@@ -93,7 +175,7 @@ impl Dialogue {
                 Line::After { text, after } => {
                     // One message of the server's sets one line free.
                     match heard.take() {
-                        Some(message) if contains(message, after) => text,
+                        Some(message) if frames::holds(message, after) => text,
                         _ => break,
                     }
                 }
@@ -106,7 +188,7 @@ impl Dialogue {
 
     /// Whether `message` says that the subscription holds.
     pub fn is_subscribed_by(&self, message: &[u8]) -> bool {
-        self.subscribed.as_ref().is_some_and(|wanted| contains(message, wanted))
+        self.subscribed.as_ref().is_some_and(|wanted| frames::holds(message, wanted))
     }
 
     /// The frame with which `message` is to be answered, if it is a heartbeat.
@@ -114,11 +196,6 @@ impl Dialogue {
         let pong = self.pong.as_ref().filter(|pong| pong.when.as_bytes() == message)?;
         Some(frames::text(pong.text.as_bytes()))
     }
-}
-
-/// Messages that are looked into are those of the beginning, and short.
-fn contains(message: &[u8], part: &str) -> bool {
-    message.windows(part.len()).any(|window| window == part.as_bytes())
 }
 
 #[cfg(test)]
@@ -153,10 +230,28 @@ mod tests {
     #[test]
     fn the_upgrade_names_the_team_and_the_subprotocol() {
         let dialogue = Dialogue { subprotocol: "x-json".into(), ..Dialogue::touchline() };
-        let head = String::from_utf8(dialogue.request("h:1", 12)).unwrap();
+        let head = String::from_utf8(dialogue.request("h:1", 12, None)).unwrap();
         assert!(
             head.starts_with("GET /v1/stream?teams=t012&streams=broadcast HTTP/1.1\r\nHost: h:1")
         );
         assert!(head.contains("\r\nSec-WebSocket-Protocol: x-json\r\n"), "{head}");
+    }
+
+    #[test]
+    fn whoever_comes_back_says_how_far_it_was() {
+        let dialogue = Dialogue::touchline();
+        let resume = dialogue.resume.clone().unwrap();
+        let mut known = Known::default();
+        known.note_mark(resume.mark(br#"{"op":"mark","mark":"m1"}"#).unwrap());
+        let path = |known: &Known| {
+            let head = String::from_utf8(dialogue.request("h", 7, Some(known))).unwrap();
+            head.split(' ').nth(1).unwrap().to_owned()
+        };
+        assert!(path(&known).ends_with("&streams=broadcast&mark=m1"), "{}", path(&known));
+        known.note_position(resume.position(br#"{"op":"event","pos":"p9","x":1}"#).unwrap());
+        assert!(path(&known).ends_with("&mark=m1&after=broadcast:t007~p9"));
+        known.note_mark(b"m2");
+        assert!(path(&known).ends_with("&mark=m2&after=broadcast:t007~p9"));
+        assert_eq!(resume.position(br#"{"op":"event","pos":"p9"#), None, "cut");
     }
 }

@@ -48,6 +48,12 @@ pub fn head(bytes: &[u8], at: usize) -> Result<Option<Head>, OutOfStep> {
     Ok((end <= bytes.len()).then_some(Head { opcode: first & 0xf, payload_at, end }))
 }
 
+/// Whether `part` stands in `message`. Messages that are looked into are those of a connection's
+/// beginning, and short.
+pub fn holds(message: &[u8], part: &str) -> bool {
+    message.windows(part.len()).any(|window| window == part.as_bytes())
+}
+
 /// A masked text frame; the mask is zero, so the payload stays as it is.
 pub fn text(payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x81];

@@ -3,6 +3,9 @@
 /// Sockets of one receiver or floor thread. A host's hard limit can be 20,000 open files per table
 /// (DESIGN section 4); 600 are left for rings, pipes, the epoll set and whatever was inherited.
 pub const SOCKETS_PER_TABLE_MAX: usize = 19_400;
+/// Sockets that a shard of the server holds where a table has 20,000 files: 0.97 of what is left
+/// after 200 (DESIGN section 4).
+pub const SOCKETS_PER_SHARD_MAX: usize = (20_000 - 200) * 97 / 100;
 /// Handshakes one receiver thread keeps under way: below any listener's backlog (4,096), so that no
 /// SYN is dropped and a connect rate never measures the kernel's retransmit timer.
 pub const HANDSHAKES_MAX: usize = 512;
@@ -13,20 +16,51 @@ pub const VISIT_BYTES_MAX: u64 = 256 << 10;
 /// Sends of one volley of the floor.
 pub const VOLLEY_SENDS_MAX: usize = 128;
 /// Events of one run: first and last receipt are kept for each, 24 bytes on each receiver thread.
-pub const EVENTS_MAX: usize = 1 << 20;
+/// What is due after that is not published.
+pub const EVENTS_MAX: usize = 1 << 21;
+/// Slices of a run's timeline, of 512 bytes each on each receiver thread.
+pub const SLICES_MAX: usize = 600;
+/// Padding of an event's `data`: a frame of more than 64 KiB is refused.
+pub const PAD_BYTES_MAX: usize = 60 << 10;
+/// Things that happen in a run (kills, stops, leavings).
+pub const ACTS_MAX: usize = 64;
+/// Hosts that carry clients.
+pub const AGENTS_MAX: usize = 64;
 /// Windows of one run, each with its own histogram of about 100 KiB on each receiver thread.
 pub const WINDOWS_MAX: usize = 32;
 /// Latencies above are recorded as this: 10 minutes, in microseconds.
 pub const LATENCY_US_MAX: u64 = 600_000_000;
 /// Events of one webhook body, as the server allows.
 pub const BODY_EVENTS_MAX: usize = 1_000;
-/// A line of the protocol between controller and children: a histogram of three digits has 25,000
-/// buckets at most.
-pub const LINE_BYTES_MAX: usize = 16 << 20;
+/// A line of the protocol between controller and children: first and last receipt of 2 million
+/// events take 3 numbers of up to 20 digits each.
+pub const LINE_BYTES_MAX: usize = 160 << 20;
 /// How long the controller waits for a child's answer, in seconds.
 pub const ANSWER_S_MAX: u64 = 120;
 
+/// Threads of a server that hold `sockets` by tables of 20,000 files. `SO_REUSEPORT` throws a die for
+/// each connection, so the fullest of several exceeds its share: by four standard deviations of a
+/// binomial, once in 30,000 draws.
+pub fn shards_for(sockets: usize) -> usize {
+    let fullest = |shards: usize| {
+        let share = sockets as f64 / shards as f64;
+        if shards == 1 { share } else { share + 4.0 * share.sqrt() }
+    };
+    let fits = |shards: &usize| fullest(*shards) <= SOCKETS_PER_SHARD_MAX as f64;
+    (1..).find(fits).unwrap_or(1)
+}
+
 const _: () = assert!(SOCKETS_PER_TABLE_MAX + 600 <= 20_000);
 const _: () = assert!(HANDSHAKES_MAX < 4_096);
+const _: () = assert!(EVENTS_MAX * 3 * 21 < LINE_BYTES_MAX);
 const _: () = assert!(READ_BYTES_MAX as u64 >= VISIT_BYTES_MAX);
 const _: () = assert!(BODY_EVENTS_MAX <= touchline_core::limits::BODY_EVENTS_MAX);
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_million_sockets_need_more_tables_than_their_number_says() {
+        let shards = [0, 10_000, 50_000, 250_000, 1_000_000].map(super::shards_for);
+        assert_eq!(shards, [1, 1, 3, 14, 54]);
+    }
+}

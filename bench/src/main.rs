@@ -17,22 +17,28 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`rows`] | the questions |
-//! | [`run`] | one run: server, clients, schedule, what was seen |
+//! | [`scenario`], [`setup`] | workloads as files, and what is done in a run |
+//! | [`compare`] | scenarios on one subject or on many |
+//! | [`stage`], [`watch`], [`run`] | one run: server, clients, schedule; what was seen |
+//! | [`crew`], [`agent`] | the clients, here or on other hosts |
 //! | [`target`] | the servers under test |
 //! | [`floor`] | the server that does nothing but send |
 //! | [`receive`] | clients by the ten thousand |
 //! | [`publish`] | the partner |
 //! | [`schedule`], [`stamp`], [`frames`] | what is due when, and how it is found in a frame |
-//! | [`probe`], [`stats`], [`report`] | CPU, memory and host; medians; JSON Lines and the table |
+//! | [`probe`], [`meter`], [`stats`], [`report`] | CPU, memory and host; medians; JSON Lines and the table |
 //! | [`page`] | the report: one file of HTML |
 //! | [`child`], [`sys`], [`limits`] | processes, system calls, bounds |
 
+mod agent;
 mod child;
 mod compare;
+mod crew;
 mod dialogue;
 mod floor;
 mod frames;
 mod limits;
+mod meter;
 mod page;
 mod probe;
 mod publish;
@@ -42,10 +48,13 @@ mod rows;
 mod run;
 mod scenario;
 mod schedule;
+mod setup;
+mod stage;
 mod stamp;
 mod stats;
 mod sys;
 mod target;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -54,6 +63,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 
 use rows::PLANS;
+use target::Subject;
 
 /// How fast is it, and how fast could it be?
 #[derive(Parser)]
@@ -65,8 +75,21 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure the server against the floor, row by row.
-    Run(RunArgs),
+    /// Measure the server against the floor, row by row; or play scenarios on any server.
+    Run {
+        /// A scenario: a name of `bench/scenarios` or a file; may be given several times. Without
+        /// one, the rows of docs/performance.md are measured.
+        #[arg(long, value_name = "NAME")]
+        scenario: Vec<String>,
+        #[command(flatten)]
+        whom: TargetArgs,
+        #[command(flatten)]
+        play: compare::PlayArgs,
+        #[command(flatten)]
+        place: RunArgs,
+    },
+    /// Carry clients for a controller on another host.
+    Agent(agent::AgentArgs),
     /// Measure products side by side, floors among them, in one run.
     Compare {
         #[command(flatten)]
@@ -100,7 +123,27 @@ enum Command {
         congestion: Option<String>,
     },
     /// Serve as clients. Obeys lines of JSON on standard input.
-    Receive,
+    Receive {
+        /// Addresses from which they connect, separated by commas.
+        #[arg(long, value_name = "ADDRESSES", value_delimiter = ',')]
+        source: Vec<std::net::Ipv4Addr>,
+    },
+}
+
+/// On whom scenarios are played.
+#[derive(Args)]
+struct TargetArgs {
+    /// `touchline` (started here), `floor`, a name of `bench/targets` or a file, or the address of
+    /// a Touchline that runs already: `ws://host:port`.
+    #[arg(long, value_name = "TARGET", default_value = "touchline", requires = "scenario")]
+    target: String,
+    /// `host:port` of its API, where it runs already. Default: port 8081 of the target's host.
+    #[arg(long, value_name = "ADDRESS")]
+    api: Option<String>,
+    /// A file of `whsec_<base64>` with which the server that runs already knows the partner
+    /// `bench`.
+    #[arg(long, value_name = "FILE", default_value = "bench.secrets")]
+    secrets_file: PathBuf,
 }
 
 #[derive(Args)]
@@ -108,7 +151,8 @@ struct RunArgs {
     /// Only this row; may be given several times.
     #[arg(long, value_name = "NAME")]
     row: Vec<String>,
-    /// A twentieth of the sockets, a fifth of the time, one run of each: does it work at all?
+    /// A twentieth of the sockets, a fifth of the time, one run of each: does it work at all? Of
+    /// scenarios: one run of each, and `--time` shortens their warm-up, too.
     #[arg(long)]
     quick: bool,
     /// How often each case is run.
@@ -130,6 +174,13 @@ struct RunArgs {
     /// Congestion control of the floors' sockets. Default: the host's.
     #[arg(long, value_name = "NAME")]
     congestion: Option<String>,
+    /// Threads of server and floor. Default: as few as hold the sockets.
+    #[arg(long, value_name = "COUNT")]
+    shards: Option<usize>,
+    /// Hosts that carry the clients: `host:port` of a `touchline-bench agent`, separated by commas.
+    /// Default: a process on this host.
+    #[arg(long, value_name = "ADDRESSES", value_delimiter = ',')]
+    agents: Vec<String>,
     /// Where results go, as JSON Lines.
     #[arg(long, value_name = "FILE", default_value = "target/bench/results.jsonl")]
     out: PathBuf,
@@ -147,6 +198,10 @@ pub struct Place {
     softirq_threads: [Option<u32>; 2],
     pairs: usize,
     quick: bool,
+    shards: Option<usize>,
+    agents: Vec<String>,
+    /// A server that runs already.
+    running: Option<target::file::Target>,
     /// Where other products' files are.
     targets: PathBuf,
 }
@@ -170,6 +225,9 @@ impl Place {
             softirq_threads: [args.server_core, args.client_core].map(probe::softirq_thread),
             pairs: if args.quick { 1 } else { args.pairs.into() },
             quick: args.quick,
+            shards: args.shards,
+            agents: args.agents.clone(),
+            running: None,
             targets: Path::new(env!("CARGO_MANIFEST_DIR")).join("targets"),
         })
     }
@@ -182,6 +240,12 @@ impl Place {
         if self.quick { count / 20 } else { count }
     }
 
+    /// Threads that hold `sockets`: each has a table of descriptors, and the kernel spreads
+    /// connections over them by chance, so the fullest gets more than its share.
+    fn shards(&self, sockets: usize) -> usize {
+        self.shards.unwrap_or_else(|| limits::shards_for(sockets))
+    }
+
     fn seconds(&self, seconds: f64) -> f64 {
         if self.quick { seconds / 5.0 } else { seconds }
     }
@@ -189,7 +253,12 @@ impl Place {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Run(args) => measure(&args),
+        Command::Run { scenario, place, .. } if scenario.is_empty() => measure(&place),
+        Command::Run { scenario, whom, play, place } => Place::new(&place).and_then(|mut at| {
+            let subject = whom.subject(&mut at)?;
+            compare::run(&scenario, &play, &subject, &at, &place.out)
+        }),
+        Command::Agent(args) => agent::run(&args).map(|()| true),
         Command::Compare { what, place } => {
             Place::new(&place).and_then(|at| compare::compare(&what, &at, &place.out))
         }
@@ -199,7 +268,7 @@ fn main() -> ExitCode {
         Command::Report { results, table, html } => {
             present(&results, table.as_deref(), html.as_deref())
         }
-        Command::Receive => receive::run().map(|()| true),
+        Command::Receive { source } => receive::run(source).map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -207,6 +276,24 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("touchline-bench: {error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+impl TargetArgs {
+    fn subject(&self, place: &mut Place) -> Result<Subject> {
+        match self.target.as_str() {
+            "touchline" if !place.has_server() => {
+                bail!("there is no server beside this bench: build it, or name it with --server")
+            }
+            "touchline" => Ok(Subject::Touchline),
+            "floor" => Ok(Subject::Floor(floor::Kind::Volley)),
+            url if url.contains("://") => {
+                let (api, secrets_file) = (self.api.as_deref(), self.secrets_file.clone());
+                place.running = Some(target::file::Target::running(url, api, secrets_file)?);
+                Ok(Subject::Peer(url.into()))
+            }
+            name => compare::peer_subject(place, name),
         }
     }
 }

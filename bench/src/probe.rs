@@ -6,6 +6,7 @@
 //! for the floor as for the server.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -61,6 +62,11 @@ impl Cpu {
         })
     }
 
+    /// The same process before it had used anything.
+    pub fn at_birth(self) -> Self {
+        Self { total_ns: 0, user_ticks: 0, kernel_ticks: 0, ..self }
+    }
+
     /// What was used since `earlier`.
     pub fn since(&self, earlier: &Self) -> CpuUse {
         let user = self.user_ticks.saturating_sub(earlier.user_ticks) as f64;
@@ -76,6 +82,15 @@ impl Cpu {
 }
 
 impl CpuUse {
+    /// Adds what another process used over the same time.
+    pub fn add(&mut self, other: &Self) {
+        let user_ns = |of: &Self| of.user_share * of.total_ns as f64;
+        let user_ns = user_ns(self) + user_ns(other);
+        self.total_ns += other.total_ns;
+        self.user_share = user_ns / self.total_ns.max(1) as f64;
+        self.of_a_core += other.of_a_core;
+    }
+
     /// Adds what another process used over the same time, all of it in the kernel.
     pub fn add_kernel(&mut self, other: &Self) {
         let user_ns = self.user_share * self.total_ns as f64;
@@ -186,6 +201,12 @@ pub struct Host {
     pub mitigations: Vec<String>,
     /// Settings that move these numbers.
     pub sysctls: Vec<(String, String)>,
+    /// Limits of the control group that this process runs in, where there are any.
+    #[serde(default)]
+    pub cgroup: Vec<(String, String)>,
+    /// Of the bench, and of everybody who takes part.
+    #[serde(default)]
+    pub versions: Vec<String>,
     /// Commit of the tree the bench was built in, when `git` knows one.
     pub commit: Option<String>,
 }
@@ -224,6 +245,8 @@ impl Host {
                     ((*name).to_owned(), one_line(&path))
                 })
                 .collect(),
+            cgroup: cgroup_limits(Path::new("/sys/fs/cgroup"), &one_line("/proc/self/cgroup")),
+            versions: vec![format!("touchline-bench {}", env!("CARGO_PKG_VERSION"))],
             commit: commit(),
         }
     }
@@ -240,6 +263,37 @@ fn mitigations() -> Vec<String> {
         .map(|(name, text)| format!("{}: {text}", name.to_string_lossy()))
         .collect();
     found.sort();
+    found
+}
+
+/// CPU and memory limits, in version 2 and in version 1 of control groups; `groups` is
+/// `/proc/self/cgroup` on one line. A limit counts wherever above us it is set.
+fn cgroup_limits(mount: &Path, groups: &str) -> Vec<(String, String)> {
+    const FILES: [(&str, &str); 4] = [
+        ("", "cpu.max"),
+        ("", "memory.max"),
+        ("cpu", "cpu.cfs_quota_us"),
+        ("memory", "memory.limit_in_bytes"),
+    ];
+    let mut found = Vec::new();
+    for group in groups.split(' ') {
+        let mut parts = group.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
+        for (controller, file) in FILES {
+            if !controllers.split(',').any(|name| name == controller) {
+                continue;
+            }
+            let top = mount.join(controller);
+            let all = Path::new(path.trim_start_matches('/')).ancestors();
+            let values = all.map(|part| one_line(&top.join(part).join(file).to_string_lossy()));
+            // No limit reads as `max`, as -1, or as the largest number of pages.
+            let is_set = |value: &String| {
+                let is_huge = value.parse().is_ok_and(|bytes: u64| bytes > 1 << 60);
+                !value.is_empty() && !value.starts_with("max") && value != "-1" && !is_huge
+            };
+            found.extend(values.filter(is_set).map(|value| (file.to_owned(), value)));
+        }
+    }
     found
 }
 
@@ -278,6 +332,25 @@ mod tests {
         assert!(used.total_ns >= 10_000_000, "{used:?}");
         assert!(Memory::of(pid).unwrap().rss_bytes > 100_000);
         assert!(core_busy_ns(0) > 0);
+    }
+
+    #[test]
+    fn limits_of_both_versions_of_control_groups_are_found() {
+        let mount = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| {
+            let path = mount.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("a/b/cpu.max", "max 100000\n");
+        write("a/cpu.max", "150000 100000\n");
+        write("memory/x/memory.limit_in_bytes", "9223372036854771712\n");
+        write("memory/memory.limit_in_bytes", "1000\n");
+        let limits = |groups| cgroup_limits(mount.path(), groups);
+        assert_eq!(limits("0::/a/b"), [("cpu.max".into(), "150000 100000".into())]);
+        let first = ("memory.limit_in_bytes".into(), "1000".into());
+        assert_eq!(limits("4:cpuset,memory:/x 0::/"), [first]);
+        assert_eq!(limits(""), []);
     }
 
     #[test]

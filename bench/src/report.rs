@@ -13,8 +13,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::probe::Host;
+use crate::receive::Standing;
 use crate::rows::{PLANS, Row};
-use crate::run::{Run, Setup};
+use crate::run::Run;
+use crate::setup::Setup;
 use crate::target::Subject;
 
 /// Where the generated part of a page begins.
@@ -68,11 +70,28 @@ impl Sink {
 
     /// A run begins.
     pub fn begin_run(&mut self, pair: usize, pairs: usize, subject: &Subject, setup: &Setup) {
-        let (row, sockets) = (&self.row, setup.sockets);
+        let (row, sockets) = (&self.row, setup.crowd.sockets);
         let text = format!("{row}: {subject}, run {} of {pairs}, {sockets} sockets", pair + 1);
         self.bar.set_message(text.clone());
         if self.plain {
             eprintln!("{:>6.0} s  {text}", self.started.elapsed().as_secs_f64());
+        }
+    }
+
+    /// Whoever shows how a run goes: the clients' percentiles of the last second, on a terminal.
+    pub fn watcher(&self) -> impl FnMut(f64, f64, &Standing) + use<> {
+        let (bar, plain) = (self.bar.clone(), self.plain);
+        let what = bar.message();
+        move |at_s, of_s, standing: &Standing| {
+            if plain || at_s <= 0.0 {
+                return;
+            }
+            let Standing { delivered, present, p50_us, p99_us, .. } = *standing;
+            let [p50_ms, p99_ms] = [p50_us, p99_us].map(|us| us as f64 / 1e3);
+            bar.set_message(format!(
+                "{what}: {at_s:.0} of {of_s:.0} s, p50 {p50_ms:.1} ms, p99 {p99_ms:.1} ms, \
+                 {delivered} delivered, {present} there"
+            ));
         }
     }
 

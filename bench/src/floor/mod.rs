@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 
 use crate::child::{answer, commands};
-use crate::schedule::Schedule;
+use crate::schedule::{Plan, Schedule};
 use crate::sys;
 use pump::Pump;
 
@@ -73,14 +73,14 @@ const USER_TIMEOUT_MS: i32 = 30_000;
 pub fn run(kind: Kind, shards: usize, congestion: Option<&str>) -> Result<()> {
     sys::raise_file_limit().context("raise the limit of open files")?;
     let mut address: SocketAddrV4 = "127.0.0.1:0".parse()?;
-    let mut pumps: Vec<Sender<Arc<Schedule>>> = Vec::new();
+    let mut pumps: Vec<Sender<Arc<Plan>>> = Vec::new();
     for shard in 0..shards {
-        let (send, schedules) = channel();
+        let (send, plans) = channel();
         let (bound, port) = channel();
         let congestion = congestion.map(str::to_owned);
         let run = move || {
             let listener = listen(address, congestion.as_deref());
-            if let Err(error) = listener.and_then(|l| serve(kind, l, &bound, &schedules)) {
+            if let Err(error) = listener.and_then(|l| serve(kind, l, &bound, &plans)) {
                 eprintln!("floor {shard}: {error:#}");
             }
         };
@@ -88,14 +88,15 @@ pub fn run(kind: Kind, shards: usize, congestion: Option<&str>) -> Result<()> {
         address = port.recv().context("a thread of the floor could not listen")?;
         pumps.push(send);
     }
-    answer(&Answer::Listening(address))?;
-    for command in commands()? {
+    let (from, mut to) = (std::io::stdin().lock(), std::io::stdout().lock());
+    answer(&mut to, &Answer::Listening(address))?;
+    for command in commands(from) {
         let Command::Play(schedule) = command?;
-        let schedule = Arc::new(schedule);
+        let plan = Arc::new(schedule.plan());
         for pump in &pumps {
-            pump.send(schedule.clone()).map_err(|_| anyhow!("a thread of the floor has ended"))?;
+            pump.send(plan.clone()).map_err(|_| anyhow!("a thread of the floor has ended"))?;
         }
-        answer(&Answer::Playing)?;
+        answer(&mut to, &Answer::Playing)?;
     }
     Ok(())
 }
@@ -104,14 +105,14 @@ fn serve(
     kind: Kind,
     listener: TcpListener,
     bound: &Sender<SocketAddrV4>,
-    schedules: &Receiver<Arc<Schedule>>,
+    plans: &Receiver<Arc<Plan>>,
 ) -> Result<()> {
     let SocketAddr::V4(local) = listener.local_addr()? else {
         bail!("listens on something else than IPv4");
     };
     let mut pump = Pump::new(kind, listener)?;
     bound.send(local)?;
-    pump.run(schedules)
+    pump.run(plans)
 }
 
 /// A listener whose options its sockets inherit, in a table of descriptors that is this thread's

@@ -19,7 +19,7 @@ use touchline_core::time::{Monotonic, Timestamp};
 
 use super::Kind;
 use crate::limits::{VISIT_BYTES_MAX, VOLLEY_SENDS_MAX};
-use crate::schedule::{Schedule, team_name};
+use crate::schedule::{Plan, team_name};
 use crate::sys::{self, Epoll, Ready, Ring, Send};
 
 const LISTENER: u64 = u64::MAX;
@@ -62,10 +62,10 @@ impl Pump {
     }
 
     /// Accepts, and plays the schedules it is sent, until nobody can send one any more.
-    pub fn run(&mut self, schedules: &Receiver<Arc<Schedule>>) -> Result<()> {
+    pub fn run(&mut self, plans: &Receiver<Arc<Plan>>) -> Result<()> {
         loop {
-            match schedules.try_recv() {
-                Ok(schedule) => self.play(&schedule)?,
+            match plans.try_recv() {
+                Ok(plan) => self.play(&plan)?,
                 Err(TryRecvError::Empty) => self.accept(10)?,
                 Err(TryRecvError::Disconnected) => return Ok(()),
             }
@@ -111,21 +111,23 @@ impl Pump {
         Ok(())
     }
 
-    /// Sends everything in `schedule`, to the last byte of the last socket.
-    fn play(&mut self, schedule: &Schedule) -> io::Result<()> {
-        let team_count = (schedule.teams as usize).max(self.teams.len());
+    /// Sends everything in `plan`, to the last byte of the last socket.
+    fn play(&mut self, plan: &Plan) -> io::Result<()> {
+        let team_count = (plan.teams() as usize).max(self.teams.len());
         self.teams.resize_with(team_count, Team::default);
         for team in &mut self.teams {
             team.bytes = Vec::new();
             team.followers.iter_mut().for_each(|follower| follower.sent = 0);
         }
-        let (mut next, events) = (0, schedule.events());
+        let (mut next, events) = (0, plan.events());
         loop {
             let now = sys::now_ns();
-            while next < events && schedule.due_ns(next) <= now {
-                let team = &mut self.teams[schedule.team(next) as usize];
-                team.bytes.extend_from_slice(&frame(schedule, next));
-                team.behind = true;
+            while next < events && plan.due_ns(next) <= now {
+                let team = &mut self.teams[plan.team(next) as usize];
+                if !team.followers.is_empty() {
+                    team.bytes.extend_from_slice(&frame(plan, next));
+                    team.behind = true;
+                }
                 next += 1;
             }
             let progress = self.round()?;
@@ -133,7 +135,7 @@ impl Pump {
             match (is_behind, next < events) {
                 (true, _) if progress => {}
                 (true, _) => sys::sleep_until(now + BLOCKED_NS),
-                (false, true) => sys::sleep_until(schedule.due_ns(next)),
+                (false, true) => sys::sleep_until(plan.due_ns(next)),
                 (false, false) => return Ok(()),
             }
         }
@@ -218,9 +220,9 @@ fn fire(
 }
 
 /// The very bytes Touchline would send for event `n`.
-fn frame(schedule: &Schedule, n: u32) -> bytes::Bytes {
-    let team = team_name(schedule.team(n));
-    let due = schedule.due_ns(n);
+fn frame(plan: &Plan, n: u32) -> bytes::Bytes {
+    let team = team_name(plan.team(n));
+    let due = plan.due_ns(n);
     let event = Event {
         stream: Stream::Broadcast,
         source: crate::publish::SOURCE.into(),
@@ -228,7 +230,7 @@ fn frame(schedule: &Schedule, n: u32) -> bytes::Bytes {
         route: Route::new(&[team]).expect("a team's name is a valid one"),
         kind: crate::publish::KIND.into(),
         occurred_at: Timestamp(1_700_000_000_123_456 + (due / 1_000_000) as i64),
-        data: schedule.stamp(n).data(schedule.pad).into(),
+        data: plan.data(n).into(),
         lang: None,
         supersedes: None,
         sensor: None,
@@ -250,16 +252,16 @@ fn team_of(request: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::Phase;
+    use crate::schedule::{Phase, Schedule};
     use crate::stamp::Stamp;
 
     #[test]
     fn the_floor_sends_what_receivers_understand() {
-        let phases = vec![Phase { rate: 10.0, events: 4 }];
-        let schedule = Schedule { start_ns: 77, teams: 3, pad: 0, phases };
-        let frame = frame(&schedule, 3);
+        let phases = vec![Phase::even("x", 10.0, 0.4, 3)];
+        let plan = Schedule { start_ns: 77, teams: 3, pad: 0, phases }.plan();
+        let frame = frame(&plan, 3);
         let stamp = Stamp::find(touchline_core::frame::payload(&frame)).unwrap();
-        assert_eq!(stamp, Stamp { t: schedule.due_ns(3), seq: 1, n: 3 });
+        assert_eq!(stamp, Stamp { t: plan.due_ns(3), seq: 1, n: 3 });
         assert!((200..300).contains(&frame.len()), "{} bytes", frame.len());
     }
 

@@ -14,8 +14,9 @@ use super::node::{Element, el};
 use super::study::{Chapter, Entry, Study, title};
 use super::words::{count, list, number, percent, range, tick, whole};
 use super::{doubt, table};
-use crate::run::Setup;
+use crate::receive::crowd::Crowd;
 use crate::schedule::Following;
+use crate::setup::Setup;
 use crate::stats::Figure;
 use crate::target::Subject;
 
@@ -43,12 +44,16 @@ pub fn draw(study: &Study, index: usize) -> Element {
 
 /// The setup in words.
 fn described(setup: &Setup) -> String {
-    let Setup { sockets, teams, following, stalled, pad, phases, .. } = setup;
+    let Setup { crowd, pad, phases, .. } = setup;
+    let Crowd { sockets, teams, following, stalled, .. } = crowd;
     let mut words = vec![count(*sockets, "socket")];
     words.push(match (teams, following) {
         (1, _) => "one team".into(),
         (_, Following::Even) => format!("{teams} teams of like size"),
         (_, Following::Zipf) => format!("{teams} teams by Zipf\u{2019}s law"),
+        (_, Following::Hundredths) => {
+            format!("{teams} teams: all but the first have one socket in a hundred each")
+        }
     });
     if *stalled > 0 {
         words.push(format!("{} of them never read", whole(*stalled as u64)));
@@ -57,8 +62,8 @@ fn described(setup: &Setup) -> String {
         words.push(format!("{} bytes more in each event", whole(*pad as u64)));
     }
     let paces = phases.iter().skip(1).map(|phase| {
-        let seconds = tick((f64::from(phase.events) / phase.rate * 10.0).round() / 10.0);
-        format!("{} events/s for {seconds} s", tick(phase.rate))
+        let seconds = tick((phase.seconds * 10.0).round() / 10.0);
+        format!("{} events/s for {seconds} s", tick(phase.rate(*teams).round()))
     });
     let paces: Vec<String> = paces.collect();
     match paces.len() {

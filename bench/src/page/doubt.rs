@@ -60,7 +60,7 @@ pub fn of(chapter: &Chapter) -> Vec<String> {
 /// limit then, and what is measured of the way out says little.
 fn waiting(chapter: &Chapter) -> Option<String> {
     let phases = chapter.setup.as_ref().map_or(&[][..], |setup| &setup.phases);
-    let planned_s: f64 = phases.iter().map(|phase| f64::from(phase.events) / phase.rate).sum();
+    let planned_s: f64 = phases.iter().map(|phase| phase.seconds).sum();
     let waited = |run: &&Run| {
         let late = |posted: &Posted| posted.seconds > planned_s * LATE + 1.0;
         run.posted.as_ref().is_some_and(late) && run.cpu.of_a_core < FULL_CORE

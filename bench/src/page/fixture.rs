@@ -3,9 +3,10 @@
 use super::study::Study;
 use crate::floor::Kind;
 use crate::probe::{CpuUse, Host, Memory};
-use crate::receive::tally::{Counts, Harvest, Latency, WindowHarvest};
-use crate::run::{Run, Setup};
+use crate::receive::harvest::{Counts, Harvest, Latency, WindowHarvest};
+use crate::run::Run;
 use crate::schedule::Phase;
+use crate::setup::Setup;
 use crate::target::Subject;
 
 /// A product whose name and failure would be markup if nobody took care.
@@ -22,12 +23,15 @@ pub fn host() -> Host {
         files_max: 20_000,
         mitigations: vec!["spectre_v2: Mitigation: IBRS".into()],
         sysctls: vec![("net.core.somaxconn".into(), "4096".into())],
+        cgroup: vec![("memory.max".into(), "1000".into())],
+        versions: vec!["touchline-bench 0".into()],
         commit: Some("0123456789ab".into()),
     }
 }
 
 pub fn setup() -> Setup {
-    Setup::hot(1_000, vec![Phase::new(10.0, 3.0), Phase::new(10.0, 6.0)])
+    let phase = |name, seconds| Phase::even(name, 10.0, seconds, 1);
+    Setup::even(1_000, 1, vec![phase("warm-up", 3.0), phase("steady", 6.0)])
 }
 
 /// A run in which half of the deliveries took `ms`, the rest ten times as long.
@@ -47,7 +51,7 @@ pub fn run(subject: Subject, ms: u64) -> Run {
     Run {
         subject,
         sockets: 1_000,
-        harvest: Harvest { windows: vec![window], counts },
+        harvest: Harvest { windows: vec![window], counts, ..Harvest::default() },
         posted: None,
         expected: 90_000,
         connect_s: 0.1,
@@ -59,6 +63,9 @@ pub fn run(subject: Subject, ms: u64) -> Run {
         memory: [memory(1_000_000), memory(1_500_000)],
         rss_bytes_max: 0,
         slab_bytes: 4_000_000,
+        beats: Vec::new(),
+        marks: Vec::new(),
+        clocks: Vec::new(),
     }
 }
 

@@ -21,8 +21,9 @@ use super::axis::percentile_at;
 use crate::floor::Kind;
 use crate::probe::Host;
 use crate::rows::PLANS;
-use crate::run::{Run, Setup};
+use crate::run::Run;
 use crate::scenario::Scenario;
+use crate::setup::Setup;
 use crate::target::Subject;
 use crate::target::file::Target;
 
@@ -181,8 +182,8 @@ impl Chapter {
 
     /// The window that is looked at: the first of those with the most events a second.
     pub fn window(&self) -> usize {
-        let phases = self.setup.as_ref().map_or(&[][..], |setup| &setup.phases);
-        let rates = phases.iter().skip(1).map(|phase| phase.rate);
+        let Some(setup) = &self.setup else { return 0 };
+        let rates = setup.phases.iter().skip(1).map(|phase| phase.rate(setup.crowd.teams));
         rates
             .enumerate()
             .fold((0, 0.0), |best, (index, rate)| if rate > best.1 { (index, rate) } else { best })

@@ -8,7 +8,7 @@ use super::measure::{self, CPU, CPU_USER, Mark, Measure};
 use super::node::{Element, el};
 use super::study::{Chapter, Entry, Study, title};
 use super::words::{count, list, number, range, shortened, whole};
-use crate::receive::tally::Counts;
+use crate::receive::harvest::Counts;
 
 /// Letters of a reason that stand in the table; all of it is in the cell's title.
 const REASON_LETTERS_MAX: usize = 240;

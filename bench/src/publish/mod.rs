@@ -7,6 +7,9 @@
 
 pub mod plain;
 
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
@@ -20,8 +23,9 @@ use sha2::Sha256;
 use touchline_core::time::Timestamp;
 
 use crate::limits::{BODY_EVENTS_MAX, LATENCY_US_MAX};
-use crate::receive::tally::Latency;
-use crate::schedule::{Schedule, team_name};
+use crate::receive::harvest::Latency;
+use crate::schedule::{Plan, team_name};
+use crate::setup::Flood;
 use crate::sys;
 
 /// The partner's name: last part of its webhook path, and its events' `source`.
@@ -72,51 +76,66 @@ impl Publisher {
         Ok(Self { url, secret: secret.to_vec(), client })
     }
 
-    /// Posts all of `schedule` in order over one connection, everything that is due in one body.
-    pub async fn play(&self, schedule: &Schedule) -> Result<Posted> {
+    /// With the first secret of a file of `whsec_<base64>`, one a line.
+    pub fn with_secrets_of(api: &str, secrets_file: &Path) -> Result<Self> {
+        let text = fs::read_to_string(secrets_file)
+            .with_context(|| format!("read the secrets {}", secrets_file.display()))?;
+        let secret = text.lines().find_map(|line| line.trim().strip_prefix("whsec_"));
+        let secret = secret.with_context(|| {
+            format!("{} holds no line `whsec_<base64>`", secrets_file.display())
+        })?;
+        Self::new(api, &STANDARD.decode(secret).context("a secret that is no base64")?)
+    }
+
+    /// Posts all of `plan`, at its pace.
+    pub fn run(&self, plan: &Plan, flood: Option<Flood>) -> Result<Posted> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        match flood {
+            None => runtime.block_on(self.play(plan)),
+            Some(flood) => runtime.block_on(self.flood(&Arc::new(plan.clone()), flood)),
+        }
+    }
+
+    /// Posts all of `plan` in order over one connection, everything that is due in one body.
+    async fn play(&self, plan: &Plan) -> Result<Posted> {
         let mut latencies = histogram();
         let mut posted = Posted::default();
-        let (mut next, events) = (0, schedule.events());
+        let (mut next, events) = (0, plan.events());
         while next < events {
             // Nothing else runs on this runtime, and its own timer counts in milliseconds.
-            sys::sleep_until(schedule.due_ns(next));
+            sys::sleep_until(plan.due_ns(next));
             let now = sys::now_ns();
             let due = (next..events.min(next + BODY_EVENTS_MAX as u32))
-                .take_while(|n| schedule.due_ns(*n) <= now);
+                .take_while(|n| plan.due_ns(*n) <= now);
             let end = due.last().map_or(next + 1, |n| n + 1);
-            posted.retries += self.post(&body(schedule, next..end), next).await?;
-            let waited = sys::now_ns().saturating_sub(schedule.due_ns(next));
+            posted.retries += self.post(&body(plan, next..end), next).await?;
+            let waited = sys::now_ns().saturating_sub(plan.due_ns(next));
             latencies.saturating_record((waited / 1_000).max(1));
             posted.posts += 1;
             posted.events += u64::from(end - next);
             next = end;
         }
-        Ok(posted.finish(schedule, &latencies))
+        Ok(posted.finish(plan, &latencies))
     }
 
-    /// Posts `schedule` in bodies of `batch` events, each when its first event is due, whatever
+    /// Posts `plan` in bodies of `batch` events, each when its first event is due, whatever
     /// became of the others: up to `flights_max` at once.
-    pub async fn flood(
-        &self,
-        schedule: &Schedule,
-        batch: u32,
-        flights_max: usize,
-    ) -> Result<Posted> {
+    async fn flood(&self, plan: &Arc<Plan>, Flood { batch, flights_max }: Flood) -> Result<Posted> {
         let mut latencies = histogram();
         let mut posted = Posted::default();
         let mut flights = tokio::task::JoinSet::new();
         let mut next = 0;
-        while next < schedule.events() || !flights.is_empty() {
-            let wait = schedule.due_ns(next).saturating_sub(sys::now_ns());
-            let is_full = flights.len() >= flights_max || next >= schedule.events();
+        while next < plan.events() || !flights.is_empty() {
+            let wait = plan.due_ns(next).saturating_sub(sys::now_ns());
+            let is_full = flights.len() >= flights_max || next >= plan.events();
             tokio::select! {
                 biased;
                 () = tokio::time::sleep(Duration::from_nanos(wait)), if !is_full => {
-                    let end = schedule.events().min(next + batch);
-                    let (publisher, schedule) = (self.clone(), schedule.clone());
+                    let end = plan.events().min(next + batch);
+                    let (publisher, plan) = (self.clone(), plan.clone());
                     flights.spawn(async move {
-                        let retries = publisher.post(&body(&schedule, next..end), next).await?;
-                        let waited = sys::now_ns().saturating_sub(schedule.due_ns(next));
+                        let retries = publisher.post(&body(&plan, next..end), next).await?;
+                        let waited = sys::now_ns().saturating_sub(plan.due_ns(next));
                         anyhow::Ok((u64::from(end - next), retries, waited))
                     });
                     next = end;
@@ -130,7 +149,7 @@ impl Publisher {
                 }
             }
         }
-        Ok(posted.finish(schedule, &latencies))
+        Ok(posted.finish(plan, &latencies))
     }
 
     /// Posts one body until it is answered 202; says how many attempts were put off.
@@ -167,9 +186,9 @@ impl Publisher {
 }
 
 impl Posted {
-    fn finish(mut self, schedule: &Schedule, latencies: &Histogram<u64>) -> Self {
+    fn finish(mut self, plan: &Plan, latencies: &Histogram<u64>) -> Self {
         self.latency = Latency::of(latencies);
-        self.seconds = sys::now_ns().saturating_sub(schedule.start_ns) as f64 / 1e9;
+        self.seconds = sys::now_ns().saturating_sub(plan.schedule.start_ns) as f64 / 1e9;
         self
     }
 }
@@ -180,13 +199,13 @@ fn histogram() -> Histogram<u64> {
 }
 
 /// A webhook's body: an array of events.
-pub fn body(schedule: &Schedule, events: std::ops::Range<u32>) -> String {
+pub fn body(plan: &Plan, events: std::ops::Range<u32>) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let occurred_at = Timestamp(now.as_micros() as i64).to_rfc3339();
     let items: Vec<String> = events
         .map(|n| {
-            let (id, team) = (event_id(n), team_name(schedule.team(n)));
-            let data = schedule.stamp(n).data(schedule.pad);
+            let (id, team) = (event_id(n), team_name(plan.team(n)));
+            let data = plan.data(n);
             format!(
                 r#"{{"id":"{id}","teams":["{team}"],"type":"{KIND}","occurred_at":"{occurred_at}","data":{data}}}"#
             )
@@ -206,7 +225,7 @@ pub fn sign(secret: &[u8], id: &str, seconds: u64, body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schedule::Phase;
+    use crate::schedule::{Phase, Schedule};
 
     #[test]
     fn a_signature_is_the_one_of_the_standards_example() {
@@ -222,12 +241,12 @@ mod tests {
 
     #[test]
     fn a_body_is_an_array_of_events_with_their_stamps() {
-        let phases = vec![Phase { rate: 10.0, events: 3 }];
-        let schedule = Schedule { start_ns: 5, teams: 2, pad: 0, phases };
-        let text = body(&schedule, 1..3);
+        let phases = vec![Phase::even("x", 10.0, 0.3, 2)];
+        let plan = Schedule { start_ns: 5, teams: 2, pad: 0, phases }.plan();
+        let text = body(&plan, 1..3);
         let items: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(items.as_array().unwrap().len(), 2);
-        assert_eq!(items[0]["teams"][0], team_name(schedule.team(1)));
+        assert_eq!(items[0]["teams"][0], team_name(plan.team(1)));
         assert_eq!(items[1]["id"], "bench-00000002");
         assert_eq!(items[1]["data"]["seq"], "00000001");
     }

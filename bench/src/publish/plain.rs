@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::{POST_S_MAX, Posted, histogram};
-use crate::schedule::{Schedule, team_name};
+use crate::schedule::{Plan, team_name};
 use crate::sys;
 use crate::target::file::Publish;
 
@@ -25,22 +25,22 @@ const CONNECT_S_MAX: u64 = 10;
 /// Reads that may bring nothing, of 30 s each: a run and its drain are over by then.
 const SILENCES_MAX: u32 = 10;
 
-/// Publishes all of `schedule`, each event when it is due or as soon after as the product takes it.
-pub fn play(publish: &Publish, schedule: &Schedule) -> Result<Posted> {
+/// Publishes all of `plan`, each event when it is due or as soon after as the product takes it.
+pub fn play(publish: &Publish, plan: &Plan) -> Result<Posted> {
     let mut door = Door::open(publish)?;
     let mut latencies = histogram();
     let mut posted = Posted::default();
-    for n in 0..schedule.events() {
-        sys::sleep_until(schedule.due_ns(n));
-        let data = schedule.stamp(n).data(schedule.pad);
-        door.send(&team_name(schedule.team(n)), &data)?;
-        let waited = sys::now_ns().saturating_sub(schedule.due_ns(n));
+    for n in 0..plan.events() {
+        sys::sleep_until(plan.due_ns(n));
+        let data = plan.data(n);
+        door.send(&team_name(plan.team(n)), &data)?;
+        let waited = sys::now_ns().saturating_sub(plan.due_ns(n));
         latencies.saturating_record((waited / 1_000).max(1));
         posted.posts += 1;
         posted.events += 1;
     }
     door.check()?;
-    Ok(posted.finish(schedule, &latencies))
+    Ok(posted.finish(plan, &latencies))
 }
 
 /// An open way to publish.
@@ -56,7 +56,7 @@ impl<'p> Door<'p> {
         let (address, greeting) = match publish {
             Publish::Http { url, .. } => (host_of(url)?, ""),
             Publish::Tcp { address, greeting, .. } => (address.as_str(), greeting.as_str()),
-            Publish::Webhook => bail!("webhooks are Touchline's own"),
+            Publish::Webhook { .. } => bail!("webhooks are posted, not sent"),
         };
         let mut stream = connect(address)?;
         stream.set_nodelay(true)?;
@@ -75,7 +75,7 @@ impl<'p> Door<'p> {
                 request(&fill(url, team, data), method, headers, &fill(body, team, data))?
             }
             Publish::Tcp { message, .. } => fill(message, team, data),
-            Publish::Webhook => bail!("opened as another kind"),
+            Publish::Webhook { .. } => bail!("opened as another kind"),
         };
         self.stream.write_all(text.as_bytes()).context("the product closed its publisher")?;
         self.check()

@@ -4,10 +4,15 @@
 //! standard output. Behind that are as many [`worker`] threads as the sockets need descriptor
 //! tables.
 
+mod back;
+mod conn;
+pub mod crowd;
+pub mod harvest;
 pub mod tally;
+pub mod timeline;
 mod worker;
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
@@ -19,23 +24,33 @@ use serde::{Deserialize, Serialize};
 use crate::child::{answer, commands};
 use crate::dialogue::Dialogue;
 use crate::limits::{SOCKETS_PER_TABLE_MAX, WINDOWS_MAX};
-use crate::schedule::{Following, Schedule, Window, followers};
+use crate::schedule::{Schedule, Window};
 use crate::sys;
-use tally::Harvest;
-use worker::{Client, Order, Progress, Worker};
+use crowd::{Crowd, Part};
+use tally::{Record, Tally};
+use worker::{Manner, Order, Progress, Worker};
 
 /// What the controller wants.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
+    /// What time is it?
+    Clock,
     /// Open clients and subscribe them. Answered once all are ready.
-    Connect(Connect),
+    Connect(Box<Connect>),
     /// Record what comes in from now on.
     Record {
-        /// What is going to be published.
+        /// What is going to be published, on the controller's clock.
         schedule: Schedule,
         /// What is measured together.
         windows: Vec<Window>,
+        /// How far the controller's clock is ahead of ours, nanoseconds.
+        clock_ahead_ns: i64,
+    },
+    /// Close every connection and come back at some time within so many seconds.
+    Leave {
+        /// The longest absence.
+        within_s: f64,
     },
     /// How far it is.
     Progress,
@@ -50,20 +65,33 @@ pub struct Connect {
     pub target: SocketAddrV4,
     /// How its clients become followers.
     pub dialogue: Dialogue,
-    /// How many clients.
-    pub sockets: usize,
-    /// How many teams they follow, one each.
-    pub teams: u32,
-    /// By which law.
-    pub following: Following,
-    /// How many of them never read.
-    pub stalled: usize,
+    /// Everybody.
+    pub crowd: Crowd,
+    /// Those of them that are ours.
+    pub part: Part,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Events received so far, once for each client.
+    pub delivered: u64,
+    /// Connections that ended.
+    pub closed: u64,
+    /// Clients that follow their team now.
+    pub present: u64,
+    /// Median of the last whole second, microseconds, of the slowest receiver.
+    pub p50_us: u64,
+    /// 99th percentile, likewise.
+    pub p99_us: u64,
 }
 
 /// What the controller is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
+    /// The time here, nanoseconds.
+    Clock(u64),
     /// All clients are subscribed.
     Connected {
         /// From the first connect to the last `subscribed`.
@@ -71,15 +99,12 @@ pub enum Answer {
     },
     /// Recording has begun.
     Recording,
+    /// They have left.
+    Left,
     /// How far it is.
-    Progress {
-        /// Events received so far, once for each client.
-        delivered: u64,
-        /// Connections that ended.
-        closed: u64,
-    },
+    Progress(Standing),
     /// What was recorded.
-    Harvest(Harvest),
+    Recorded(Box<Record>),
     /// It can't be done; the text says why.
     Failed(String),
 }
@@ -89,95 +114,115 @@ struct Handle {
     progress: Arc<Progress>,
 }
 
-/// Runs the process: carries out commands until standard input ends.
-pub fn run() -> Result<()> {
+/// The clients of this process.
+struct Receivers {
+    workers: Vec<Handle>,
+    sources: Vec<Ipv4Addr>,
+}
+
+/// Runs the process: carries out commands from standard input until it ends. Clients come from
+/// `sources`, if there are any.
+pub fn run(sources: Vec<Ipv4Addr>) -> Result<()> {
     sys::raise_file_limit().context("raise the limit of open files")?;
-    let mut workers = Vec::new();
-    for command in commands()? {
-        let said = match carry_out(&mut workers, command?) {
+    let mut receivers = Receivers { workers: Vec::new(), sources };
+    let (from, mut to) = (std::io::stdin().lock(), std::io::stdout().lock());
+    for command in commands(from) {
+        let said = match receivers.carry_out(command?) {
             Ok(said) => said,
             Err(error) => Answer::Failed(format!("{error:#}")),
         };
-        answer(&said)?;
+        answer(&mut to, &said)?;
     }
     Ok(())
 }
 
-fn carry_out(workers: &mut Vec<Handle>, command: Command) -> Result<Answer> {
-    match command {
-        Command::Connect(connect) => open(workers, &connect),
-        Command::Record { schedule, windows } => {
-            if windows.len() > WINDOWS_MAX {
-                bail!("{} windows are more than {WINDOWS_MAX}", windows.len());
+impl Receivers {
+    fn carry_out(&mut self, command: Command) -> Result<Answer> {
+        match command {
+            Command::Clock => Ok(Answer::Clock(sys::now_ns())),
+            Command::Connect(connect) => self.open(*connect),
+            Command::Record { schedule, windows, clock_ahead_ns } => {
+                if windows.len() > WINDOWS_MAX {
+                    bail!("{} windows are more than {WINDOWS_MAX}", windows.len());
+                }
+                let plan = Arc::new(schedule.plan());
+                self.tell(|_| Order::Record(plan.clone(), windows.clone(), clock_ahead_ns))?;
+                Ok(Answer::Recording)
             }
-            let schedule = Arc::new(schedule);
-            tell(workers, |_| Order::Record(schedule.clone(), windows.clone()))?;
-            Ok(Answer::Recording)
+            Command::Leave { within_s } => {
+                self.tell(|_| Order::Leave((within_s * 1e9) as u64))?;
+                Ok(Answer::Left)
+            }
+            Command::Progress => Ok(Answer::Progress(Standing {
+                delivered: self.total(|progress| &progress.delivered),
+                closed: self.total(|progress| &progress.closed),
+                present: self.total(|progress| &progress.present),
+                p50_us: self.greatest(|progress| &progress.p50_us),
+                p99_us: self.greatest(|progress| &progress.p99_us),
+            })),
+            Command::Finish => self.finish(),
         }
-        Command::Progress => Ok(Answer::Progress {
-            delivered: total(workers, |progress| &progress.delivered),
-            closed: total(workers, |progress| &progress.closed),
-        }),
-        Command::Finish => finish(workers),
     }
-}
 
-fn tell(workers: &[Handle], order: impl Fn(usize) -> Order) -> Result<()> {
-    for (index, worker) in workers.iter().enumerate() {
-        worker.orders.send(order(index)).map_err(|_| anyhow!("receiver {index} has ended"))?;
+    fn tell(&self, order: impl Fn(usize) -> Order) -> Result<()> {
+        for (index, worker) in self.workers.iter().enumerate() {
+            worker.orders.send(order(index)).map_err(|_| anyhow!("receiver {index} has ended"))?;
+        }
+        Ok(())
     }
-    Ok(())
-}
 
-fn total(workers: &[Handle], field: impl Fn(&Progress) -> &AtomicU64) -> u64 {
-    workers.iter().map(|worker| field(&worker.progress).load(Relaxed)).sum()
-}
+    fn total(&self, field: impl Fn(&Progress) -> &AtomicU64) -> u64 {
+        self.workers.iter().map(|worker| field(&worker.progress).load(Relaxed)).sum()
+    }
 
-fn open(workers: &mut Vec<Handle>, connect: &Connect) -> Result<Answer> {
-    let clients = clients(connect);
-    let count = clients.len().div_ceil(SOCKETS_PER_TABLE_MAX).max(1);
-    while workers.len() < count {
-        workers.push(start_worker(workers.len())?);
+    fn greatest(&self, field: impl Fn(&Progress) -> &AtomicU64) -> u64 {
+        let values = self.workers.iter().map(|worker| field(&worker.progress).load(Relaxed));
+        values.max().unwrap_or(0)
     }
-    let started = Instant::now();
-    let share = |index| clients.iter().copied().skip(index).step_by(count).collect();
-    let dialogue = Arc::new(connect.dialogue.clone());
-    let order = |index| Order::Connect(connect.target, Arc::clone(&dialogue), share(index));
-    tell(&workers[..count], order)?;
-    let deadline = Duration::from_secs(20 + connect.sockets as u64 / 1_000);
-    loop {
-        let ready = total(workers, |progress| &progress.ready) as usize;
-        let failed = total(workers, |progress| &progress.failed);
-        if failed > 0 {
-            bail!("{failed} of {} clients could not connect to {}", clients.len(), connect.target);
-        }
-        if ready >= clients.len() {
-            return Ok(Answer::Connected { seconds: started.elapsed().as_secs_f64() });
-        }
-        if started.elapsed() > deadline {
-            bail!("only {ready} of {} clients are subscribed after {deadline:?}", clients.len());
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
 
-/// Teams are dealt out like cards, so that every worker, and every shard, has followers of each.
-fn clients(connect: &Connect) -> Vec<Client> {
-    let mut left = followers(connect.following, connect.sockets, connect.teams);
-    let mut clients = Vec::with_capacity(connect.sockets);
-    while clients.len() < connect.sockets {
-        for (team, left) in left.iter_mut().enumerate().filter(|(_, left)| **left > 0) {
-            *left -= 1;
-            let stalled = false;
-            clients.push(Client { team: team as u32, stalled });
+    fn open(&mut self, connect: Connect) -> Result<Answer> {
+        let Connect { target, dialogue, crowd, part } = connect;
+        let clients = crowd.part(part);
+        let count = clients.len().div_ceil(SOCKETS_PER_TABLE_MAX).max(1);
+        while self.workers.len() < count {
+            self.workers.push(start_worker(self.workers.len())?);
+        }
+        let (slow_bytes_per_s, returns) = (crowd.slow_bytes_per_s, crowd.returns);
+        let sources = self.sources.clone();
+        let manner = Arc::new(Manner { target, dialogue, slow_bytes_per_s, returns, sources });
+        let started = Instant::now();
+        let share = |index| clients.iter().copied().skip(index).step_by(count).collect();
+        self.tell(|index| Order::Connect(Arc::clone(&manner), share(index)))?;
+        let deadline = Duration::from_secs(20 + clients.len() as u64 / 1_000);
+        loop {
+            let ready = self.total(|progress| &progress.present) as usize;
+            let failed = self.total(|progress| &progress.failed);
+            if failed > 0 {
+                bail!("{failed} of {} clients could not connect to {target}", clients.len());
+            }
+            if ready >= clients.len() {
+                return Ok(Answer::Connected { seconds: started.elapsed().as_secs_f64() });
+            }
+            if started.elapsed() > deadline {
+                bail!(
+                    "only {ready} of {} clients are subscribed after {deadline:?}",
+                    clients.len()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
-    // The ones that never read stand evenly among the others.
-    let step = connect.sockets / connect.stalled.max(1);
-    for index in 0..connect.stalled {
-        clients[index * step].stalled = true;
+
+    fn finish(&self) -> Result<Answer> {
+        let (reply, tallies) = channel();
+        self.tell(|_| Order::Finish(reply.clone()))?;
+        drop(reply);
+        let mut merged: Tally = tallies.recv().context("no receiver is left")?;
+        for tally in tallies {
+            merged.merge(&tally);
+        }
+        Ok(Answer::Recorded(Box::new(merged.to_record())))
     }
-    clients
 }
 
 fn start_worker(index: usize) -> Result<Handle> {
@@ -194,37 +239,4 @@ fn start_worker(index: usize) -> Result<Handle> {
     };
     std::thread::Builder::new().name(format!("receiver-{index}")).spawn(run)?;
     Ok(Handle { orders, progress })
-}
-
-fn finish(workers: &[Handle]) -> Result<Answer> {
-    let (reply, tallies) = channel();
-    tell(workers, |_| Order::Finish(reply.clone()))?;
-    drop(reply);
-    let mut merged = tallies.recv().context("no receiver is left")?;
-    for tally in tallies {
-        merged.merge(&tally);
-    }
-    Ok(Answer::Harvest(merged.harvest()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn clients_are_dealt_out_evenly_and_the_stalled_stand_among_them() {
-        let target = "127.0.0.1:1".parse().unwrap();
-        let following = Following::Zipf;
-        let dialogue = Dialogue::touchline();
-        let connect =
-            Connect { target, dialogue, sockets: 1_000, teams: 10, following, stalled: 10 };
-        let clients = clients(&connect);
-        let followers = followers(following, 1_000, 10);
-        for team in 0..10 {
-            let count = clients.iter().filter(|client| client.team == team).count();
-            assert_eq!(count, followers[team as usize]);
-        }
-        assert_eq!(clients.iter().filter(|client| client.stalled).count(), 10);
-        assert!(clients[..500].iter().filter(|client| client.stalled).count() == 5);
-    }
 }

@@ -3,8 +3,7 @@
 //! Everything a delivery costs here is paid for by the core that also runs the other clients, and
 //! late reading looks like a late server. So: one scratch buffer for all sockets, edge-triggered
 //! readiness, one `recv` and one clock read for everything a socket has, frame heads only, and the
-//! [`Stamp`] at a fixed place. What is left of a frame that hasn't arrived whole is kept with its
-//! socket.
+//! [`Stamp`](crate::stamp::Stamp) at a fixed place.
 //!
 //! It is never woken by a delivery: when nothing is left to read it sleeps half a millisecond and
 //! looks again. Over loopback a wake-up is paid for by whoever sends (in a virtual machine it can
@@ -13,22 +12,24 @@
 //!
 //! # Invariants
 //! - A descriptor belongs to this thread's table: no other thread may use it.
-//! - A socket reads until it is empty before it is left, or the edge would be lost.
+//! - A socket reads until it is empty before it is left, or the edge would be lost; one that reads
+//!   slowly isn't in the epoll set at all.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
+use super::back::Returns;
+use super::conn::{Conn, Phase, take};
+use super::crowd::{Client, Reading};
 use super::tally::Tally;
 use crate::dialogue::Dialogue;
-use crate::frames::{self, OutOfStep};
 use crate::limits::{HANDSHAKES_MAX, READ_BYTES_MAX, SOCKETS_PER_TABLE_MAX};
-use crate::schedule::{Schedule, Window};
-use crate::stamp::Stamp;
+use crate::schedule::{Plan, Window};
 use crate::sys::{self, Epoll, Ready};
 
 /// How long a worker with nothing to read sleeps before it looks again.
@@ -36,6 +37,12 @@ const NAP_NS: u64 = 500_000;
 /// A client that never reads has this much room in its kernel, so that it is blocked within a few
 /// events.
 const STALLED_RCVBUF: i32 = 2_048;
+/// One that reads slowly: what a phone offers on a bad line.
+const SLOW_RCVBUF: i32 = 16 << 10;
+/// How often slow clients read.
+const SLOW_TICK_NS: u64 = 20_000_000;
+/// How often a worker says what the run looks like.
+const REPORT_NS: u64 = 500_000_000;
 
 /// Clients of one source address. The kernel looks for a free port one by one: with most of an
 /// address's 28,000 in use towards one target, connecting becomes five times slower.
@@ -43,21 +50,29 @@ const CLIENTS_PER_ADDRESS: usize = 1_000;
 
 const _: () = assert!(SOCKETS_PER_TABLE_MAX / CLIENTS_PER_ADDRESS < 250);
 
-/// One client to be.
-#[derive(Clone, Copy, Debug)]
-pub struct Client {
-    /// The team it follows.
-    pub team: u32,
-    /// Whether it stops reading once it is subscribed.
-    pub stalled: bool,
+/// How all clients of a worker behave.
+pub struct Manner {
+    /// Where they connect.
+    pub target: SocketAddrV4,
+    /// What they say.
+    pub dialogue: Dialogue,
+    /// Bytes a second of those that read slowly.
+    pub slow_bytes_per_s: u32,
+    /// Whether they come back.
+    pub returns: bool,
+    /// Addresses they come from; none: those of loopback, or whichever the kernel takes.
+    pub sources: Vec<Ipv4Addr>,
 }
 
 /// What a worker is told.
 pub enum Order {
     /// Connect these, a bounded number at a time.
-    Connect(SocketAddrV4, Arc<Dialogue>, Vec<Client>),
-    /// Forget what was recorded and record a run in these windows.
-    Record(Arc<Schedule>, Vec<Window>),
+    Connect(Arc<Manner>, Vec<Client>),
+    /// Forget what was recorded and record a run in these windows. Its clock is ahead of ours by
+    /// that many nanoseconds.
+    Record(Arc<Plan>, Vec<Window>, i64),
+    /// Close every connection; come back at some time within so many nanoseconds.
+    Leave(u64),
     /// Send back what was recorded.
     Finish(Sender<Tally>),
 }
@@ -65,36 +80,30 @@ pub enum Order {
 /// What the other threads may look at meanwhile.
 #[derive(Default)]
 pub struct Progress {
-    /// Clients that are subscribed.
-    pub ready: AtomicU64,
-    /// Clients whose connection failed before that.
+    /// Clients that follow their team now.
+    pub present: AtomicU64,
+    /// Clients that failed before they ever did.
     pub failed: AtomicU64,
     /// Connections that ended after that.
     pub closed: AtomicU64,
     /// Events received in this run.
     pub delivered: AtomicU64,
+    /// Median of the last whole second, microseconds.
+    pub p50_us: AtomicU64,
+    /// 99th percentile of the last whole second, microseconds.
+    pub p99_us: AtomicU64,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Connecting,
-    Shaking,
-    Subscribing,
-    /// Has heard `subscribed`; the worker counts it once it is done with the read.
-    Subscribed,
-    Live,
-    Stalled,
-    Gone,
-}
-
-struct Conn {
-    fd: Option<OwnedFd>,
-    client: Client,
-    phase: Phase,
-    /// Lines of the dialogue that it has said.
-    said: u8,
-    next_seq: u32,
-    rest: Vec<u8>,
+/// What one `recv` came to.
+enum Step {
+    /// Bytes; there may be more.
+    Read(usize),
+    /// Bytes; there are no more.
+    ReadLast,
+    /// There were none.
+    Nothing,
+    /// The connection has ended, by this close code.
+    Ended(u16),
 }
 
 /// A receiver thread's state.
@@ -103,12 +112,17 @@ pub struct Worker {
     orders: Receiver<Order>,
     progress: Arc<Progress>,
     epoll: Epoll,
-    target: Option<SocketAddrV4>,
-    dialogue: Arc<Dialogue>,
+    manner: Option<Arc<Manner>>,
     waiting: VecDeque<Client>,
     shaking: usize,
     conns: Vec<Conn>,
-    schedule: Option<Arc<Schedule>>,
+    returns: Returns,
+    /// Live clients that read slowly.
+    slow: Vec<usize>,
+    slow_at_ns: u64,
+    report_at_ns: u64,
+    plan: Option<Arc<Plan>>,
+    clock_ahead_ns: i64,
     tally: Tally,
     scratch: Vec<u8>,
 }
@@ -122,13 +136,17 @@ impl Worker {
             orders,
             progress,
             epoll: Epoll::new()?,
-            target: None,
-            dialogue: Arc::default(),
+            manner: None,
             waiting: VecDeque::new(),
             shaking: 0,
             conns: Vec::new(),
-            schedule: None,
-            tally: Tally::new(&[], 0),
+            returns: Returns::new(u64::from(index) + 1),
+            slow: Vec::new(),
+            slow_at_ns: 0,
+            report_at_ns: 0,
+            plan: None,
+            clock_ahead_ns: 0,
+            tally: Tally::idle(),
             scratch: vec![0; READ_BYTES_MAX],
         })
     }
@@ -145,28 +163,35 @@ impl Worker {
             for event in &ready[..count] {
                 self.handle_ready(event.u64 as usize, event.events);
             }
-            self.progress.delivered.store(self.tally.counts.delivered, Relaxed);
+            self.read_slowly();
+            self.report();
         }
         Ok(())
+    }
+
+    /// The controller's time.
+    fn now_ns(&self) -> u64 {
+        sys::now_ns().wrapping_add_signed(self.clock_ahead_ns)
     }
 
     fn take_orders(&mut self) -> bool {
         loop {
             match self.orders.try_recv() {
-                Ok(Order::Connect(target, dialogue, clients)) => {
-                    (self.target, self.dialogue) = (Some(target), dialogue);
+                Ok(Order::Connect(manner, clients)) => {
+                    self.manner = Some(manner);
                     self.waiting.extend(clients);
                 }
-                Ok(Order::Record(schedule, windows)) => {
-                    self.tally = Tally::new(&windows, schedule.events());
-                    self.schedule = Some(schedule);
+                Ok(Order::Record(plan, windows, clock_ahead_ns)) => {
+                    self.tally = Tally::new(&windows, &plan);
+                    self.plan = Some(plan);
+                    self.clock_ahead_ns = clock_ahead_ns;
                     self.conns.iter_mut().for_each(|conn| conn.next_seq = 0);
                 }
+                Ok(Order::Leave(within_ns)) => self.leave(within_ns),
                 Ok(Order::Finish(reply)) => {
                     self.count_missing();
-                    let empty = Tally::new(&[], 0);
                     // A controller that stopped waiting has ended the run; nothing is left to tell.
-                    let _ = reply.send(std::mem::replace(&mut self.tally, empty));
+                    let _ = reply.send(std::mem::replace(&mut self.tally, Tally::idle()));
                 }
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
@@ -174,205 +199,222 @@ impl Worker {
         }
     }
 
-    /// What live clients should have by now and don't. Those that were closed are counted as
-    /// closed: they may resume.
+    /// What clients should have by now and don't. Those that were closed and don't come back are
+    /// counted as closed: they might resume.
     fn count_missing(&mut self) {
-        let Some(schedule) = self.schedule.take() else { return };
-        for conn in self.conns.iter().filter(|conn| conn.phase == Phase::Live) {
-            let expected = schedule.events_of(conn.client.team);
-            self.tally.counts.lost += u64::from(expected.saturating_sub(conn.next_seq));
+        let Some(plan) = self.plan.take() else { return };
+        let returns = self.manner.as_ref().is_some_and(|manner| manner.returns);
+        for conn in &self.conns {
+            let is_waited_for = conn.phase == Phase::Live || (returns && conn.lost_at_ns != 0);
+            if is_waited_for && conn.client.reading != Reading::Never {
+                let expected = plan.events_of(conn.client.team);
+                self.tally.counts.lost += u64::from(expected.saturating_sub(conn.next_seq));
+            }
         }
     }
 
+    /// Opens connections of newcomers and of those whose time to come back has come.
     fn connect_more(&mut self) {
-        let Some(target) = self.target else { return };
+        let Some(manner) = self.manner.clone() else { return };
         while self.shaking < HANDSHAKES_MAX {
-            let Some(client) = self.waiting.pop_front() else { return };
-            let rcvbuf = client.stalled.then_some(STALLED_RCVBUF);
-            let host = 1 + (self.conns.len() / CLIENTS_PER_ADDRESS) as u8;
-            let source = SocketAddrV4::new(Ipv4Addr::new(127, 0, self.index + 1, host), 0);
-            let opened = sys::connect(source, target, rcvbuf).and_then(|fd| {
-                let events = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
-                self.epoll.add(fd.as_raw_fd(), events, self.conns.len() as u64)?;
-                Ok(fd)
-            });
-            match opened {
-                Ok(fd) => {
-                    self.shaking += 1;
-                    let (fd, phase) = (Some(fd), Phase::Connecting);
-                    let rest = Vec::new();
-                    self.conns.push(Conn { fd, client, phase, said: 0, next_seq: 0, rest });
+            if let Some(client) = self.waiting.pop_front() {
+                let index = self.conns.len();
+                match self.open(&manner, client, index) {
+                    Ok(fd) => self.conns.push(Conn::new(fd, client, manner.returns)),
+                    Err(error) => {
+                        eprintln!("a client can't connect to {}: {error}", manner.target);
+                        self.progress.failed.fetch_add(1, Relaxed);
+                    }
                 }
-                Err(error) => {
-                    eprintln!("a client can't connect to {target}: {error}");
-                    self.progress.failed.fetch_add(1, Relaxed);
+            } else if let Some(index) = self.returns.pop(self.now_ns()) {
+                match self.open(&manner, self.conns[index].client, index) {
+                    Ok(fd) => self.conns[index].reopen(fd),
+                    Err(_) => self.put_off(index, 1006),
                 }
+            } else {
+                return;
             }
         }
+    }
+
+    fn open(
+        &mut self,
+        manner: &Manner,
+        client: Client,
+        index: usize,
+    ) -> io::Result<std::os::fd::OwnedFd> {
+        let rcvbuf = match client.reading {
+            Reading::Prompt => None,
+            Reading::Slow => Some(SLOW_RCVBUF),
+            Reading::Never => Some(STALLED_RCVBUF),
+        };
+        let turn = index / CLIENTS_PER_ADDRESS;
+        let source = match manner.sources.get(turn % manner.sources.len().max(1)) {
+            Some(source) => *source,
+            None if manner.target.ip().is_loopback() => {
+                Ipv4Addr::new(127, 0, self.index + 1, 1 + turn as u8)
+            }
+            None => Ipv4Addr::UNSPECIFIED,
+        };
+        let fd = sys::connect(SocketAddrV4::new(source, 0), manner.target, rcvbuf)?;
+        let events = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
+        self.epoll.add(fd.as_raw_fd(), events, index as u64)?;
+        self.shaking += 1;
+        Ok(fd)
     }
 
     fn handle_ready(&mut self, index: usize, events: u32) {
+        let Some(manner) = self.manner.as_ref() else { return };
         let conn = &mut self.conns[index];
         let Some(fd) = conn.fd.as_ref().map(AsRawFd::as_raw_fd) else { return };
         if conn.phase == Phase::Connecting && events & libc::EPOLLOUT as u32 != 0 {
-            let target = self.target.expect("a connecting client has a target");
             conn.phase = Phase::Shaking;
+            let request = conn.request(&manner.dialogue, &manner.target.to_string());
             // A failure shows as a hang-up of the same socket.
-            let request = self.dialogue.request(&target.to_string(), conn.client.team);
             let _ = sys::send(fd, &request);
         }
         let readable = (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
-        if events & readable != 0 && conn.phase != Phase::Stalled {
-            self.read(index, fd);
+        if events & readable != 0 {
+            self.read(index, fd, usize::MAX);
         }
     }
 
-    fn read(&mut self, index: usize, fd: i32) {
-        loop {
-            let conn = &mut self.conns[index];
-            let kept = conn.rest.len();
-            self.scratch[..kept].copy_from_slice(&conn.rest);
-            let room = self.scratch.len() - kept;
-            match sys::recv(fd, &mut self.scratch[kept..]) {
-                Ok(0) => return self.end(index, 1006),
-                Ok(got) => {
-                    let bytes = &self.scratch[..kept + got];
-                    if let Err(code) = take(conn, &self.dialogue, &mut self.tally, bytes, fd) {
-                        return self.end(index, code);
-                    }
+    /// Reads until nothing is left, or until `bytes_max` have been read.
+    fn read(&mut self, index: usize, fd: i32, mut bytes_max: usize) {
+        while bytes_max > 0 {
+            match self.read_once(index, fd, bytes_max) {
+                Step::Ended(code) => return self.end(index, code),
+                Step::Read(got) => {
+                    bytes_max -= got;
                     self.note_ready(index, fd);
-                    if got < room || self.conns[index].phase == Phase::Stalled {
-                        return;
-                    }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => return self.end(index, 1006),
+                Step::ReadLast => return self.note_ready(index, fd),
+                Step::Nothing => return,
             }
         }
     }
 
-    /// Counts a client that has just been subscribed.
+    fn read_once(&mut self, index: usize, fd: i32, bytes_max: usize) -> Step {
+        let now_ns = self.now_ns();
+        let (conn, Some(manner)) = (&mut self.conns[index], &self.manner) else {
+            return Step::Nothing;
+        };
+        let kept = conn.rest.len();
+        self.scratch[..kept].copy_from_slice(&conn.rest);
+        let room = (self.scratch.len() - kept).min(bytes_max);
+        match sys::recv(fd, &mut self.scratch[kept..kept + room]) {
+            Ok(0) => Step::Ended(1006),
+            Ok(got) => {
+                let bytes = &self.scratch[..kept + got];
+                match take(conn, &manner.dialogue, &mut self.tally, bytes, now_ns) {
+                    Err(code) => Step::Ended(code),
+                    Ok(()) if got < room => Step::ReadLast,
+                    Ok(()) => Step::Read(got),
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Nothing,
+            Err(_) => Step::Ended(1006),
+        }
+    }
+
+    /// Counts a client that has just been subscribed, for the first time or again.
     fn note_ready(&mut self, index: usize, fd: i32) {
+        let now_ns = self.now_ns();
         let conn = &mut self.conns[index];
         if conn.phase != Phase::Subscribed {
             return;
         }
         conn.phase = Phase::Live;
-        if conn.client.stalled {
-            conn.phase = Phase::Stalled;
+        if conn.lost_at_ns != 0 {
+            self.tally.record_return(now_ns.saturating_sub(conn.lost_at_ns) / 1_000);
+            (conn.lost_at_ns, conn.attempts) = (0, 0);
+        }
+        if conn.client.reading != Reading::Prompt {
             // Its readiness is of no interest any more; failing to say so would only cost wake-ups.
             let _ = self.epoll.remove(fd);
         }
+        if conn.client.reading == Reading::Slow {
+            self.slow.push(index);
+        }
         self.shaking -= 1;
-        self.progress.ready.fetch_add(1, Relaxed);
+        self.progress.present.fetch_add(1, Relaxed);
+    }
+
+    /// Lets slow clients read what their line would have carried since they last did.
+    fn read_slowly(&mut self) {
+        let (now_ns, Some(manner)) = (sys::now_ns(), &self.manner) else { return };
+        if self.slow.is_empty() || now_ns < self.slow_at_ns + SLOW_TICK_NS {
+            return;
+        }
+        let passed_ns = (now_ns - self.slow_at_ns).min(2 * SLOW_TICK_NS);
+        let bytes_max = u64::from(manner.slow_bytes_per_s) * passed_ns / 1_000_000_000;
+        self.slow_at_ns = now_ns;
+        for index in std::mem::take(&mut self.slow) {
+            let fd = self.conns[index].fd.as_ref().map(AsRawFd::as_raw_fd);
+            if let Some(fd) = fd.filter(|_| self.conns[index].phase == Phase::Live) {
+                self.slow.push(index);
+                self.read(index, fd, bytes_max as usize);
+            }
+        }
+    }
+
+    /// Everybody closes and comes back later.
+    fn leave(&mut self, within_ns: u64) {
+        let now_ns = self.now_ns();
+        for (index, conn) in self.conns.iter_mut().enumerate() {
+            if conn.phase == Phase::Live {
+                conn.fd = None;
+                (conn.phase, conn.lost_at_ns) = (Phase::Away, now_ns);
+                self.tally.counts.left += 1;
+                self.progress.present.fetch_sub(1, Relaxed);
+                self.returns.within(index, now_ns, within_ns);
+            }
+        }
     }
 
     fn end(&mut self, index: usize, code: u16) {
+        let now_ns = self.now_ns();
+        let returns = self.manner.as_ref().is_some_and(|manner| manner.returns);
         let conn = &mut self.conns[index];
         conn.fd = None;
-        if matches!(std::mem::replace(&mut conn.phase, Phase::Gone), Phase::Live | Phase::Stalled) {
+        if std::mem::replace(&mut conn.phase, Phase::Gone) == Phase::Live {
             *self.tally.counts.closed.entry(code).or_default() += 1;
             self.progress.closed.fetch_add(1, Relaxed);
+            self.progress.present.fetch_sub(1, Relaxed);
+            if returns {
+                (conn.phase, conn.lost_at_ns) = (Phase::Away, now_ns);
+                self.returns.after_close(index, now_ns, code, 0);
+            }
+            return;
+        }
+        self.shaking -= 1;
+        if conn.lost_at_ns != 0 {
+            self.put_off(index, 1006);
         } else {
-            self.shaking -= 1;
             self.progress.failed.fetch_add(1, Relaxed);
         }
     }
-}
 
-/// Takes all whole frames out of `bytes`; keeps what is left. The error is the close code with
-/// which it ended.
-fn take(
-    conn: &mut Conn,
-    dialogue: &Dialogue,
-    tally: &mut Tally,
-    bytes: &[u8],
-    fd: i32,
-) -> Result<(), u16> {
-    let now_ns = sys::now_ns();
-    let mut at = 0;
-    if conn.phase == Phase::Shaking {
-        match bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            None => {
-                conn.rest = bytes.to_vec();
-                return Ok(());
-            }
-            Some(_) if !bytes.starts_with(b"HTTP/1.1 101") => return Err(1002),
-            Some(end) => at = end + 4,
+    /// A client could not come back: it tries again later.
+    fn put_off(&mut self, index: usize, code: u16) {
+        let now_ns = self.now_ns();
+        let conn = &mut self.conns[index];
+        conn.phase = Phase::Away;
+        conn.attempts = conn.attempts.saturating_add(1);
+        self.tally.counts.refused += 1;
+        self.returns.after_close(index, now_ns, code, conn.attempts);
+    }
+
+    /// Says how far it is, for whoever watches.
+    fn report(&mut self) {
+        self.progress.delivered.store(self.tally.counts.delivered, Relaxed);
+        let now_ns = self.now_ns();
+        if now_ns < self.report_at_ns {
+            return;
         }
-        conn.phase = Phase::Subscribing;
-        speak(conn, dialogue, None, fd);
-    }
-    tally.counts.bytes += bytes.len() as u64;
-    while let Some(head) = frames::head(bytes, at).map_err(|OutOfStep| 1002_u16)? {
-        let payload = &bytes[head.payload_at..head.end];
-        at = head.end;
-        match (head.opcode, Stamp::find(payload)) {
-            (1 | 2, Some(_)) if dialogue.joins => {
-                Stamp::all(payload).for_each(|stamp| take_event(conn, tally, stamp, now_ns));
-            }
-            (1 | 2, Some(stamp)) => take_event(conn, tally, stamp, now_ns),
-            (1 | 2, None) => take_message(conn, dialogue, tally, payload, fd),
-            (8, _) => return Err(payload.first_chunk().map_or(1005, |c| u16::from_be_bytes(*c))),
-            (9, _) => drop(sys::send(fd, &frames::control(0xa, payload))),
-            _ => {}
-        }
-    }
-    conn.rest.clear();
-    conn.rest.extend_from_slice(&bytes[at..]);
-    if conn.rest.is_empty() && conn.rest.capacity() > 0 {
-        conn.rest = Vec::new();
-    }
-    Ok(())
-}
-
-#[inline]
-fn take_event(conn: &mut Conn, tally: &mut Tally, stamp: Stamp, now_ns: u64) {
-    if stamp.seq == conn.next_seq {
-        conn.next_seq += 1;
-    } else if stamp.seq > conn.next_seq {
-        tally.counts.lost += u64::from(stamp.seq - conn.next_seq);
-        conn.next_seq = stamp.seq + 1;
-    } else {
-        tally.counts.repeated += 1;
-        return;
-    }
-    tally.record(stamp, now_ns);
-}
-
-/// A message that is no event.
-fn take_message(conn: &mut Conn, dialogue: &Dialogue, tally: &mut Tally, payload: &[u8], fd: i32) {
-    if conn.phase == Phase::Subscribing {
-        return speak(conn, dialogue, Some(payload), fd);
-    }
-    if let Some(pong) = dialogue.pong(payload) {
-        let _ = sys::send(fd, &pong);
-        return;
-    }
-    // Of Touchline's messages the `op` stands in the first bytes.
-    let is = |op: &str| payload.windows(op.len()).take(16).any(|part| part == op.as_bytes());
-    if is(r#""op":"gap""#) {
-        tally.counts.gaps += 1;
-    } else if is(r#""op":"error""#) {
-        tally.counts.errors += 1;
+        self.report_at_ns = now_ns + REPORT_NS;
+        let (p50_us, p99_us) = self.tally.timeline.latest_us(now_ns).unwrap_or_default();
+        self.progress.p50_us.store(p50_us, Relaxed);
+        self.progress.p99_us.store(p99_us, Relaxed);
     }
 }
-
-/// Says what is due after `heard` (`None`: the 101), and notes whether the client follows now.
-fn speak(conn: &mut Conn, dialogue: &Dialogue, heard: Option<&[u8]>, fd: i32) {
-    let due = dialogue.due(&mut conn.said, heard, conn.client.team);
-    if !due.is_empty() {
-        // A failure shows as a hang-up of the same socket.
-        let _ = sys::send(fd, &due);
-    }
-    let holds = match heard {
-        Some(message) => dialogue.is_subscribed_by(message),
-        None => dialogue.subscribed.is_none(),
-    };
-    if holds {
-        conn.phase = Phase::Subscribed;
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -7,15 +7,16 @@ use super::{Case, Findings, interleave, paired, warm_up};
 use crate::Place;
 use crate::floor::Kind;
 use crate::report::Sink;
-use crate::run::{Run, Setup};
+use crate::run::Run;
 use crate::schedule::Phase;
+use crate::setup::Setup;
 use crate::stats::Figure;
 use crate::target::Subject;
 
 /// Three cases: both floors and the server.
 fn run(place: &Place, sink: &mut Sink) -> Result<Vec<Vec<Run>>> {
-    let phases = vec![warm_up(), Phase::new(10.0, place.seconds(6.0))];
-    let setup = Setup::hot(place.sockets(10_000), phases);
+    let phases = vec![warm_up(), Phase::even("steady", 10.0, place.seconds(6.0), 1)];
+    let setup = Setup::even(place.sockets(10_000), 1, phases);
     let subjects = [Subject::Floor(Kind::Send), Subject::Floor(Kind::Volley), Subject::Touchline];
     let cases = subjects.map(|subject| Case { subject, setup: setup.clone() });
     sink.shared("hot", |sink| interleave(place, sink, &cases))

@@ -1,19 +1,20 @@
 //! 50,000 sockets that do nothing: what each takes, how fast they come in, how soon a killed server
 //! is back.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::Findings;
 use crate::Place;
 use crate::floor::Kind;
 use crate::report::Sink;
-use crate::run::{Setup, Stage};
-use crate::target::{Server, Subject};
+use crate::setup::Setup;
+use crate::stage::Stage;
+use crate::target::Subject;
 
 /// Row `idle`.
 pub fn measure(place: &Place, sink: &mut Sink) -> Result<Findings> {
-    let setup = Setup::hot(place.sockets(50_000), Vec::new());
-    let sockets = setup.sockets as f64;
+    let setup = Setup::even(place.sockets(50_000), 1, Vec::new());
+    let sockets = setup.crowd.sockets as f64;
     let mut findings = Findings::default();
     let (mut floor, mut ours, mut each, mut restart, mut kernel) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -31,11 +32,7 @@ pub fn measure(place: &Place, sink: &mut Sink) -> Result<Findings> {
         each.push(grown / sockets);
         kernel.push(stage.slab_bytes() as f64 / 2.0 / sockets);
         ours.push(sockets / stage.connect_s);
-        let Server::Touchline(appliance) = &mut stage.server else {
-            bail!("started the appliance and got a floor");
-        };
-        appliance.kill()?;
-        restart.push(appliance.start()?.as_secs_f64());
+        restart.push(stage.server.restart()?.as_secs_f64());
     }
     findings.add("accepts/s, floor", floor);
     if !ours.is_empty() {

@@ -6,13 +6,16 @@ use super::{Case, Findings, interleave, paired, warm_up};
 use crate::Place;
 use crate::floor::Kind;
 use crate::report::Sink;
-use crate::run::{Run, Setup};
+use crate::run::Run;
 use crate::schedule::{Following, Phase};
+use crate::setup::Setup;
 use crate::target::Subject;
 
 const FLOOR: Subject = Subject::Floor(Kind::Volley);
 /// Windows after the overload, of 5 s each.
 const AFTER: usize = 6;
+/// Teams of row `teams`.
+const TEAMS: u32 = 100;
 
 fn with_floor(place: &Place, sink: &mut Sink, setup: &Setup) -> Result<[Vec<Run>; 2]> {
     let cases = [FLOOR, Subject::Touchline].map(|subject| Case { subject, setup: setup.clone() });
@@ -39,8 +42,8 @@ fn describe(findings: &mut Findings, runs: &[Vec<Run>; 2], window: usize) {
 
 /// Row `full`.
 pub fn full(place: &Place, sink: &mut Sink) -> Result<Findings> {
-    let phases = vec![warm_up(), Phase::new(400.0, place.seconds(10.0))];
-    let setup = Setup::hot(place.sockets(10_000), phases);
+    let phases = vec![warm_up(), Phase::even("full", 400.0, place.seconds(10.0), 1)];
+    let setup = Setup::even(place.sockets(10_000), 1, phases);
     let runs = with_floor(place, sink, &setup)?;
     let mut findings = Findings::default();
     describe(&mut findings, &runs, 0);
@@ -53,10 +56,11 @@ pub fn full(place: &Place, sink: &mut Sink) -> Result<Findings> {
 /// Row `overload`: 5 s at 10 events/s to know what idle looks like, 20 s of far too much, then 10
 /// events/s again.
 pub fn overload(place: &Place, sink: &mut Sink) -> Result<Findings> {
-    let calm = Phase::new(10.0, place.seconds(5.0));
-    let mut phases = vec![warm_up(), calm, Phase::new(1_000.0, place.seconds(20.0))];
+    let calm = Phase::even("calm", 10.0, place.seconds(5.0), 1);
+    let flood = Phase::even("flood", 1_000.0, place.seconds(20.0), 1);
+    let mut phases = vec![warm_up(), calm.clone(), flood];
     phases.extend(std::iter::repeat_n(calm, AFTER));
-    let setup = Setup::hot(place.sockets(10_000), phases);
+    let setup = Setup::even(place.sockets(10_000), 1, phases);
     let runs = with_floor(place, sink, &setup)?;
     let mut findings = Findings::default();
     describe(&mut findings, &runs, 1);
@@ -86,12 +90,12 @@ fn recovered_s(run: &Run, window_s: f64) -> f64 {
 
 /// Row `teams`.
 pub fn teams(place: &Place, sink: &mut Sink) -> Result<Findings> {
-    let phases = vec![Phase::new(100.0, 18.0), Phase::new(100.0, place.seconds(60.0))];
-    let setup = Setup {
-        teams: 100,
-        following: Following::Zipf,
-        ..Setup::hot(place.sockets(50_000), phases)
-    };
+    let phases = vec![
+        Phase::even("warm-up", 100.0, 18.0, TEAMS),
+        Phase::even("steady", 100.0, place.seconds(60.0), TEAMS),
+    ];
+    let mut setup = Setup::even(place.sockets(50_000), TEAMS, phases);
+    setup.crowd.following = Following::Zipf;
     let runs = with_floor(place, sink, &setup)?;
     let mut findings = Findings::default();
     describe(&mut findings, &runs, 0);
@@ -106,9 +110,13 @@ pub fn teams(place: &Place, sink: &mut Sink) -> Result<Findings> {
 /// begins.
 pub fn stalled(place: &Place, sink: &mut Sink) -> Result<Findings> {
     let sockets = place.sockets(10_000);
-    let phases = vec![Phase::new(50.0, place.seconds(4.0)), Phase::new(10.0, place.seconds(10.0))];
-    let all_read = Setup { pad: 256, ..Setup::hot(sockets, phases) };
-    let some_stall = Setup { stalled: sockets / 100, ..all_read.clone() };
+    let phases = vec![
+        Phase::even("filling", 50.0, place.seconds(4.0), 1),
+        Phase::even("steady", 10.0, place.seconds(10.0), 1),
+    ];
+    let all_read = Setup { pad: 256, ..Setup::even(sockets, 1, phases) };
+    let mut some_stall = all_read.clone();
+    some_stall.crowd.stalled = sockets / 100;
     let subject = if place.has_server() { Subject::Touchline } else { FLOOR };
     let cases = [all_read, some_stall].map(|setup| Case { subject: subject.clone(), setup });
     let runs = interleave(place, sink, &cases)?;

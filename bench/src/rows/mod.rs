@@ -16,8 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Place;
 use crate::report::Sink;
-use crate::run::{Run, Setup, Stage};
+use crate::run::Run;
 use crate::schedule::Phase;
+use crate::setup::Setup;
+use crate::stage::Stage;
 use crate::stats::Figure;
 use crate::target::Subject;
 
@@ -168,7 +170,7 @@ pub fn measure(plan: &Plan, place: &Place, sink: &mut Sink) -> Result<Row> {
 /// at once and only then learns to wait, which makes one event cost a retransmission on every
 /// socket: it belongs to the opening of connections, not to what is asked here.
 fn warm_up() -> Phase {
-    Phase::new(10.0, 3.0)
+    Phase::even("warm-up", 10.0, 3.0, 1)
 }
 
 /// Runs every case `place.pairs` times, beginning with another one each time. Cases of a server
@@ -183,7 +185,7 @@ fn interleave(place: &Place, sink: &mut Sink, cases: &[Case]) -> Result<Vec<Vec<
                 continue;
             }
             sink.begin_run(pair, place.pairs, subject, setup);
-            let run = Stage::set(place, subject, setup)?.play(place)?;
+            let run = Stage::set(place, subject, setup)?.play(place, &mut sink.watcher())?;
             sink.keep_run(pair, setup, &run)?;
             runs[index].push(run);
         }

@@ -16,6 +16,9 @@ use serde::de::DeserializeOwned;
 
 use crate::dialogue::Dialogue;
 
+/// Touchline's API, unless another is named.
+const API_PORT: u16 = 8_081;
+
 /// A file of `bench/targets`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,7 +79,13 @@ pub enum Publish {
         message: String,
     },
     /// Touchline's signed webhooks: what falls due together goes in one body.
-    Webhook,
+    Webhook {
+        /// `host:port` of its API.
+        api: String,
+        /// A file of `whsec_<base64>`, one a line; the first signs. The server knows the partner
+        /// as `bench`.
+        secrets_file: PathBuf,
+    },
 }
 
 /// What the placeholders of a started product stand for.
@@ -111,6 +120,31 @@ impl Target {
             bail!("target {name} says neither how it is started nor its address");
         }
         Ok(target)
+    }
+
+    /// A Touchline that runs already at `url` (`ws://host:port`), as its clients and its partner
+    /// `bench` see it.
+    ///
+    /// # Errors
+    /// When `url` is something else.
+    pub fn running(url: &str, api: Option<&str>, secrets_file: PathBuf) -> Result<Self> {
+        let rest = url.strip_prefix("ws://");
+        let rest = rest.with_context(|| format!("{url} doesn't begin with ws://"))?;
+        let (address, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let host = address.split(':').next().unwrap_or(address);
+        let api = api.map_or_else(|| format!("{host}:{API_PORT}"), str::to_owned);
+        let mut connect = Dialogue::touchline();
+        if !path.is_empty() {
+            connect.path = format!("/{path}");
+        }
+        Ok(Self {
+            name: url.into(),
+            what: "a Touchline that was running already".into(),
+            start: None,
+            address: Some(address.into()),
+            connect,
+            publish: Publish::Webhook { api, secrets_file },
+        })
     }
 }
 

@@ -25,7 +25,6 @@ use crate::Place;
 use crate::child::{Servant, spawn_pinned};
 use crate::dialogue::Dialogue;
 use crate::floor::{self, Kind};
-use crate::limits::SOCKETS_PER_TABLE_MAX;
 use crate::publish::SOURCE;
 use crate::schedule::Schedule;
 use file::Target;
@@ -49,6 +48,23 @@ impl fmt::Display for Subject {
             Self::Floor(kind) => write!(f, "floor ({})", kind.as_str()),
             Self::Touchline => f.write_str("touchline"),
             Self::Peer(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Subject {
+    /// Product and version, in a line; floors have none of their own.
+    pub fn version(&self, place: &Place) -> Option<String> {
+        match self {
+            Self::Floor(_) => None,
+            Self::Touchline => {
+                let said = Command::new(place.binary.as_ref()?).arg("version").output().ok()?;
+                Some(String::from_utf8_lossy(&said.stdout).trim().to_owned())
+            }
+            Self::Peer(name) => {
+                let target = Target::load(&place.targets, name).ok().or(place.running.clone())?;
+                Some(format!("{name}: {}", target.what))
+            }
         }
     }
 }
@@ -79,11 +95,14 @@ impl Server {
         let core = place.server_core;
         match subject {
             Subject::Peer(name) => {
-                let target = Target::load(&place.targets, name)?;
+                let target = match &place.running {
+                    Some(running) if running.name == *name => running.clone(),
+                    _ => Target::load(&place.targets, name)?,
+                };
                 Ok(Self::Peer(Box::new(Peer::start(&target, core)?)))
             }
             Subject::Floor(kind) => {
-                let shards = sockets.div_ceil(SOCKETS_PER_TABLE_MAX).max(1).to_string();
+                let shards = place.shards(sockets).to_string();
                 let mut args = vec!["floor", "--kind", kind.as_str(), "--shards", &shards];
                 if let Some(name) = &place.congestion {
                     args.extend(["--congestion", name]);
@@ -97,20 +116,33 @@ impl Server {
             Subject::Touchline => {
                 let binary = place.binary.as_deref().context("there is no server to measure")?;
                 let folder = tempfile::Builder::new().prefix("touchline-bench-").tempdir()?;
-                let mut appliance = Appliance::new(folder, sockets, core, binary)?;
+                let shards = place.shards(sockets);
+                let mut appliance = Appliance::new(folder, sockets, shards, core, binary)?;
                 appliance.start()?;
                 Ok(Self::Touchline(appliance))
             }
         }
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
+    /// Its process id; `None` for one that was not started here.
+    pub fn pid(&self) -> Option<u32> {
         match self {
             Self::Floor { servant, .. } => servant.pid(),
             Self::Touchline(appliance) => appliance.pid(),
             Self::Peer(peer) => peer.pid(),
         }
+    }
+
+    /// Kills it as a power cut would and starts it again; says how long it took until it was ready.
+    ///
+    /// # Errors
+    /// When it can't be started again, or keeps nothing that would survive.
+    pub fn restart(&mut self) -> Result<Duration> {
+        let Self::Touchline(appliance) = self else {
+            bail!("only Touchline is killed and started again here: others keep nothing");
+        };
+        appliance.kill()?;
+        appliance.start()
     }
 
     /// The end of what it said.
@@ -159,10 +191,15 @@ pub struct Appliance {
 }
 
 impl Appliance {
-    fn new(folder: tempfile::TempDir, sockets: usize, core: usize, binary: &Path) -> Result<Self> {
+    fn new(
+        folder: tempfile::TempDir,
+        sockets: usize,
+        shards: usize,
+        core: usize,
+        binary: &Path,
+    ) -> Result<Self> {
         let ports = free_ports()?;
         let [stream, api, admin] = ports;
-        let shards = (sockets + 200).div_ceil(SOCKETS_PER_TABLE_MAX - 200).max(1);
         let data = folder.path().join("data");
         fs::create_dir(&data)?;
         let config = format!(
@@ -215,8 +252,8 @@ impl Appliance {
         Ok(())
     }
 
-    fn pid(&self) -> u32 {
-        self.child.as_ref().map_or(0, Child::id)
+    fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 
     /// The end of what it logged.

@@ -1,7 +1,7 @@
 //! Another product, started as its file says, in a process group of its own that ends with it.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, ToSocketAddrs as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -69,7 +69,7 @@ impl Peer {
         let ports = [first.port(), second.port()];
         let places = Places { ports, peers: installed(), tree: tree() };
         let stream = match &target.address {
-            Some(address) => address.parse().with_context(|| format!("{address} is no address"))?,
+            Some(address) => resolve(address)?,
             None => SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports[0]),
         };
         let mut peer = Self {
@@ -119,9 +119,9 @@ impl Peer {
         answers_ok(ready)
     }
 
-    /// Its process id; 0 for one that was not started here.
-    pub fn pid(&self) -> u32 {
-        self.child.as_ref().map_or(0, Child::id)
+    /// Its process id; `None` for one that was not started here.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 
     /// The end of what it said.
@@ -140,13 +140,20 @@ impl Drop for Peer {
     }
 }
 
+/// The first IPv4 address of `host:port`.
+fn resolve(address: &str) -> Result<SocketAddrV4> {
+    let found = address.to_socket_addrs().with_context(|| format!("{address} is no address"))?;
+    let v4 = |address| if let SocketAddr::V4(address) = address { Some(address) } else { None };
+    found.filter_map(v4).next().with_context(|| format!("{address} has no IPv4 address"))
+}
+
 /// `publish` with ports in it; team and data are filled in for each event.
 fn fill(publish: &Publish, places: &Places) -> Publish {
     let mut publish = publish.clone();
     match &mut publish {
         Publish::Http { url, .. } => *url = places.fill(url),
         Publish::Tcp { address, .. } => *address = places.fill(address),
-        Publish::Webhook => {}
+        Publish::Webhook { .. } => {}
     }
     publish
 }

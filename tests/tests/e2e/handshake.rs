@@ -154,6 +154,32 @@ fn fault_06_a_head_that_drips_is_408_when_its_time_is_over() {
 }
 
 #[test]
+fn fault_12_offers_of_compression_are_declined_and_the_connection_works_without() {
+    served(|server| {
+        let to = server.addresses().stream;
+        for offer in [
+            "permessage-deflate",
+            "permessage-deflate; client_max_window_bits=7",
+            "permessage-deflate; server_max_window_bits=16",
+            "permessage-deflate; client_max_window_bits=\"\"",
+            "permessage-deflate; unknown_parameter=1",
+            "permessage-deflate; server_no_context_takeover; server_no_context_takeover",
+            "permessage-deflate; client_max_window_bits=7, permessage-deflate, x-unknown",
+            ", ; ,, =",
+        ] {
+            let mut socket = Socket::dial(to, None).unwrap();
+            let head = good(&format!("Sec-WebSocket-Extensions: {offer}\r\n"));
+            socket.send_raw(head.as_bytes());
+            let answer = socket.head().unwrap();
+            assert!(answer.starts_with("HTTP/1.1 101"), "{offer}: {answer}");
+            assert!(!answer.to_lowercase().contains("extensions"), "{offer}: {answer}");
+            socket.send_raw(&client_frame(0x81, br#"{"op":"ping","id":4}"#));
+            socket.hear_op("pong");
+        }
+    });
+}
+
+#[test]
 fn fault_07_what_follows_the_head_at_once_is_frames() {
     served(|server| {
         let to = server.addresses().stream;

@@ -1,0 +1,292 @@
+//! One client's connection: what has come out of it so far, and what that means.
+//!
+//! [`take`] is the hot loop of the whole generator: everything in it is multiplied by millions of
+//! deliveries a second.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use super::crowd::{Client, Reading};
+use super::tally::Tally;
+use crate::dialogue::{Dialogue, Known};
+use crate::frames::{self, OutOfStep};
+use crate::stamp::Stamp;
+use crate::sys;
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The kernel is at it.
+    Connecting,
+    /// The upgrade has been sent.
+    Shaking,
+    /// The server has said 101.
+    Subscribing,
+    /// Has heard `subscribed`; the worker counts it once it is done with the read.
+    Subscribed,
+    /// Follows its team.
+    Live,
+    /// Has lost its connection and waits to come back.
+    Away,
+    /// Has ended for good.
+    Gone,
+}
+
+/// A client and its connection.
+pub struct Conn {
+    /// Its socket, while it has one.
+    pub fd: Option<OwnedFd>,
+    /// Who it is.
+    pub client: Client,
+    /// How far it has come.
+    pub phase: Phase,
+    /// Lines of the dialogue that it has said.
+    pub said: u8,
+    /// The number of the event that should come next.
+    pub next_seq: u32,
+    /// What is left of a frame that hasn't arrived whole.
+    pub rest: Vec<u8>,
+    /// Whether a `gap` was told since the last event.
+    pub gap_told: bool,
+    /// When it lost its connection, nanoseconds; 0 while it has one.
+    pub lost_at_ns: u64,
+    /// Attempts to come back that failed.
+    pub attempts: u8,
+    /// What it needs to resume, where clients return.
+    pub known: Option<Box<Known>>,
+}
+
+impl Conn {
+    /// A client on its way.
+    pub fn new(fd: OwnedFd, client: Client, returns: bool) -> Self {
+        Self {
+            fd: Some(fd),
+            client,
+            phase: Phase::Connecting,
+            said: 0,
+            next_seq: 0,
+            rest: Vec::new(),
+            gap_told: false,
+            lost_at_ns: 0,
+            attempts: 0,
+            known: returns.then(Box::default),
+        }
+    }
+
+    /// On its way again.
+    pub fn reopen(&mut self, fd: OwnedFd) {
+        self.fd = Some(fd);
+        (self.phase, self.said) = (Phase::Connecting, 0);
+        self.rest = Vec::new();
+    }
+
+    /// What it sends for an upgrade.
+    pub fn request(&self, dialogue: &Dialogue, host: &str) -> Vec<u8> {
+        // Until it has had a mark there is nothing to go on from.
+        let known = self.known.as_deref().filter(|known| !known.mark.is_empty());
+        dialogue.request(host, self.client.team, known)
+    }
+
+    /// Counts an event, or what is wrong with it.
+    #[inline]
+    fn take_event(&mut self, tally: &mut Tally, stamp: Stamp, now_ns: u64) {
+        if stamp.seq < self.next_seq {
+            tally.counts.repeated += 1;
+            return;
+        }
+        let missing = u64::from(stamp.seq - self.next_seq);
+        match self.gap_told {
+            false => tally.counts.lost += missing,
+            true => tally.counts.declared += missing,
+        }
+        self.gap_told = false;
+        self.next_seq = stamp.seq + 1;
+        match self.client.reading {
+            Reading::Prompt => tally.record(stamp, self.client.team, now_ns),
+            Reading::Slow | Reading::Never => tally.record_slow(),
+        }
+    }
+
+    /// A message that is no event.
+    fn take_message(&mut self, dialogue: &Dialogue, tally: &mut Tally, payload: &[u8], fd: i32) {
+        if let (Some(resume), Some(known)) = (&dialogue.resume, &mut self.known) {
+            if let Some(mark) = resume.mark(payload) {
+                known.note_mark(mark);
+            }
+            self.gap_told |= frames::holds(payload, &resume.incomplete);
+        }
+        if self.phase == Phase::Subscribing {
+            return self.speak(dialogue, Some(payload), fd);
+        }
+        if let Some(pong) = dialogue.pong(payload) {
+            // A failure shows as a hang-up of the same socket.
+            let _ = sys::send(fd, &pong);
+            return;
+        }
+        // Of Touchline's messages the `op` stands in the first bytes.
+        let is = |op: &str| frames::holds(&payload[..payload.len().min(32)], op);
+        if is(r#""op":"gap""#) {
+            tally.counts.gaps += 1;
+            self.gap_told = true;
+        } else if is(r#""op":"error""#) {
+            tally.counts.errors += 1;
+        }
+    }
+
+    /// Says what is due after `heard` (`None`: the 101), and notes whether the client follows now.
+    fn speak(&mut self, dialogue: &Dialogue, heard: Option<&[u8]>, fd: i32) {
+        let due = dialogue.due(&mut self.said, heard, self.client.team);
+        if !due.is_empty() {
+            // A failure shows as a hang-up of the same socket.
+            let _ = sys::send(fd, &due);
+        }
+        let holds = match heard {
+            Some(message) => dialogue.is_subscribed_by(message),
+            None => dialogue.subscribed.is_none(),
+        };
+        if holds {
+            self.phase = Phase::Subscribed;
+        }
+    }
+}
+
+/// Takes all whole frames out of `bytes`, which were read at `now_ns`; keeps what is left. The error
+/// is the close code with which it ended.
+pub fn take(
+    conn: &mut Conn,
+    dialogue: &Dialogue,
+    tally: &mut Tally,
+    bytes: &[u8],
+    now_ns: u64,
+) -> Result<(), u16> {
+    let fd = conn.fd.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+    let mut at = 0;
+    if conn.phase == Phase::Shaking {
+        match bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            None => {
+                conn.rest = bytes.to_vec();
+                return Ok(());
+            }
+            Some(_) if !bytes.starts_with(b"HTTP/1.1 101") => return Err(1002),
+            Some(end) => at = end + 4,
+        }
+        conn.phase = Phase::Subscribing;
+        conn.speak(dialogue, None, fd);
+    }
+    tally.counts.bytes += bytes.len() as u64;
+    let mut last_event: &[u8] = &[];
+    while let Some(head) = frames::head(bytes, at).map_err(|OutOfStep| 1002_u16)? {
+        let payload = &bytes[head.payload_at..head.end];
+        at = head.end;
+        match (head.opcode, Stamp::find(payload)) {
+            (1 | 2, Some(_)) if dialogue.joins => {
+                Stamp::all(payload).for_each(|stamp| conn.take_event(tally, stamp, now_ns));
+            }
+            (1 | 2, Some(stamp)) => {
+                conn.take_event(tally, stamp, now_ns);
+                last_event = payload;
+            }
+            (1 | 2, None) => conn.take_message(dialogue, tally, payload, fd),
+            (8, _) => return Err(payload.first_chunk().map_or(1005, |c| u16::from_be_bytes(*c))),
+            (9, _) => drop(sys::send(fd, &frames::control(0xa, payload))),
+            _ => {}
+        }
+    }
+    note_position(conn, dialogue, last_event);
+    conn.rest.clear();
+    conn.rest.extend_from_slice(&bytes[at..]);
+    if conn.rest.is_empty() && conn.rest.capacity() > 0 {
+        conn.rest = Vec::new();
+    }
+    Ok(())
+}
+
+/// Keeps where a client that may come back has got to: once for each read.
+fn note_position(conn: &mut Conn, dialogue: &Dialogue, last_event: &[u8]) {
+    let (Some(resume), Some(known)) = (&dialogue.resume, &mut conn.known) else { return };
+    if let Some(position) = resume.position(last_event) {
+        known.note_position(position);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::{Phase as Stretch, Schedule, Window};
+    use touchline_core::frame::text_frame;
+
+    fn live() -> (Conn, Tally) {
+        let client = Client { team: 0, reading: Reading::Prompt };
+        let conn = Conn {
+            fd: None,
+            client,
+            phase: Phase::Live,
+            said: 0,
+            next_seq: 0,
+            rest: Vec::new(),
+            gap_told: false,
+            lost_at_ns: 0,
+            attempts: 0,
+            known: Some(Box::default()),
+        };
+        let phases = vec![Stretch::even("x", 9.0, 1.0, 1)];
+        let plan = Schedule { start_ns: 0, teams: 1, pad: 0, phases }.plan();
+        (conn, Tally::new(&[Window { from_ns: 0, to_ns: 100, team_first: 0 }], &plan))
+    }
+
+    fn event(seq: u32) -> Vec<u8> {
+        let data = Stamp { t: 1, seq, n: seq }.data(0);
+        text_frame(format!(r#"{{"op":"event","pos":"p{seq}","data":{data}}}"#).as_bytes()).to_vec()
+    }
+
+    #[test]
+    fn loss_and_repetition_are_counted_for_each_socket() {
+        let (mut conn, mut tally) = live();
+        let stream: Vec<u8> = [0, 1, 1, 4, 3, 5].into_iter().flat_map(event).collect();
+        take(&mut conn, &Dialogue::touchline(), &mut tally, &stream, 9).unwrap();
+        let counts = &tally.counts;
+        assert_eq!((counts.delivered, counts.lost, counts.repeated), (4, 2, 2));
+        assert_eq!(conn.known.unwrap().position, "p5");
+    }
+
+    #[test]
+    fn a_hole_that_was_told_is_declared_and_the_next_one_is_not() {
+        let (mut conn, mut tally) = live();
+        let gap = text_frame(br#"{"op":"gap","topic":"broadcast:t000","reason":"slow"}"#).to_vec();
+        let stream = [event(0), gap, event(3), event(9)].concat();
+        take(&mut conn, &Dialogue::touchline(), &mut tally, &stream, 9).unwrap();
+        let counts = &tally.counts;
+        assert_eq!((counts.declared, counts.lost, counts.gaps), (2, 5, 1));
+    }
+
+    #[test]
+    fn a_stream_cut_anywhere_is_put_together_again() {
+        let stream: Vec<u8> = (0..3).flat_map(event).collect();
+        for cut in 0..=stream.len() {
+            let (mut conn, mut tally) = live();
+            take(&mut conn, &Dialogue::touchline(), &mut tally, &stream[..cut], 9).unwrap();
+            let mut rest = std::mem::take(&mut conn.rest);
+            rest.extend_from_slice(&stream[cut..]);
+            take(&mut conn, &Dialogue::touchline(), &mut tally, &rest, 9).unwrap();
+            let counts = &tally.counts;
+            assert_eq!((counts.delivered, counts.lost, counts.repeated), (3, 0, 0), "cut {cut}");
+        }
+    }
+
+    #[test]
+    fn a_close_frame_tells_its_code() {
+        let (mut conn, mut tally) = live();
+        let close = [0x88, 2, 0x0f, 0xa8];
+        assert_eq!(take(&mut conn, &Dialogue::touchline(), &mut tally, &close, 9), Err(4008));
+    }
+
+    #[test]
+    fn the_mark_of_the_subscription_is_kept() {
+        let (mut conn, mut tally) = live();
+        conn.phase = Phase::Subscribing;
+        let told = text_frame(br#"{"op":"subscribed","id":1,"teams":["t000"],"mark":"abc"}"#);
+        take(&mut conn, &Dialogue::touchline(), &mut tally, &told, 9).unwrap();
+        assert_eq!(conn.phase, Phase::Subscribed);
+        let request = conn.request(&Dialogue::touchline(), "h");
+        assert!(String::from_utf8(request).unwrap().contains("&mark=abc HTTP"));
+    }
+}

@@ -1,0 +1,130 @@
+//! What must come of a run.
+
+use serde::Deserialize;
+
+use crate::run::Run;
+use crate::setup::Setup;
+
+/// What must come of a run; what isn't named is not looked at.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Expect {
+    /// Everything arrives once, nothing is declared missing, nobody is thrown out.
+    pub whole: bool,
+    /// Every loss is declared, nothing is repeated, and whoever lost its connection is back.
+    pub declared: bool,
+    /// All of it is taken, and nothing is put off on its way in.
+    pub taken: bool,
+    /// 99th percentile of the last window, milliseconds.
+    pub p99_ms_max: Option<f64>,
+    /// 99 of 100 clients that lost their connection are back within so many seconds.
+    pub away_s_max: Option<f64>,
+    /// Within so many seconds after the second measured phase, p99 is that of the first again (a
+    /// fifth more at most).
+    pub back_within_s: Option<f64>,
+    /// A server that was asked to end has sent everybody away within so many seconds.
+    pub drain_s_max: Option<f64>,
+    /// The p99 of the last window against that of the first measured one.
+    pub p99_ratio_max: Option<f64>,
+}
+
+impl Expect {
+    /// What did not come of `run`, each in a sentence; none: all did. With `any_speed`, nothing
+    /// that a slow host would be to blame for is looked at.
+    pub fn failures(&self, setup: &Setup, run: &Run, any_speed: bool) -> Vec<String> {
+        let mut failures = Vec::new();
+        self.judge_completeness(setup, run, &mut failures);
+        if !any_speed {
+            self.judge_time(setup, run, &mut failures);
+        }
+        failures
+    }
+
+    fn judge_completeness(&self, setup: &Setup, run: &Run, failures: &mut Vec<String>) {
+        let counts = &run.harvest.counts;
+        let mut demand = |holds: bool, what: String| {
+            if !holds {
+                failures.push(what);
+            }
+        };
+        if self.whole {
+            let missing = run.expected.saturating_sub(counts.delivered);
+            demand(run.is_whole(), format!("{missing} deliveries are missing; {counts:?}"));
+        }
+        if self.declared {
+            let (lost, repeated) = (counts.lost, counts.repeated);
+            demand(lost == 0, format!("{lost} events are missing and nobody was told"));
+            demand(repeated == 0, format!("{repeated} events came twice"));
+            if setup.crowd.returns {
+                let gone = counts.left + counts.closed.values().sum::<u64>();
+                let returned = counts.returned;
+                demand(returned >= gone, format!("{returned} of {gone} clients are back"));
+            }
+        }
+        if self.taken {
+            let posted = run.posted.clone().unwrap_or_default();
+            let wanted = u64::from(setup.schedule(0).plan().events());
+            let events = posted.events;
+            demand(events == wanted, format!("{events} of {wanted} events were taken"));
+        }
+    }
+
+    fn judge_time(&self, setup: &Setup, run: &Run, failures: &mut Vec<String>) {
+        let windows = &run.harvest.windows;
+        let p99_ms = |index: usize| windows.get(index).map_or(0.0, |w| w.latency.p99 as f64 / 1e3);
+        let last = windows.len().saturating_sub(1);
+        let retries = run.posted.as_ref().map_or(0, |posted| posted.retries);
+        if self.taken && retries > 0 {
+            failures.push(format!("{retries} posts were put off"));
+        }
+        if let Some(most) = self.p99_ms_max {
+            let posted = run.posted.as_ref().filter(|_| setup.flood.is_some());
+            let got = posted.map_or(p99_ms(last), |posted| posted.latency.p99 as f64 / 1e3);
+            if got > most {
+                failures.push(format!("p99 is {got:.1} ms, above {most}"));
+            }
+        }
+        if let Some(most) = self.away_s_max {
+            let got = run.harvest.away.p99 as f64 / 1e6;
+            if got > most {
+                failures.push(format!("99 % were back after {got:.1} s, later than {most}"));
+            }
+        }
+        if let Some(most) = self.drain_s_max {
+            match &run.marks[..] {
+                [.., asked, left] if left.what.starts_with("0 clients") => {
+                    let took_s = left.at_s - asked.at_s;
+                    if took_s > most {
+                        failures
+                            .push(format!("everybody was gone after {took_s:.0} s, not {most}"));
+                    }
+                }
+                marks => failures.push(format!("the drain did not end: {marks:?}")),
+            }
+        }
+        if let Some(most) = self.p99_ratio_max {
+            let got = p99_ms(last) / p99_ms(0).max(0.001);
+            if got > most {
+                failures.push(format!("p99 grew to {got:.2} of the calm one, above {most}"));
+            }
+        }
+        if let Some(most) = self.back_within_s {
+            match recovered_s(setup, run) {
+                Some(got) if got <= most => {}
+                Some(got) => failures.push(format!("p99 was back after {got:.0} s, not {most}")),
+                None => failures.push(format!("p99 was not back within {most} s")),
+            }
+        }
+    }
+}
+
+/// Seconds after the second measured phase until a window's p99 is that of the first again, a fifth
+/// above it at most: in steps of a window.
+pub fn recovered_s(setup: &Setup, run: &Run) -> Option<f64> {
+    let windows = &run.harvest.windows;
+    let p99 = |index: usize| windows[index].latency.p99 as f64;
+    let is_calm = |index: &usize| p99(*index) > 0.0 && p99(*index) <= p99(0) * 1.2;
+    let first = (2..windows.len()).find(is_calm)?;
+    // Windows are the phases after the first.
+    Some(setup.phases[3..first + 1].iter().map(|phase| phase.seconds).sum())
+}

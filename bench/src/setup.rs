@@ -1,0 +1,105 @@
+//! What is done in a run: who the clients are, what is published when, and what happens to the
+//! server meanwhile.
+
+use serde::{Deserialize, Serialize};
+
+use crate::receive::crowd::Crowd;
+use crate::schedule::{Phase, Schedule, Window};
+
+/// What is done in a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Setup {
+    /// The clients.
+    pub crowd: Crowd,
+    /// Padding of each event's `data`, bytes.
+    pub pad: usize,
+    /// Pace. The first phase warms up and is not measured.
+    pub phases: Vec<Phase>,
+    /// Only what followers of teams from this one on get is timed.
+    pub timed_team_first: u32,
+    /// What happens meanwhile, in order of time.
+    pub acts: Vec<Act>,
+    /// Where only the way in is asked about.
+    pub flood: Option<Flood>,
+    /// How long after the last event deliveries are waited for, seconds.
+    pub drain_s_max: f64,
+}
+
+/// Something that happens to everybody.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Act {
+    /// When, in seconds after the first phase began.
+    pub at_s: f64,
+    /// What.
+    #[serde(flatten)]
+    pub deed: Deed,
+}
+
+/// What can happen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Deed {
+    /// The server is killed as by a power cut and started again.
+    Kill,
+    /// The server is stopped for a while (SIGSTOP).
+    Stop {
+        /// For how long.
+        seconds: f64,
+    },
+    /// The server is asked to end (SIGTERM) and sends everybody away. The last act of a run.
+    Drain,
+    /// All clients leave and come back.
+    Leave {
+        /// Within so many seconds.
+        within_s: f64,
+    },
+}
+
+/// Webhooks of many events, many under way at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flood {
+    /// Events of a webhook.
+    pub batch: u32,
+    /// Webhooks under way at most.
+    pub flights_max: usize,
+}
+
+impl Deed {
+    /// The same, its seconds multiplied by `time`.
+    pub fn stretched(&self, time: f64) -> Self {
+        match self {
+            Self::Kill => Self::Kill,
+            Self::Drain => Self::Drain,
+            Self::Stop { seconds } => Self::Stop { seconds: seconds * time },
+            Self::Leave { within_s } => Self::Leave { within_s: within_s * time },
+        }
+    }
+}
+
+impl Setup {
+    /// `sockets` clients over `teams` teams, and nothing but `phases`.
+    pub fn even(sockets: usize, teams: u32, phases: Vec<Phase>) -> Self {
+        Self {
+            crowd: Crowd::even(sockets, teams),
+            pad: 0,
+            phases,
+            timed_team_first: 0,
+            acts: Vec::new(),
+            flood: None,
+            drain_s_max: 30.0,
+        }
+    }
+
+    /// The schedule of a run that begins at `start_ns`.
+    pub fn schedule(&self, start_ns: u64) -> Schedule {
+        let (teams, pad, phases) = (self.crowd.teams, self.pad, self.phases.clone());
+        Schedule { start_ns, teams, pad, phases }
+    }
+
+    /// What is measured together: each phase after the first.
+    pub fn windows(&self, schedule: &Schedule) -> Vec<Window> {
+        let window = |index| Window { team_first: self.timed_team_first, ..schedule.window(index) };
+        (1..schedule.phases.len()).map(window).collect()
+    }
+}

@@ -1,0 +1,148 @@
+//! One run on the stage: a server, its clients, a schedule, and what is seen from all sides.
+
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::Place;
+use crate::crew::Crew;
+use crate::probe::{self, CpuUse, Memory};
+use crate::publish::{Posted, Publisher, plain};
+use crate::receive::harvest::Harvest;
+use crate::run::Run;
+use crate::schedule::Plan;
+use crate::setup::Setup;
+use crate::sys;
+use crate::target::file::Publish;
+use crate::target::{SECRET, Server, Subject};
+use crate::watch::{Watch, Watcher};
+
+/// A server with clients connected, before a schedule.
+pub struct Stage {
+    subject: Subject,
+    setup: Setup,
+    /// The server.
+    pub server: Server,
+    crew: Crew,
+    /// From the first connect to the last `subscribed`, seconds.
+    pub connect_s: f64,
+    memory: [Memory; 2],
+    slab_bytes: u64,
+}
+
+impl Stage {
+    /// Starts both and connects all clients.
+    pub fn set(place: &Place, subject: &Subject, setup: &Setup) -> Result<Self> {
+        let server = Server::start(place, subject, setup.crowd.sockets)?;
+        std::thread::sleep(Duration::from_millis(200));
+        let memory = |server: &Server| server.pid().map_or(Ok(Memory::default()), Memory::of_tree);
+        let empty = memory(&server)?;
+        let slab = probe::slab_bytes();
+        let mut crew = match &place.agents[..] {
+            [] => Crew::here(place.client_core)?,
+            agents => Crew::at(agents)?,
+        };
+        let connect_s = crew
+            .connect(server.stream(), &server.dialogue(), &setup.crowd)
+            .with_context(|| subject.to_string())?;
+        std::thread::sleep(Duration::from_millis(500));
+        let idle = memory(&server)?;
+        let slab_bytes = probe::slab_bytes().saturating_sub(slab);
+        let memory = [empty, idle];
+        let setup = setup.clone();
+        let subject = subject.clone();
+        Ok(Self { subject, setup, server, crew, connect_s, memory, slab_bytes })
+    }
+
+    /// The server's memory before the clients came and with all of them idle.
+    pub fn memory(&self) -> [Memory; 2] {
+        self.memory
+    }
+
+    /// Kernel memory that came with the clients, both ends, bytes.
+    pub fn slab_bytes(&self) -> u64 {
+        self.slab_bytes
+    }
+
+    /// Plays the schedule and collects what was seen.
+    pub fn play(mut self, place: &Place, watcher: Watcher<'_>) -> Result<Run> {
+        if self.setup.phases.is_empty() {
+            return Ok(self.result(Harvest::default()));
+        }
+        let plan = self.setup.schedule(sys::now_ns() + 500_000_000).plan();
+        let windows = self.setup.windows(&plan.schedule);
+        self.crew.record(&plan.schedule, &windows)?;
+        self.server.play(&plan.schedule)?;
+        let publisher = self.start_publisher(&plan)?;
+        let mut watch = Watch::new(place, &self.setup, &plan, self.memory[1].rss_bytes);
+        let used = watch.until_over(&mut self.server, &mut self.crew, watcher)?;
+        let posted = match publisher {
+            Some(thread) => Some(thread.join().expect("the publisher doesn't panic")?),
+            None => None,
+        };
+        let (harvest, clocks) = self.crew.finish()?;
+        let measured = harvest.windows.iter().map(|window| window.latency.count).sum::<u64>();
+        let events = posted.as_ref().map_or(0, |posted| posted.events);
+        let units = if self.setup.flood.is_some() { events } else { measured };
+        Ok(Run {
+            posted,
+            expected: watch.expected,
+            drained_s: watch.done_ns.saturating_sub(plan.last_due_ns()) as f64 / 1e9,
+            cpu: used.server,
+            cpu_us: used.server.total_ns as f64 / 1e3 / units.max(1) as f64,
+            generator: used.generator,
+            foreign: used.foreign,
+            rss_bytes_max: watch.rss_bytes_max,
+            beats: watch.beats,
+            marks: watch.marks,
+            clocks,
+            ..self.result(harvest)
+        })
+    }
+
+    /// A run of which nothing is known but its clients.
+    fn result(&self, harvest: Harvest) -> Run {
+        Run {
+            subject: self.subject.clone(),
+            sockets: self.setup.crowd.sockets,
+            harvest,
+            posted: None,
+            expected: 0,
+            connect_s: self.connect_s,
+            drained_s: 0.0,
+            cpu: CpuUse::default(),
+            cpu_us: 0.0,
+            generator: CpuUse::default(),
+            foreign: [0.0; 2],
+            memory: self.memory,
+            rss_bytes_max: self.memory[1].rss_bytes,
+            slab_bytes: self.slab_bytes,
+            beats: Vec::new(),
+            marks: Vec::new(),
+            clocks: Vec::new(),
+        }
+    }
+
+    fn start_publisher(&self, plan: &Plan) -> Result<Option<JoinHandle<Result<Posted>>>> {
+        let (plan, flood) = (plan.clone(), self.setup.flood);
+        let work: Box<dyn FnOnce() -> Result<Posted> + Send> = match &self.server {
+            Server::Floor { .. } => return Ok(None),
+            Server::Touchline(appliance) => {
+                let publisher = Publisher::new(&appliance.ports[1].to_string(), SECRET)?;
+                Box::new(move || publisher.run(&plan, flood))
+            }
+            Server::Peer(peer) => match &peer.publish {
+                Publish::Webhook { api, secrets_file } => {
+                    let publisher = Publisher::with_secrets_of(api, secrets_file)?;
+                    Box::new(move || publisher.run(&plan, flood))
+                }
+                publish => {
+                    let publish = publish.clone();
+                    Box::new(move || plain::play(&publish, &plan))
+                }
+            },
+        };
+        Ok(Some(std::thread::Builder::new().name("publisher".into()).spawn(work)?))
+    }
+}

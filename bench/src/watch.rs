@@ -1,0 +1,193 @@
+//! What the controller does while a run goes: it looks, writes down what it saw, and does to the
+//! server what the setup asks for.
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::Place;
+use crate::crew::Crew;
+use crate::meter::{Meter, Used};
+use crate::probe::{self, Cpu};
+use crate::receive::Standing;
+use crate::run::{Beat, Mark};
+use crate::schedule::Plan;
+use crate::setup::{Act, Deed, Setup};
+use crate::sys;
+use crate::target::Server;
+
+/// How often it looks.
+const LOOK_NS: u64 = 50_000_000;
+/// How often it writes down what it saw.
+const BEAT_NS: u64 = 1_000_000_000;
+
+/// How long a drain is waited for: what DESIGN section 6 allows, and half of it.
+const DRAIN_NS_MAX: u64 = 180_000_000_000;
+
+/// Who is told how a run goes: seconds since it began, of how many, and how far the clients are.
+pub type Watcher<'w> = &'w mut dyn FnMut(f64, f64, &Standing);
+
+/// A run that is being watched.
+pub struct Watch<'a> {
+    place: &'a Place,
+    plan: &'a Plan,
+    acts: Vec<Act>,
+    drain_ns: u64,
+    last_beat: Option<(u64, Cpu)>,
+    resume_at_ns: u64,
+    drain_since_ns: Option<u64>,
+    /// Deliveries a perfect server makes.
+    pub expected: u64,
+    /// When everything had arrived, or was no longer waited for.
+    pub done_ns: u64,
+    /// The server's resident bytes at their largest.
+    pub rss_bytes_max: u64,
+    /// What was seen.
+    pub beats: Vec<Beat>,
+    /// What was done.
+    pub marks: Vec<Mark>,
+}
+
+impl<'a> Watch<'a> {
+    /// Of a run of `plan` that hasn't begun.
+    pub fn new(place: &'a Place, setup: &Setup, plan: &'a Plan, rss_bytes: u64) -> Self {
+        let mut acts = setup.acts.clone();
+        acts.sort_by(|a, b| b.at_s.total_cmp(&a.at_s));
+        Self {
+            place,
+            plan,
+            acts,
+            drain_ns: (setup.drain_s_max * 1e9) as u64,
+            last_beat: None,
+            resume_at_ns: u64::MAX,
+            drain_since_ns: None,
+            expected: setup.crowd.expected(plan),
+            done_ns: 0,
+            rss_bytes_max: rss_bytes,
+            beats: Vec::new(),
+            marks: Vec::new(),
+        }
+    }
+
+    /// Watches until everything has arrived, or until the drain's time is over; what was used from
+    /// the end of the warm-up on.
+    pub fn until_over(
+        &mut self,
+        server: &mut Server,
+        crew: &mut Crew,
+        watcher: Watcher<'_>,
+    ) -> Result<Used> {
+        let schedule = &self.plan.schedule;
+        let warm_ns = schedule.window(1.min(schedule.phases.len() - 1)).from_ns;
+        let (end_ns, length_s) = (schedule.end_ns(), self.since_start(schedule.end_ns()));
+        let mut meter = Meter::new(self.place, server.pid(), &crew.pids())?;
+        let mut is_warm = false;
+        loop {
+            let now = sys::now_ns();
+            if !is_warm && now >= warm_ns {
+                meter = Meter::new(self.place, server.pid(), &crew.pids())?;
+                is_warm = true;
+            }
+            self.act(now, server, crew, &mut meter)?;
+            let standing = crew.standing()?;
+            self.look(now, server, &standing)?;
+            watcher(self.since_start(now), length_s, &standing);
+            if let Some(since_ns) = self.drain_since_ns {
+                if standing.present == 0 || now > since_ns + DRAIN_NS_MAX {
+                    self.mark(format!("{} clients are left", standing.present));
+                    self.done_ns = now;
+                    return meter.read(None, &crew.pids());
+                }
+                sys::sleep_until(now + LOOK_NS);
+                continue;
+            }
+            let is_complete = standing.delivered >= self.expected;
+            let is_over = now >= end_ns && self.acts.is_empty() && self.resume_at_ns == u64::MAX;
+            if is_over && (is_complete || now >= end_ns + self.drain_ns) {
+                self.done_ns = now;
+                return meter.read(server.pid(), &crew.pids());
+            }
+            sys::sleep_until(now + LOOK_NS);
+        }
+    }
+
+    fn since_start(&self, now_ns: u64) -> f64 {
+        now_ns.saturating_sub(self.plan.schedule.start_ns) as f64 / 1e9
+    }
+
+    fn mark(&mut self, what: String) {
+        let at_s = self.since_start(sys::now_ns());
+        self.marks.push(Mark { at_s, what });
+    }
+
+    /// Looks at the server; once a second what it saw is kept.
+    fn look(&mut self, now: u64, server: &Server, standing: &Standing) -> Result<()> {
+        let pid = server.pid().filter(|_| self.drain_since_ns.is_none());
+        let Some(pid) = pid else { return Ok(()) };
+        let rss_bytes = probe::resident_bytes(pid).with_context(|| server.last_words())?;
+        self.rss_bytes_max = self.rss_bytes_max.max(rss_bytes);
+        if self.last_beat.is_some_and(|(at, _)| now < at + BEAT_NS) {
+            return Ok(());
+        }
+        let cpu = Cpu::of_tree(pid)?;
+        let cores = match &self.last_beat {
+            Some((_, before)) => cpu.since(before).of_a_core,
+            None => 0.0,
+        };
+        self.last_beat = Some((now, cpu));
+        let at_s = self.since_start(now);
+        let Standing { present, delivered, .. } = *standing;
+        self.beats.push(Beat { at_s, rss_bytes, cores, present, delivered });
+        Ok(())
+    }
+
+    /// Does what is due.
+    fn act(
+        &mut self,
+        now: u64,
+        server: &mut Server,
+        crew: &mut Crew,
+        meter: &mut Meter,
+    ) -> Result<()> {
+        if now >= self.resume_at_ns {
+            self.resume_at_ns = u64::MAX;
+            signal(server, Signal::CONT)?;
+            self.mark("the server goes on".into());
+        }
+        let start_ns = self.plan.schedule.start_ns;
+        let is_due = |act: &Act| now >= start_ns + (act.at_s * 1e9) as u64;
+        let Some(act) = self.acts.pop_if(|act| is_due(act)) else { return Ok(()) };
+        match act.deed {
+            Deed::Kill => {
+                self.mark("kill -9".into());
+                meter.carry(server.pid())?;
+                let took = server.restart()?;
+                meter.renew(server.pid())?;
+                self.last_beat = None;
+                self.mark(format!("ready again after {:.2} s", took.as_secs_f64()));
+            }
+            Deed::Drain => {
+                meter.carry(server.pid())?;
+                meter.renew(None)?;
+                self.mark("asked to end".into());
+                signal(server, Signal::TERM)?;
+                self.drain_since_ns = Some(now);
+            }
+            Deed::Stop { seconds } => {
+                self.mark(format!("stopped for {seconds:.0} s"));
+                signal(server, Signal::STOP)?;
+                self.resume_at_ns = now + (seconds * 1e9) as u64;
+            }
+            Deed::Leave { within_s } => {
+                self.mark("everybody leaves".into());
+                crew.leave(within_s)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn signal(server: &Server, signal: Signal) -> Result<()> {
+    let pid = server.pid().and_then(|pid| Pid::from_raw(pid as i32));
+    let pid = pid.context("the server runs elsewhere: nothing can be done to it from here")?;
+    kill_process(pid, signal).context("signal the server")
+}

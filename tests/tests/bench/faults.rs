@@ -1,0 +1,79 @@
+//! What the world does to a server while a bench runs.
+
+use std::process::{Command, Stdio};
+
+use touchline_tests::e2e::server::{Backend, Home};
+
+use crate::{Results, has_two_cores, turn};
+
+/// A scenario small, with what its file expects but for times.
+fn play(scenario: &str, sockets: &str, time: &str) -> Results {
+    let asked = ["run", "--any-speed", "--scenario", scenario, "--pairs", "1"];
+    let results = Results::of(&[&asked[..], &["--sockets", sockets, "--time", time]].concat());
+    assert!(results.output.status.success(), "{}", results.said());
+    results
+}
+
+#[test]
+fn fault_43_after_kill_minus_9_everybody_is_back_and_nothing_is_lost_or_repeated() {
+    if !has_two_cores() {
+        return;
+    }
+    let _turn = turn();
+    let results = play("restart", "5000", "0.6");
+    let run = &results.runs()[0];
+    let counts = &run["harvest"]["counts"];
+    assert_eq!(counts["returned"], 5_000, "{counts}");
+    assert_eq!(counts["delivered"], run["expected"], "{counts}");
+    assert_eq!((&counts["lost"], &counts["repeated"]), (&0.into(), &0.into()), "{counts}");
+    let back_us = run["harvest"]["away"]["p99"].as_u64().unwrap();
+    println!("99 in 100 were back after {:.1} s", back_us as f64 / 1e6);
+    assert!(back_us < 60_000_000, "what FAULTS 43 promises, of a tenth of the sockets");
+}
+
+#[test]
+fn fault_40_a_server_that_stood_still_throws_nobody_out() {
+    if !has_two_cores() {
+        return;
+    }
+    let _turn = turn();
+    let results = play("freeze", "1000", "1");
+    let run = &results.runs()[0];
+    let counts = &run["harvest"]["counts"];
+    assert_eq!(counts["closed"], serde_json::json!({}), "{counts}");
+    assert_eq!(counts["delivered"], run["expected"], "{counts}");
+    let marks = run["marks"].as_array().unwrap();
+    assert_eq!(marks.len(), 2, "stopped and going on: {marks:?}");
+}
+
+#[test]
+fn fault_06_slow_connections_cost_a_running_bench_nothing_that_it_counts() {
+    if !has_two_cores() {
+        return;
+    }
+    let _turn = turn();
+    let home = Home::new("");
+    let secrets = home.path("partner.secrets");
+    let mut command = home.command(Backend::Auto);
+    command.args(["--set", "node.connections_max=4000"]);
+    command.args(["--set", &format!("sources.broadcast.bench.secrets_file={secrets:?}")]);
+    let mut server = touchline_tests::e2e::server::Server::spawn(command);
+    server.wait_until_serving();
+    let addresses = server.addresses();
+    let url = format!("http://{}/v1/stream", addresses.stream);
+    let mut slow = Command::new("slowhttptest")
+        .args(["-H", "-c", "1000", "-r", "500", "-i", "1", "-l", "12", "-u", &url])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("slowhttptest, which scripts/setup.sh brings");
+    let (target, api) = (format!("ws://{}", addresses.stream), addresses.api.to_string());
+    let asked = ["run", "--any-speed", "--scenario", "hot-topic", "--pairs", "1"];
+    let whom = ["--target", &target, "--api", &api, "--secrets-file", secrets.to_str().unwrap()];
+    let results = Results::of(&[&asked[..], &whom, &["--sockets", "1000"]].concat());
+    slow.kill().ok();
+    slow.wait().unwrap();
+    assert!(results.output.status.success(), "{}", results.said());
+    let run = &results.runs()[0];
+    assert_eq!(run["harvest"]["counts"]["delivered"], run["expected"], "{}", results.said());
+    assert!(run["expected"].as_u64().unwrap() > 50_000);
+}

@@ -1,0 +1,83 @@
+//! Each scenario of the tree, small, on the running binary: what its file expects comes of it.
+
+use std::path::Path;
+
+use crate::{Results, bench, has_two_cores, turn};
+
+/// Clients of a small run, and how much of its time is played.
+const SMALL: [(&str, &str, &str); 6] = [
+    // Its two hours become two seconds.
+    ("soak", "200", "0.0003"),
+    ("overload-150", "200", "0.1"),
+    ("overload-200", "200", "0.1"),
+    ("kafkorama", "400", "0.1"),
+    ("scale", "200", "0.1"),
+    // Whoever was thrown out waits for seconds before it comes back.
+    ("restart", "500", "0.3"),
+];
+
+fn names() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/scenarios");
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let mut names: Vec<String> =
+        files.map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn every_scenario_comes_out_as_its_file_expects() {
+    if !has_two_cores() {
+        return;
+    }
+    let _turn = turn();
+    let names = names();
+    assert!(names.len() >= 16, "{names:?}");
+    let mut failed = Vec::new();
+    for name in &names {
+        let small = SMALL.iter().find(|(of, ..)| of == name);
+        let (_, sockets, time) = small.unwrap_or(&("", "300", "0.2"));
+        let sockets = if name == "webhook" { "0" } else { sockets };
+        let asked = ["run", "--quick", "--any-speed", "--scenario", name, "--time", time];
+        let results = Results::of(&[&asked[..], &["--sockets", sockets]].concat());
+        let runs = results.runs();
+        let arrived = runs.first().map_or(0, |run| {
+            run["harvest"]["counts"]["delivered"].as_u64().unwrap()
+                + run["posted"]["events"].as_u64().unwrap_or(0)
+        });
+        let is_quiet = name == "idle";
+        if !results.output.status.success() || runs.len() != 1 || (arrived == 0) != is_quiet {
+            failed.push(format!("{name}: {arrived} arrived: {}", results.said()));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+}
+
+#[test]
+fn a_real_match_day_is_played_from_its_file() {
+    if !has_two_cores() {
+        return;
+    }
+    let _turn = turn();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cup.json");
+    let day = r#"{"matches":[{"date":"2026-06-11","goals1":[{"minute":10},{"minute":"45+2"}]},
+                 {"date":"2026-06-11","goals2":[{"minute":90}]},{"date":"2026-06-12"}]}"#;
+    std::fs::write(&file, day).unwrap();
+    let asked = ["run", "--quick", "--any-speed", "--scenario", "match-day", "--time", "0.1"];
+    let more = ["--sockets", "100", "--date", "2026-06-11", "--day", file.to_str().unwrap()];
+    let results = Results::of(&[&asked[..], &more].concat());
+    assert!(results.output.status.success(), "{}", results.said());
+    let text = std::fs::read_to_string(results.folder.path().join("results.jsonl")).unwrap();
+    assert!(text.contains(r#""teams":2"#), "two matches: {}", results.said());
+}
+
+#[test]
+fn what_does_not_exist_is_answered_with_what_does() {
+    let results = Results::of(&["run", "--scenario", "sunday"]);
+    assert_eq!(results.output.status.code(), Some(1));
+    let said = results.said();
+    assert!(said.contains("sunday.toml") && said.contains("hot-topic"), "{said}");
+    let help = std::process::Command::new(bench()).args(["run", "--help"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&help.stdout).contains("ws://host:port"));
+}
