@@ -1,12 +1,18 @@
-//! The disk by direct I/O on a ring: glommio's DMA files, on an executor that belongs to the
-//! writer's thread.
+//! The disk by direct I/O: glommio's DMA files, on an executor that belongs to the writer's thread.
 //!
-//! The journal's calls are synchronous, so each runs the executor until it is done; between calls
-//! the ring is idle and the thread waits for work on a futex. Nobody else ever wakes this executor.
-//! Blocks are copied once into an aligned buffer; against a sync that is nothing. Names are changed
-//! by ordinary system calls: that is rare.
+//! The journal's calls are synchronous, so each that needs the executor runs it until it is done;
+//! between calls the ring is idle and the thread waits for work on a futex. Nobody else ever wakes
+//! this executor. Blocks are copied once into an aligned buffer; against a sync that is nothing.
+//! Names are changed by ordinary system calls: that is rare.
+//!
+//! Groups are written and synced by ordinary system calls too, two of them, past a second
+//! descriptor of the file. The ring has nothing to overlap with one group in flight: a run of the
+//! executor enters its rings ten times, and the kernel hands a sync, and a write that makes the
+//! file longer, to a worker thread (`docs/decisions/journal-disk.md`).
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -64,51 +70,61 @@ impl DmaDisk {
         result
     }
 
-    fn open_with(&self, options: &OpenOptions, name: &str) -> io::Result<DmaFile> {
+    fn open_with(&self, options: &OpenOptions, name: &str) -> io::Result<DirectFile> {
         let path = self.dir.join(name);
-        Ok(self.executor.run(async { options.dma_open(path).await })?)
+        let dma = self.executor.run(async { options.dma_open(&path).await })?;
+        let mut direct = std::fs::OpenOptions::new();
+        let direct = direct.write(true).custom_flags(libc::O_DIRECT).open(&path)?;
+        Ok(DirectFile { dma, direct })
     }
 }
 
+/// A file open for writing: as glommio has it, and a descriptor for system calls of our own.
+pub struct DirectFile {
+    dma: DmaFile,
+    direct: File,
+}
+
 impl Disk for DmaDisk {
-    type File = DmaFile;
+    type File = DirectFile;
 
     fn list(&mut self) -> io::Result<Vec<(String, u64)>> {
         plain::list(&self.dir)
     }
 
-    fn create(&mut self, name: &str) -> io::Result<DmaFile> {
+    fn create(&mut self, name: &str) -> io::Result<DirectFile> {
         self.open_with(OpenOptions::new().write(true).create_new(true), name)
     }
 
-    fn open(&mut self, name: &str) -> io::Result<DmaFile> {
+    fn open(&mut self, name: &str) -> io::Result<DirectFile> {
         self.open_with(OpenOptions::new().write(true), name)
     }
 
-    fn write_at(&mut self, file: &mut DmaFile, offset: u64, blocks: &[u8]) -> io::Result<()> {
-        self.executor.run(async {
-            let mut done = 0;
-            while done < blocks.len() {
-                let mut buffer = file.alloc_dma_buffer(blocks.len() - done);
-                buffer.as_bytes_mut().copy_from_slice(&blocks[done..]);
-                let written = file.write_at(buffer, offset + done as u64).await?;
-                // A write that ends within a block is done again from the block's start.
-                let whole = written - written % BLOCK_BYTES;
-                if whole == 0 {
-                    return Err(io::ErrorKind::StorageFull.into());
-                }
-                done += whole;
+    fn write_at(&mut self, file: &mut DirectFile, offset: u64, blocks: &[u8]) -> io::Result<()> {
+        let mut done = 0;
+        while done < blocks.len() {
+            let mut buffer = file.dma.alloc_dma_buffer(blocks.len() - done);
+            buffer.as_bytes_mut().copy_from_slice(&blocks[done..]);
+            let written = match file.direct.write_at(buffer.as_bytes(), offset + done as u64) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                written => written?,
+            };
+            // A write that ends within a block is done again from the block's start.
+            let whole = written - written % BLOCK_BYTES;
+            if whole == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
             }
-            Ok(())
-        })
+            done += whole;
+        }
+        Ok(())
     }
 
-    fn truncate(&mut self, file: &mut DmaFile, len: u64) -> io::Result<()> {
-        Ok(self.executor.run(async { file.truncate(len).await })?)
+    fn truncate(&mut self, file: &mut DirectFile, len: u64) -> io::Result<()> {
+        file.direct.set_len(len)
     }
 
-    fn sync_data(&mut self, file: &mut DmaFile) -> io::Result<()> {
-        Ok(self.executor.run(async { file.fdatasync().await })?)
+    fn sync_data(&mut self, file: &mut DirectFile) -> io::Result<()> {
+        file.direct.sync_data()
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
