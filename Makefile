@@ -1,13 +1,13 @@
 # Touchline. `make` alone tells what there is; the work is done by scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help run check test bench setup
+.PHONY: help run check test bench bench-scale setup
 
 ARGS ?=
 
 help: ## this list
 	@echo 'Touchline: a goal on every screen while the ball is still in the net.'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make run ARGS='--speed 60 --followers 5000' hands arguments to \`touchline demo\`."
 
@@ -23,6 +23,10 @@ test: ## everything: check, unit, loom, end to end, conformance, fuzz, simulatio
 bench: ## the table of docs/performance.md, measured on this host
 	@scripts/setup.sh build
 	@scripts/bench.sh $(ARGS)
+
+bench-scale: ## 250,000 sockets, then 1,000,000, both ends on this host: 24 GiB, 15 minutes
+	@scripts/setup.sh build
+	@scripts/bench-scale.sh $(ARGS)
 
 setup: ## all tools that the tests use, without running any
 	@scripts/setup.sh all

@@ -36,6 +36,8 @@ pub const KIND: &str = "goal";
 const ATTEMPTS_MAX: u32 = 50;
 /// The longest `Retry-After` that is obeyed, in seconds.
 const RETRY_S_MAX: u64 = 2;
+/// How long after a connection was lost.
+const RESEND_AFTER: Duration = Duration::from_millis(300);
 /// How long a post may take.
 const POST_S_MAX: u64 = 30;
 
@@ -59,7 +61,7 @@ pub struct Posted {
     pub posts: u64,
     /// Events in them.
     pub events: u64,
-    /// Answers 429 and 503, each followed by another attempt.
+    /// Answers 429 and 503 and lost connections, each followed by another attempt.
     pub retries: u64,
     /// From the time the first event of a body was due to its 202, microseconds.
     pub latency: Latency,
@@ -166,7 +168,16 @@ impl Publisher {
                 .header("webhook-timestamp", seconds.to_string())
                 .header("webhook-signature", signature)
                 .body(body.to_owned());
-            let answer = request.send().await.with_context(|| format!("post to {}", self.url))?;
+            let answer = match request.send().await {
+                Ok(answer) => answer,
+                // It was killed, or hung up: a partner sends the same again, and the ids in it keep
+                // it from being shown twice.
+                Err(error) if attempt + 1 < ATTEMPTS_MAX && !error.is_builder() => {
+                    tokio::time::sleep(RESEND_AFTER).await;
+                    continue;
+                }
+                Err(error) => return Err(error).with_context(|| format!("post to {}", self.url)),
+            };
             match answer.status() {
                 StatusCode::ACCEPTED => {
                     answer.bytes().await?;
