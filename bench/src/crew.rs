@@ -2,9 +2,9 @@
 //!
 //! # Clocks
 //! An event's stamp is on the controller's clock, so each agent must know how far that is ahead of
-//! its own. The estimate is Cristian's (Distributed Computing 3, 1989): ask for the time often, take
-//! the answer that came back soonest, and assume that it was given halfway. The error is half of
-//! that round trip at most. Asked before a run and after it; how far the two answers differ is
+//! its own. The estimate is Cristian's (Distributed Computing 3, 1989): ask for the time often,
+//! take the answer that came back soonest, and assume that it was given halfway. The error is half
+//! of that round trip at most. Asked before a run and after it; how far the two answers differ is
 //! added to the error. On one host there is one clock and nothing to estimate.
 
 use std::net::{SocketAddrV4, TcpStream};

@@ -38,9 +38,9 @@ pub const LINE_BYTES_MAX: usize = 160 << 20;
 /// How long the controller waits for a child's answer, in seconds.
 pub const ANSWER_S_MAX: u64 = 120;
 
-/// Threads of a server that hold `sockets` by tables of 20,000 files. `SO_REUSEPORT` throws a die for
-/// each connection, so the fullest of several exceeds its share: by four standard deviations of a
-/// binomial, once in 30,000 draws.
+/// Threads of a server that hold `sockets` by tables of 20,000 files. `SO_REUSEPORT` throws a die
+/// for each connection, so the fullest of several exceeds its share: by four standard deviations of
+/// a binomial, once in 30,000 draws.
 pub fn shards_for(sockets: usize) -> usize {
     let fullest = |shards: usize| {
         let share = sockets as f64 / shards as f64;

@@ -26,7 +26,8 @@
 //! | [`receive`] | clients by the ten thousand |
 //! | [`publish`] | the partner |
 //! | [`schedule`], [`stamp`], [`frames`] | what is due when, and how it is found in a frame |
-//! | [`probe`], [`meter`], [`stats`], [`report`] | CPU, memory and host; medians; JSON Lines and the table |
+//! | [`probe`], [`meter`], [`stats`] | CPU, memory and host; medians |
+//! | [`report`] | JSON Lines and the table |
 //! | [`page`] | the report: one file of HTML |
 //! | [`child`], [`sys`], [`limits`] | processes, system calls, bounds |
 

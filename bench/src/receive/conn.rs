@@ -149,8 +149,8 @@ impl Conn {
     }
 }
 
-/// Takes all whole frames out of `bytes`, which were read at `now_ns`; keeps what is left. The error
-/// is the close code with which it ended.
+/// Takes all whole frames out of `bytes`, which were read at `now_ns`; keeps what is left. The
+/// error is the close code with which it ended.
 pub fn take(
     conn: &mut Conn,
     dialogue: &Dialogue,

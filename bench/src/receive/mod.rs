@@ -8,6 +8,7 @@ mod back;
 mod conn;
 pub mod crowd;
 pub mod harvest;
+mod order;
 pub mod tally;
 pub mod timeline;
 mod worker;
@@ -27,8 +28,9 @@ use crate::limits::{SOCKETS_PER_TABLE_MAX, WINDOWS_MAX};
 use crate::schedule::{Schedule, Window};
 use crate::sys;
 use crowd::{Crowd, Part};
+use order::{Manner, Order, Progress};
 use tally::{Record, Tally};
-use worker::{Manner, Order, Progress, Worker};
+use worker::Worker;
 
 /// What the controller wants.
 #[derive(Clone, Debug, Serialize, Deserialize)]

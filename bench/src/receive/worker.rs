@@ -20,16 +20,16 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, TryRecvError};
 
 use super::back::Returns;
 use super::conn::{Conn, Phase, take};
 use super::crowd::{Client, Reading};
+use super::order::{Manner, Order, Progress};
 use super::tally::Tally;
-use crate::dialogue::Dialogue;
 use crate::limits::{HANDSHAKES_MAX, READ_BYTES_MAX, SOCKETS_PER_TABLE_MAX};
-use crate::schedule::{Plan, Window};
+use crate::schedule::Plan;
 use crate::sys::{self, Epoll, Ready};
 
 /// How long a worker with nothing to read sleeps before it looks again.
@@ -49,50 +49,6 @@ const REPORT_NS: u64 = 500_000_000;
 const CLIENTS_PER_ADDRESS: usize = 1_000;
 
 const _: () = assert!(SOCKETS_PER_TABLE_MAX / CLIENTS_PER_ADDRESS < 250);
-
-/// How all clients of a worker behave.
-pub struct Manner {
-    /// Where they connect.
-    pub target: SocketAddrV4,
-    /// What they say.
-    pub dialogue: Dialogue,
-    /// Bytes a second of those that read slowly.
-    pub slow_bytes_per_s: u32,
-    /// Whether they come back.
-    pub returns: bool,
-    /// Addresses they come from; none: those of loopback, or whichever the kernel takes.
-    pub sources: Vec<Ipv4Addr>,
-}
-
-/// What a worker is told.
-pub enum Order {
-    /// Connect these, a bounded number at a time.
-    Connect(Arc<Manner>, Vec<Client>),
-    /// Forget what was recorded and record a run in these windows. Its clock is ahead of ours by
-    /// that many nanoseconds.
-    Record(Arc<Plan>, Vec<Window>, i64),
-    /// Close every connection; come back at some time within so many nanoseconds.
-    Leave(u64),
-    /// Send back what was recorded.
-    Finish(Sender<Tally>),
-}
-
-/// What the other threads may look at meanwhile.
-#[derive(Default)]
-pub struct Progress {
-    /// Clients that follow their team now.
-    pub present: AtomicU64,
-    /// Clients that failed before they ever did.
-    pub failed: AtomicU64,
-    /// Connections that ended after that.
-    pub closed: AtomicU64,
-    /// Events received in this run.
-    pub delivered: AtomicU64,
-    /// Median of the last whole second, microseconds.
-    pub p50_us: AtomicU64,
-    /// 99th percentile of the last whole second, microseconds.
-    pub p99_us: AtomicU64,
-}
 
 /// What one `recv` came to.
 enum Step {

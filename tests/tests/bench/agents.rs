@@ -1,5 +1,5 @@
-//! Clients on other hosts: two agents, each in a network of its own and with a clock of its own, and
-//! a server that runs already in a third.
+//! Clients on other hosts: two agents, each in a network and with a clock of its own, and a server
+//! that runs already in a third.
 
 use std::io::Read as _;
 use std::process::{Child, Command, Stdio};
@@ -74,7 +74,7 @@ impl Drop for Host {
 fn may_make_hosts() -> bool {
     let may = shell(
         "unshare --time --monotonic 5 --fork true; unshare --net true
-         ip link add tlb0 type dummy; ip link del tlb0",
+         ip link add tlb0 type veth peer name tlb0x; ip link del tlb0",
     );
     if !may {
         println!("note: needs the right to make network and time namespaces");
@@ -109,7 +109,7 @@ fn agents_on_other_hosts_carry_the_clients_and_their_clocks_are_read() {
     let secrets = home.path("partner.secrets");
     let mut command = home.command(Backend::Auto);
     command.args(["--set", "listen.stream=0.0.0.0:0"]);
-    command.args(["--set", &format!("sources.broadcast.bench.secrets_file={secrets:?}")]);
+    command.args(["--set", &format!("sources.broadcast.bench.secrets_file={}", secrets.display())]);
     let mut server = Server::spawn(command);
     server.wait_until_serving();
     let addresses = server.addresses();

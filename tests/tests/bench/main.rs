@@ -1,6 +1,6 @@
-//! The load bench can't rot: every scenario is played small on the running binary, against a server
-//! that runs already, by agents in network namespaces; and a delivery costs what the kernel charges,
-//! within a third.
+//! The load bench can't rot: every scenario is played small on the running binary, against a
+//! server that runs already, by agents in network namespaces; and a delivery costs what the kernel
+//! charges, within a third.
 //!
 //! Nothing here judges an absolute time: the hosts of tests are shared.
 

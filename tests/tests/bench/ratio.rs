@@ -14,7 +14,7 @@ fn a_delivery_costs_what_the_kernel_charges_within_a_third() {
     let _turn = turn();
     let asked = ["compare", "--scenario", "hot-topic", "--peers", "none", "--one-floor"];
     let results = Results::of(
-        &[&asked[..], &["--pairs", "5", "--sockets", "3000", "--time", "0.3"]].concat(),
+        &[&asked[..], &["--pairs", "5", "--sockets", "3000", "--time", "0.2"]].concat(),
     );
     assert!(results.output.status.success(), "{}", results.said());
     let cost = |subject: &serde_json::Value| -> Vec<f64> {

@@ -8,12 +8,12 @@ use crate::{Results, bench, has_two_cores, turn};
 const SMALL: [(&str, &str, &str); 6] = [
     // Its two hours become two seconds.
     ("soak", "200", "0.0003"),
-    ("overload-150", "200", "0.1"),
-    ("overload-200", "200", "0.1"),
+    ("overload-150", "200", "0.03"),
+    ("overload-200", "200", "0.03"),
     ("kafkorama", "400", "0.1"),
-    ("scale", "200", "0.1"),
+    ("scale", "200", "0.05"),
     // Whoever was thrown out waits for seconds before it comes back.
-    ("restart", "500", "0.3"),
+    ("restart", "500", "0.2"),
 ];
 
 fn names() -> Vec<String> {
@@ -36,7 +36,7 @@ fn every_scenario_comes_out_as_its_file_expects() {
     let mut failed = Vec::new();
     for name in &names {
         let small = SMALL.iter().find(|(of, ..)| of == name);
-        let (_, sockets, time) = small.unwrap_or(&("", "300", "0.2"));
+        let (_, sockets, time) = small.unwrap_or(&("", "300", "0.08"));
         let sockets = if name == "webhook" { "0" } else { sockets };
         let asked = ["run", "--quick", "--any-speed", "--scenario", name, "--time", time];
         let results = Results::of(&[&asked[..], &["--sockets", sockets]].concat());
