@@ -2,8 +2,8 @@
 
 use crate::{Results, has_two_cores, turn};
 
-/// The promise is 1.05 (DESIGN section 10), kept on a quiet host by `make bench`. A shared host and a
-/// build with assertions are given the rest.
+/// The promise is 1.05 (DESIGN section 10), kept on a quiet host by `make bench`. A shared host and
+/// a build with assertions are given the rest.
 const RATIO_MAX: f64 = 1.3;
 
 #[test]
