@@ -13,8 +13,11 @@ pub const HANDSHAKES_MAX: usize = 512;
 pub const READ_BYTES_MAX: usize = 512 << 10;
 /// Bytes one socket is handed by the floor in one visit: what Touchline's hub allows by default.
 pub const VISIT_BYTES_MAX: u64 = 256 << 10;
-/// Sends of one volley of the floor.
-pub const VOLLEY_SENDS_MAX: usize = 128;
+/// Sends of one volley of the floor, unless the lab asks for another number.
+pub const VOLLEY_SENDS_DEFAULT: u32 = 128;
+/// The most it may ask for: the completions of a zero-copy volley are eight times as many places,
+/// and a ring has 65,536 at most.
+pub const VOLLEY_SENDS_MAX: u32 = 4_096;
 /// Events of one run: first and last receipt are kept for each, 24 bytes on each receiver thread.
 /// What is due after that is not published.
 pub const EVENTS_MAX: usize = 1 << 21;
@@ -54,6 +57,8 @@ const _: () = assert!(SOCKETS_PER_TABLE_MAX + 600 <= 20_000);
 const _: () = assert!(HANDSHAKES_MAX < 4_096);
 const _: () = assert!(EVENTS_MAX * 3 * 21 < LINE_BYTES_MAX);
 const _: () = assert!(READ_BYTES_MAX as u64 >= VISIT_BYTES_MAX);
+const _: () = assert!(VOLLEY_SENDS_MAX * 8 <= 65_536);
+const _: () = assert!(VOLLEY_SENDS_DEFAULT <= VOLLEY_SENDS_MAX);
 const _: () = assert!(BODY_EVENTS_MAX <= touchline_core::limits::BODY_EVENTS_MAX);
 
 #[cfg(test)]

@@ -23,6 +23,7 @@
 //! | [`crew`], [`agent`] | the clients, here or on other hosts |
 //! | [`target`] | the servers under test |
 //! | [`floor`] | the server that does nothing but send |
+//! | [`lab`] | ways to use the kernel, tried on the floor |
 //! | [`receive`] | clients by the ten thousand |
 //! | [`publish`] | the partner |
 //! | [`schedule`], [`stamp`], [`frames`] | what is due when, and how it is found in a frame |
@@ -38,6 +39,7 @@ mod crew;
 mod dialogue;
 mod floor;
 mod frames;
+mod lab;
 mod limits;
 mod meter;
 mod page;
@@ -98,6 +100,13 @@ enum Command {
         #[command(flatten)]
         place: RunArgs,
     },
+    /// Measure ways to use the kernel: variants of the floor, in turn, against its default.
+    Lab {
+        #[command(flatten)]
+        what: lab::LabArgs,
+        #[command(flatten)]
+        place: RunArgs,
+    },
     /// Make a table or a page out of results that were measured earlier.
     Report {
         /// JSON Lines of `run` or `compare`.
@@ -112,17 +121,7 @@ enum Command {
     },
     /// Serve as a floor: what the kernel charges for sending. Obeys lines of JSON on standard
     /// input.
-    Floor {
-        /// The system call that carries the bytes.
-        #[arg(long, value_enum)]
-        kind: floor::Kind,
-        /// Threads, each with its own listener and descriptor table.
-        #[arg(long, default_value_t = 1)]
-        shards: usize,
-        /// Congestion control of its sockets. Default: the host's.
-        #[arg(long, value_name = "NAME")]
-        congestion: Option<String>,
-    },
+    Floor(floor::FloorArgs),
     /// Serve as clients. Obeys lines of JSON on standard input.
     Receive {
         /// Addresses from which they connect, separated by commas.
@@ -263,9 +262,10 @@ fn main() -> ExitCode {
         Command::Compare { what, place } => {
             Place::new(&place).and_then(|at| compare::compare(&what, &at, &place.out))
         }
-        Command::Floor { kind, shards, congestion } => {
-            floor::run(kind, shards, congestion.as_deref()).map(|()| true)
+        Command::Lab { what, place } => {
+            Place::new(&place).and_then(|at| lab::experiment(&what, &at, &place.out))
         }
+        Command::Floor(args) => floor::run(&args).map(|()| true),
         Command::Report { results, table, html } => {
             present(&results, table.as_deref(), html.as_deref())
         }

@@ -8,42 +8,39 @@
 //!
 //! Like Touchline it keeps a cursor for each socket over shared bytes, so a socket that is behind
 //! gets all it has missed in one send. Without that the floor would be no floor under overload.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`ledger`] | what each round has cost |
+//! | [`options`] | what can be varied, for the [`lab`](crate::lab) |
+//! | [`pump`] | one thread: accept, play |
+//! | [`team`] | followers, and the hand that sends to them |
+//! | [`ring`] | sends by io_uring |
+//! | [`records`] | a weight for each socket, if one is wanted |
 
+mod ledger;
+mod options;
 mod pump;
+mod records;
+mod ring;
+mod team;
 
+use std::io;
 use std::net::{SocketAddr, SocketAddrV4, TcpListener};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::child::{answer, commands};
 use crate::schedule::{Plan, Schedule};
 use crate::sys;
+use ledger::Ledger;
+pub use options::{FloorArgs, Kind, Options, Variant};
 use pump::Pump;
-
-/// Which system call carries the bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// One `send(2)` for each socket.
-    Send,
-    /// One io_uring entry for each socket, many in one call.
-    Volley,
-}
-
-impl Kind {
-    /// As it is written on the command line.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Send => "send",
-            Self::Volley => "volley",
-        }
-    }
-}
 
 /// What the controller wants of a floor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -63,24 +60,28 @@ pub enum Answer {
     Playing,
 }
 
-/// Unsent bytes the kernel may hold for one socket, as Touchline sets it.
-const NOTSENT_LOWAT: i32 = 16 << 10;
 /// Milliseconds until the kernel gives up on data that nobody acknowledges.
 const USER_TIMEOUT_MS: i32 = 30_000;
 
-/// Runs the process until standard input ends: `shards` threads, each with its own table of
+/// Runs the process until standard input ends: some threads, each with its own table of
 /// descriptors.
-pub fn run(kind: Kind, shards: usize, congestion: Option<&str>) -> Result<()> {
-    sys::raise_file_limit().context("raise the limit of open files")?;
+pub fn run(args: &FloorArgs) -> Result<()> {
+    let options = args.all_options()?;
+    let files_max = sys::raise_file_limit().context("raise the limit of open files")?;
+    let files_max = u32::try_from(files_max).unwrap_or(u32::MAX);
     let mut address: SocketAddrV4 = "127.0.0.1:0".parse()?;
     let mut pumps: Vec<Sender<Arc<Plan>>> = Vec::new();
-    for shard in 0..shards {
+    for shard in 0..args.shards {
         let (send, plans) = channel();
         let (bound, port) = channel();
-        let congestion = congestion.map(str::to_owned);
+        let options = options.clone();
+        let ledger = args.ledger.as_deref().map(Ledger::new).transpose()?;
         let run = move || {
-            let listener = listen(address, congestion.as_deref());
-            if let Err(error) = listener.and_then(|l| serve(kind, l, &bound, &plans)) {
+            let served = listen(address, &options[0]).and_then(|listener| {
+                let pump = |listener| Pump::new(options, files_max, ledger, listener);
+                serve(listener, pump, &bound, &plans)
+            });
+            if let Err(error) = served {
                 eprintln!("floor {shard}: {error:#}");
             }
         };
@@ -102,22 +103,22 @@ pub fn run(kind: Kind, shards: usize, congestion: Option<&str>) -> Result<()> {
 }
 
 fn serve(
-    kind: Kind,
     listener: TcpListener,
+    pump: impl FnOnce(TcpListener) -> io::Result<Pump>,
     bound: &Sender<SocketAddrV4>,
     plans: &Receiver<Arc<Plan>>,
 ) -> Result<()> {
     let SocketAddr::V4(local) = listener.local_addr()? else {
         bail!("listens on something else than IPv4");
     };
-    let mut pump = Pump::new(kind, listener)?;
+    let mut pump = pump(listener)?;
     bound.send(local)?;
     pump.run(plans)
 }
 
 /// A listener whose options its sockets inherit, in a table of descriptors that is this thread's
 /// own.
-fn listen(address: SocketAddrV4, congestion: Option<&str>) -> Result<TcpListener> {
+fn listen(address: SocketAddrV4, options: &Options) -> Result<TcpListener> {
     sys::unshare_files().context("take a private table of descriptors")?;
     let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
     socket.set_reuse_port(true)?;
@@ -125,14 +126,22 @@ fn listen(address: SocketAddrV4, congestion: Option<&str>) -> Result<TcpListener
     socket.set_keepalive(true)?;
     let fd = socket.as_raw_fd();
     sys::set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
-    sys::set_option(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)?;
     sys::set_option(fd, libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, USER_TIMEOUT_MS)?;
-    if let Some(name) = congestion {
-        socket
-            .set_tcp_congestion(name.as_bytes())
-            .with_context(|| format!("use the congestion control {name}"))?;
-    }
+    tune(&socket, options).context("set the options of sockets")?;
     socket.bind(&SocketAddr::V4(address).into()).with_context(|| format!("bind {address}"))?;
     socket.listen(4_096)?;
     Ok(socket.into())
+}
+
+/// The socket options that can be varied.
+fn tune(socket: &(impl AsFd + AsRawFd), options: &Options) -> io::Result<()> {
+    let fd = socket.as_raw_fd();
+    sys::set_option(fd, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, options.lowat)?;
+    if let Some(bytes) = options.sndbuf {
+        sys::set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, bytes)?;
+    }
+    match &options.congestion {
+        Some(name) => SockRef::from(socket).set_tcp_congestion(name.as_bytes()),
+        None => Ok(()),
+    }
 }

@@ -1,8 +1,8 @@
 //! One thread of the floor: accepts, then sends each event to each follower, and nothing else.
 //!
-//! A team's events are one run of bytes that only grows; a socket is a cursor in it. A round visits
-//! the sockets of the teams that have news, starting elsewhere each time, and hands the kernel what
-//! lies between cursor and end.
+//! Teams may be sent by different hands, each with options of its own: so variants can be compared
+//! in one process, on sockets that lie beside each other in the kernel's memory. What each round
+//! cost is then told.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,48 +17,43 @@ use touchline_core::frame::{Published, text_frame};
 use touchline_core::log::{Epoch, Lane, Position, Record};
 use touchline_core::time::{Monotonic, Timestamp};
 
-use super::Kind;
-use crate::limits::{VISIT_BYTES_MAX, VOLLEY_SENDS_MAX};
+use super::ledger::Ledger;
+use super::options::Options;
+use super::team::{Hand, Team};
+use super::tune;
 use crate::schedule::{Plan, team_name};
-use crate::sys::{self, Epoll, Ready, Ring, Send};
+use crate::sys::{self, Epoll, Ready};
 
 const LISTENER: u64 = u64::MAX;
 /// How long a thread without work sleeps before it looks again whether a blocked socket takes
 /// bytes.
 const BLOCKED_NS: u64 = 500_000;
 
-struct Follower {
-    fd: OwnedFd,
-    sent: u64,
-}
-
-#[derive(Default)]
-struct Team {
-    bytes: Vec<u8>,
-    followers: Vec<Follower>,
-    behind: bool,
-    start: usize,
-}
-
 /// The thread's state.
 pub struct Pump {
+    hands: Vec<Hand>,
+    ledger: Option<Ledger>,
     listener: TcpListener,
     epoll: Epoll,
-    ring: Option<Ring>,
     shaking: HashMap<RawFd, OwnedFd>,
     teams: Vec<Team>,
 }
 
 impl Pump {
-    /// A pump that accepts from `listener`; call it on its own thread.
-    pub fn new(kind: Kind, listener: TcpListener) -> io::Result<Self> {
+    /// A pump that accepts from `listener` and sends to team n with the options of number n, again
+    /// from the first where there are fewer; call it on its own thread.
+    pub fn new(
+        options: Vec<Options>,
+        files_max: u32,
+        ledger: Option<Ledger>,
+        listener: TcpListener,
+    ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(listener.as_raw_fd(), libc::EPOLLIN, LISTENER)?;
-        let ring = match kind {
-            Kind::Send => None,
-            Kind::Volley => Some(Ring::new(VOLLEY_SENDS_MAX)?),
-        };
-        Ok(Self { listener, epoll, ring, shaking: HashMap::new(), teams: Vec::new() })
+        let hand = |options| Hand::new(options, files_max);
+        let hands = options.into_iter().map(hand).collect::<io::Result<_>>()?;
+        let (shaking, teams) = (HashMap::new(), Vec::new());
+        Ok(Self { hands, ledger, listener, epoll, shaking, teams })
     }
 
     /// Accepts, and plays the schedules it is sent, until nobody can send one any more.
@@ -106,7 +101,12 @@ impl Pump {
             .to_vec();
         reply.extend_from_slice(&text_frame(br#"{"op":"subscribed"}"#));
         if sys::send(raw, &reply).is_ok() {
-            self.teams[team].followers.push(Follower { fd, sent: 0 });
+            let index = team % self.hands.len();
+            self.hands[index].register(raw)?;
+            if index > 0 {
+                tune(&fd, &self.hands[index].options)?;
+            }
+            self.teams[team].add(fd);
         }
         Ok(())
     }
@@ -115,18 +115,20 @@ impl Pump {
     fn play(&mut self, plan: &Plan) -> io::Result<()> {
         let team_count = (plan.teams() as usize).max(self.teams.len());
         self.teams.resize_with(team_count, Team::default);
-        for team in &mut self.teams {
-            team.bytes = Vec::new();
-            team.followers.iter_mut().for_each(|follower| follower.sent = 0);
+        // Events are alike but for their numbers.
+        let frame_bytes_max = frame(plan, 0).len() + 32;
+        for (team, number) in self.teams.iter_mut().zip(0..) {
+            let events = plan.events_of(number);
+            let options = &self.hands[number as usize % self.hands.len()].options;
+            team.prepare(options, events as usize * frame_bytes_max)?;
         }
         let (mut next, events) = (0, plan.events());
         loop {
             let now = sys::now_ns();
             while next < events && plan.due_ns(next) <= now {
                 let team = &mut self.teams[plan.team(next) as usize];
-                if !team.followers.is_empty() {
-                    team.bytes.extend_from_slice(&frame(plan, next));
-                    team.behind = true;
+                if !team.is_empty() {
+                    team.append(&frame(plan, next));
                 }
                 next += 1;
             }
@@ -134,89 +136,35 @@ impl Pump {
             let is_behind = self.teams.iter().any(|team| team.behind);
             match (is_behind, next < events) {
                 (true, _) if progress => {}
-                (true, _) => sys::sleep_until(now + BLOCKED_NS),
-                (false, true) => sys::sleep_until(plan.due_ns(next)),
-                (false, false) => return Ok(()),
+                (true, _) => self.rest_until(now + BLOCKED_NS),
+                (false, true) => self.rest_until(plan.due_ns(next)),
+                (false, false) => return self.hands.iter_mut().try_for_each(Hand::settle),
             }
         }
+    }
+
+    fn rest_until(&self, deadline_ns: u64) {
+        let spin_end_ns = deadline_ns.min(sys::now_ns() + self.hands[0].options.spin_us * 1_000);
+        while self.hands[0].options.spin_us > 0 && sys::now_ns() < spin_end_ns {
+            std::hint::spin_loop();
+        }
+        sys::sleep_until(deadline_ns);
     }
 
     /// Visits every team that is behind once; says whether any socket took anything.
     fn round(&mut self) -> io::Result<bool> {
         let mut progress = false;
-        for team in self.teams.iter_mut().filter(|team| team.behind) {
-            progress |= volley(team, self.ring.as_mut())?;
-            team.start = team.start.wrapping_add(4_099);
-            let end = team.bytes.len() as u64;
-            team.behind = team.followers.iter().any(|follower| follower.sent < end);
+        let hands = self.hands.len();
+        for (number, team) in self.teams.iter_mut().enumerate().filter(|(_, team)| team.behind) {
+            self.ledger.as_mut().map_or(Ok(()), Ledger::begin)?;
+            let round = self.hands[number % hands].round(team)?;
+            progress |= round.taken > 0;
+            if let Some(ledger) = &mut self.ledger {
+                ledger.end(number % hands, round.sends);
+            }
         }
         Ok(progress)
     }
-}
-
-fn volley(team: &mut Team, mut ring: Option<&mut Ring>) -> io::Result<bool> {
-    let end = team.bytes.len() as u64;
-    let count = team.followers.len();
-    let mut progress = false;
-    let mut picked: Vec<usize> = Vec::with_capacity(VOLLEY_SENDS_MAX);
-    let mut dead: Vec<usize> = Vec::new();
-    for step in 0..count {
-        let index = (team.start + step) % count;
-        if team.followers[index].sent < end {
-            picked.push(index);
-        }
-        if picked.len() == VOLLEY_SENDS_MAX || step + 1 == count {
-            progress |= fire(team, &picked, ring.as_deref_mut(), &mut dead)?;
-            picked.clear();
-        }
-    }
-    dead.sort_unstable();
-    for index in dead.into_iter().rev() {
-        team.followers.swap_remove(index);
-    }
-    Ok(progress)
-}
-
-/// One batch of sends; cursors move by what the kernel took.
-fn fire(
-    team: &mut Team,
-    picked: &[usize],
-    ring: Option<&mut Ring>,
-    dead: &mut Vec<usize>,
-) -> io::Result<bool> {
-    let sends: Vec<Send<'_>> = picked
-        .iter()
-        .map(|index| {
-            let follower = &team.followers[*index];
-            let to = (follower.sent + VISIT_BYTES_MAX).min(team.bytes.len() as u64);
-            let bytes = &team.bytes[follower.sent as usize..to as usize];
-            Send { fd: follower.fd.as_raw_fd(), bytes }
-        })
-        .collect();
-    let mut taken: Vec<i64> = sends.iter().map(|send| send.bytes.len() as i64).collect();
-    match ring {
-        Some(ring) => ring.send_all(&sends, |index, result| taken[index] = result.into())?,
-        None => {
-            for (send, taken) in sends.iter().zip(&mut taken) {
-                *taken = match sys::send(send.fd, send.bytes) {
-                    Ok(sent) => sent as i64,
-                    Err(error) => -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
-                };
-            }
-        }
-    }
-    let mut progress = false;
-    for (index, taken) in picked.iter().zip(taken) {
-        match taken {
-            0.. => {
-                team.followers[*index].sent += taken as u64;
-                progress |= taken > 0;
-            }
-            error if error == -i64::from(libc::EAGAIN) => {}
-            _ => dead.push(*index),
-        }
-    }
-    Ok(progress)
 }
 
 /// The very bytes Touchline would send for event `n`.

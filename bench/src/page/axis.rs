@@ -12,7 +12,16 @@ pub enum Axis {
     Even(f64),
     /// From the first to the second, both above 0, in decades.
     Decades(f64, f64),
+    /// Shares of all deliveries, each further nine with the same room, up to 99.99 %.
+    Nines,
 }
+
+/// Digits of ticks within a decade: the first list whose ticks are few enough is taken.
+const DIGITS: [&[f64]; 3] = [&[1.0, 2.0, 5.0], &[1.0, 3.0], &[1.0]];
+/// Digits where an axis is so short that those above would leave it nearly bare.
+const DIGITS_FINE: &[f64] = &[1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0];
+/// An axis with fewer ticks than this is bare.
+const TICKS_MIN: usize = 3;
 
 impl Axis {
     /// From nothing to the greatest of `values`.
@@ -38,6 +47,7 @@ impl Axis {
         let place = match self {
             Self::Even(top) => value / top,
             Self::Decades(low, high) => (value.max(low) / low).ln() / (high / low).ln(),
+            Self::Nines => percentile_place(value),
         };
         place.clamp(0.0, 1.0)
     }
@@ -51,19 +61,24 @@ impl Axis {
                 (0..=steps).map(|index| index as f64 * step).collect()
             }
             Self::Decades(low, high) => {
-                let inside = |digits: &[f64]| -> Vec<f64> {
-                    let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
-                    let values = decades.flat_map(|decade| {
-                        digits.iter().map(move |digit| digit * 10_f64.powi(decade))
-                    });
-                    values.filter(|value| (low..=high).contains(value)).collect()
-                };
-                let choices = [&[1.0, 2.0, 5.0][..], &[1.0, 3.0], &[1.0]].map(inside);
+                let choices = DIGITS.map(|digits| inside(digits, [low, high]));
                 let few = choices.iter().find(|ticks| ticks.len() <= count);
-                few.unwrap_or(&choices[2]).clone()
+                let ticks = few.unwrap_or(&choices[2]).clone();
+                let fine = inside(DIGITS_FINE, [low, high]);
+                let is_bare = ticks.len() < TICKS_MIN;
+                if is_bare && fine.len() <= count { fine } else { ticks }
             }
+            Self::Nines => PERCENTILES.iter().map(|(share, _)| *share).collect(),
         }
     }
+}
+
+/// These digits in every decade between `low` and `high`.
+fn inside(digits: &[f64], [low, high]: [f64; 2]) -> Vec<f64> {
+    let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
+    let values =
+        decades.flat_map(|decade| digits.iter().map(move |digit| digit * 10_f64.powi(decade)));
+    values.filter(|value| (low..=high).contains(value)).collect()
 }
 
 /// The next of 1, 2, 5, 10, 20, 50 and so on.
@@ -117,6 +132,7 @@ mod tests {
         assert_eq!(axis.ticks(5), [1.0, 3.0, 10.0, 30.0, 100.0]);
         assert_eq!(axis.ticks(1), [1.0, 10.0, 100.0]);
         assert_eq!(Axis::decades([0.0]), Axis::Decades(1.0, 10.0));
+        assert_eq!(Axis::Decades(52.0, 92.0).ticks(6), [60.0, 70.0, 80.0, 90.0], "never bare");
     }
 
     #[test]

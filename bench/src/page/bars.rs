@@ -99,7 +99,7 @@ impl Bars {
         let row = el("g").class(&bar.look).with(track.at("height", BAR)).with(name).with(figure);
         let marks = match self.axis {
             Axis::Even(_) => self.parts(bar, top),
-            Axis::Decades(..) => self.dot(bar, top),
+            Axis::Decades(..) | Axis::Nines => self.dot(bar, top),
         };
         row.with_all(marks).with_all(self.whisker(bar, top))
     }

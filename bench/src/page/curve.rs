@@ -1,12 +1,12 @@
 //! Latency of all deliveries: how long, against how many were quicker.
 //!
 //! Both axes are in decades: the upper percentiles, in which a crowd waits, get as much room as the
-//! many quick deliveries. Every line carries its name at its end, so nobody has to look for colours
-//! in a legend; where lines end close together their names move apart, and a thin line leads back.
+//! many quick deliveries.
 
-use super::axis::{Axis, PERCENTILES, percentile_place};
-use super::node::{Element, coordinate, el};
-use super::words::{number, tick};
+use super::axis::{Axis, PERCENTILES};
+use super::node::{Element, el};
+use super::plot::{self, BELOW, End, Plot, Room, depth};
+use super::words::number;
 
 /// A subject's line.
 pub struct Curve {
@@ -18,67 +18,28 @@ pub struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
-/// Where on the page.
-#[derive(Clone, Copy)]
-pub enum Room {
-    /// Across a desktop's page.
-    Wide,
-    /// A phone's.
-    Narrow,
-}
-
-/// Width of a letter of a label, about.
-const LETTER: f64 = 6.6;
-/// From one label to the next at least.
-const LABEL: f64 = 14.5;
 const TOP: f64 = 12.0;
-const BELOW: f64 = 38.0;
-
-/// Values of the upright axis, at most.
-const TICKS: usize = 8;
-
-/// Where lines may be.
-struct Frame {
-    left: f64,
-    right: f64,
-    bottom: f64,
-    axis: Axis,
-    /// What follows the topmost value of the upright axis.
-    unit: &'static str,
-    room: Room,
-}
 
 /// The picture.
 pub fn draw(curves: &[Curve], room: Room) -> Element {
-    let (width, height, class) = match room {
-        Room::Wide => (1080.0, 430.0, "curves wide"),
-        Room::Narrow => (350.0, 390.0, "curves narrow"),
-    };
-    let letters = curves.iter().map(|curve| label(curve, room).chars().count()).max();
-    let labels = letters.unwrap_or(0) as f64 * LETTER + 22.0;
-    let axis = axis(curves);
-    let unit = if matches!(room, Room::Wide) { " ms" } else { "" };
-    let letters = axis.ticks(TICKS).last().map_or(0, |ms| tick(*ms).len() + unit.len());
-    let left = letters as f64 * LETTER + 9.0;
-    let frame = Frame { left, right: width - labels, bottom: height - BELOW, axis, unit, room };
-    let path = |curve: &Curve| el("path").class(&curve.look).set("d", frame.path(&curve.points));
-    // Whatever is drawn last lies on top.
-    let order = |curve: &&Curve| match &curve.look {
-        look if look.starts_with("touchline") => 2,
-        look if look.starts_with("floor") => 1,
-        _ => 0,
-    };
+    let height = if room.is_narrow() { 390.0 } else { 430.0 };
+    let unit = if room.is_narrow() { "" } else { " ms" };
+    let names: Vec<String> = curves.iter().map(|curve| label(curve, room)).collect();
+    let letters = plot::longest(names.iter().map(String::as_str));
+    let axes = [Axis::Nines, axis(curves)];
+    let plot = Plot::new(room, [TOP, height - BELOW], axes, unit, letters);
     let mut sorted: Vec<&Curve> = curves.iter().collect();
-    sorted.sort_by_key(order);
-    el("svg")
-        .class(class)
-        .set("viewBox", format!("0 0 {width} {height}"))
-        .set("role", "img")
-        .set("aria-label", "Latency by percentile, a line for each subject")
-        .with_all(frame.rows())
-        .with_all(frame.columns())
+    sorted.sort_by_key(|curve| depth(&curve.look));
+    let path = |curve: &Curve| el("path").class(&curve.look).set("d", plot.path(&curve.points));
+    let ends = curves.iter().zip(names).filter_map(|(curve, title)| {
+        Some(End { title, look: curve.look.clone(), at: *curve.points.last()? })
+    });
+    let ends: Vec<End> = ends.collect();
+    room.svg(height, "Latency by percentile, a line for each subject")
+        .with_all(plot.rows(unit))
+        .with_all(columns(&plot, room))
         .with(el("g").class("lines").with_all(sorted.into_iter().map(path)))
-        .with_all(frame.labels(curves))
+        .with_all(plot.names(&ends))
 }
 
 /// From what the quicker tenth took to what the slowest took.
@@ -92,112 +53,29 @@ fn axis(curves: &[Curve]) -> Axis {
 
 fn label(curve: &Curve, room: Room) -> String {
     let last_ms = curve.points.last().map_or(0.0, |(_, ms)| *ms);
-    match room {
-        Room::Wide => format!("{}  {} ms", curve.title, number(last_ms)),
-        Room::Narrow => curve.title.clone(),
+    match room.is_narrow() {
+        false => format!("{}  {} ms", curve.title, number(last_ms)),
+        true => curve.title.clone(),
     }
 }
 
-impl Frame {
-    fn x(&self, share: f64) -> f64 {
-        self.left + percentile_place(share) * (self.right - self.left)
-    }
-
-    fn y(&self, ms: f64) -> f64 {
-        self.bottom - self.axis.place(ms) * (self.bottom - TOP)
-    }
-
-    fn path(&self, points: &[(f64, f64)]) -> String {
-        let point = |(index, (share, ms)): (usize, &(f64, f64))| {
-            let letter = if index == 0 { 'M' } else { 'L' };
-            format!("{letter}{} {}", coordinate(self.x(*share)), coordinate(self.y(*ms)))
-        };
-        points.iter().enumerate().map(point).collect()
-    }
-
-    /// Values of the upright axis.
-    fn rows(&self) -> Vec<Element> {
-        let ticks = self.axis.ticks(TICKS);
-        let top = ticks.last().copied();
-        let row = |ms: f64| {
-            let y = self.y(ms);
-            let line = el("path").set("d", format!("M{:.1} {y:.1}H{:.1}", self.left, self.right));
-            let label =
-                el("text").set("text-anchor", "end").at("x", self.left - 8.0).at("y", y + 4.0);
-            let unit = if top == Some(ms) { self.unit } else { "" };
-            el("g").class("tick").with(line).with(label.text(tick(ms) + unit))
-        };
-        ticks.iter().copied().map(row).collect()
-    }
-
-    /// Values of the level axis.
-    fn columns(&self) -> Vec<Element> {
-        let narrow = matches!(self.room, Room::Narrow);
-        let shown = PERCENTILES.iter().filter(|(share, _)| !narrow || *share != 0.5);
-        let column = |(share, text): &(f64, &str)| {
-            let x = self.x(*share);
-            let line = el("path").set("d", format!("M{x:.1} {TOP}V{:.1}", self.bottom + 4.0));
-            let text = if narrow { text.trim_end_matches(" %") } else { text };
-            let label = el("text").set("text-anchor", "middle").at("x", x);
-            let label = label.at("y", self.bottom + 18.0).text(text);
-            el("g").class("tick").with(line).with(label)
-        };
-        let what = el("text").class("unit").set("text-anchor", "middle");
-        let what = what.at("x", f64::midpoint(self.left, self.right)).at("y", self.bottom + 34.0);
-        let text = match narrow {
-            true => "ms, against % of deliveries that were quicker",
-            false => "of deliveries were quicker",
-        };
-        shown.map(column).chain([what.text(text)]).collect()
-    }
-
-    /// A name at the end of each line.
-    fn labels(&self, curves: &[Curve]) -> Vec<Element> {
-        let end =
-            |curve: &Curve| curve.points.last().map(|(share, ms)| (self.x(*share), self.y(*ms)));
-        let mut ends: Vec<(&Curve, (f64, f64))> =
-            curves.iter().filter_map(|curve| Some((curve, end(curve)?))).collect();
-        ends.sort_by(|(_, (_, a)), (_, (_, b))| a.total_cmp(b));
-        let wanted: Vec<f64> = ends.iter().map(|(_, (_, y))| *y).collect();
-        let places = apart(&wanted, LABEL, [TOP, self.bottom]);
-        let left = self.right + 16.0;
-        let name = |((curve, (x, y)), place): (&(&Curve, (f64, f64)), f64)| {
-            let lead = format!("M{x:.1} {y:.1}L{:.1} {place:.1}", left - 3.0);
-            let text = el("text").at("x", left).at("y", place + 4.0).text(label(curve, self.room));
-            let look = format!("label {}", curve.look);
-            el("g").class(look).with(el("path").class("lead").set("d", lead)).with(text)
-        };
-        ends.iter().zip(places).map(name).collect()
-    }
-}
-
-/// Moves what lies too close together apart, within `bounds` if there is room. `wanted` ascends.
-fn apart(wanted: &[f64], gap: f64, [top, bottom]: [f64; 2]) -> Vec<f64> {
-    let mut places = wanted.to_vec();
-    let mut limit = top;
-    for place in &mut places {
-        *place = place.max(limit);
-        limit = *place + gap;
-    }
-    // Pushed down beyond the bottom: from there back up.
-    let mut limit = bottom;
-    for place in places.iter_mut().rev() {
-        *place = place.min(limit);
-        limit = *place - gap;
-    }
-    places
+/// Values of the level axis.
+fn columns(plot: &Plot, room: Room) -> Vec<Element> {
+    let shown = PERCENTILES.iter().filter(|(share, _)| !room.is_narrow() || *share != 0.5);
+    let shown = shown.map(|(share, text)| match room.is_narrow() {
+        true => (*share, text.trim_end_matches(" %")),
+        false => (*share, *text),
+    });
+    let what = match room.is_narrow() {
+        true => "ms, against % of deliveries that were quicker",
+        false => "of deliveries were quicker",
+    };
+    plot.columns(shown).into_iter().chain([plot.unit(what)]).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_move_apart_and_stay_inside() {
-        assert_eq!(apart(&[10.0, 50.0], 14.0, [0.0, 100.0]), [10.0, 50.0], "room enough");
-        assert_eq!(apart(&[50.0, 51.0, 52.0], 14.0, [0.0, 100.0]), [50.0, 64.0, 78.0]);
-        assert_eq!(apart(&[95.0, 96.0, 97.0], 14.0, [0.0, 100.0]), [72.0, 86.0, 100.0]);
-    }
 
     #[test]
     fn a_line_rises_from_the_left_and_carries_its_name() {

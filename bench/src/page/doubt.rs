@@ -1,8 +1,9 @@
 //! What a reader must know before believing a chapter.
 
 use super::measure::CPU;
-use super::study::{Chapter, Entry, title};
-use super::words::{count, list};
+use super::names::title;
+use super::study::{Chapter, Entry, Kind};
+use super::words::{count, list, number};
 use crate::publish::Posted;
 use crate::run::Run;
 use crate::target::Subject;
@@ -14,6 +15,8 @@ const NOISE_SHARE_MAX: f64 = 0.05;
 const PAIRS_MIN: usize = 5;
 /// A publisher that takes this many times as long as planned, and a second, is late.
 const LATE: f64 = 1.1;
+/// A clock that may be wrong by more than this share of a p99 says little about it.
+const CLOCK_SHARE_MAX: f64 = 0.1;
 /// From this share of a core on it may have been the server that had no time.
 const FULL_CORE: f64 = 0.85;
 
@@ -44,6 +47,7 @@ pub fn of(chapter: &Chapter) -> Vec<String> {
     }
     doubts.extend(waiting(chapter));
     doubts.extend(disturbed(chapter));
+    doubts.extend(clocks(chapter));
     match chapter.pairs() {
         1 => doubts.push("One run of each: there is no range, and no median either.".into()),
         pairs if pairs < PAIRS_MIN => {
@@ -59,6 +63,9 @@ pub fn of(chapter: &Chapter) -> Vec<String> {
 /// Subjects that were fed more slowly than planned while their core wasn't full: the way in was the
 /// limit then, and what is measured of the way out says little.
 fn waiting(chapter: &Chapter) -> Option<String> {
+    if chapter.kind() == Kind::Flood {
+        return None;
+    }
     let phases = chapter.setup.as_ref().map_or(&[][..], |setup| &setup.phases);
     let planned_s: f64 = phases.iter().map(|phase| phase.seconds).sum();
     let waited = |run: &&Run| {
@@ -98,10 +105,35 @@ fn disturbed(chapter: &Chapter) -> Option<String> {
     })
 }
 
+/// Clocks of other hosts that may be wrong by more than what they measure can bear.
+fn clocks(chapter: &Chapter) -> Option<String> {
+    let window = chapter.window();
+    let wrong = |run: &Run| {
+        let p99_us = run.harvest.windows.get(window).map_or(0, |window| window.latency.p99) as f64;
+        let clocks = run.clocks.iter().map(|clock| (clock.agent.clone(), clock.error_us));
+        clocks.filter(|(_, error_us)| *error_us > p99_us * CLOCK_SHARE_MAX).collect::<Vec<_>>()
+    };
+    let runs = chapter.entries.iter().flat_map(|entry| &entry.runs);
+    let wrong: Vec<(String, f64)> = runs.flat_map(wrong).collect();
+    let worst_us = wrong.iter().map(|(_, error_us)| *error_us).fold(0.0, f64::max);
+    let mut agents: Vec<String> = wrong.into_iter().map(|(agent, _)| agent).collect();
+    agents.sort();
+    agents.dedup();
+    (!agents.is_empty()).then(|| {
+        format!(
+            "The clock of {} may be wrong by up to {} \u{b5}s, which is more than a tenth of a p99 \
+             that it measured.",
+            list(&agents),
+            number(worst_us)
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fixture;
     use super::*;
+    use crate::crew::Clock;
 
     fn doubts(change: fn(&mut Run)) -> String {
         let mut study = fixture::study();
@@ -118,6 +150,16 @@ mod tests {
         assert!(!said.contains("floor") && !said.contains("others used"), "{said}");
         let said = doubts(|run| run.foreign = [0.2, 0.05]);
         assert!(said.contains("In 15 of 15 runs others used the two cores: up to 20 %"), "{said}");
+    }
+
+    #[test]
+    fn a_clock_that_may_be_far_off_is_said() {
+        let said = doubts(|run| {
+            let clock =
+                |agent: &str, error_us| Clock { agent: agent.into(), ahead_us: 0.0, error_us };
+            run.clocks = vec![clock("near:1", 10.0), clock("far:1", 90_000.0)];
+        });
+        assert!(said.contains("The clock of far:1 may be wrong by up to 90,000"), "{said}");
     }
 
     #[test]

@@ -3,10 +3,13 @@
 use super::study::Study;
 use crate::floor::Kind;
 use crate::probe::{CpuUse, Host, Memory};
+use crate::publish::Posted;
+use crate::receive::crowd::Crowd;
 use crate::receive::harvest::{Counts, Harvest, Latency, WindowHarvest};
-use crate::run::Run;
+use crate::receive::timeline::Moment;
+use crate::run::{Beat, Mark, Run};
 use crate::schedule::Phase;
-use crate::setup::Setup;
+use crate::setup::{Act, Deed, Flood, Setup};
 use crate::target::Subject;
 
 /// A product whose name and failure would be markup if nobody took care.
@@ -73,7 +76,6 @@ pub fn run(subject: Subject, ms: u64) -> Run {
 /// lost a delivery, and the generator was the limit of the fourth.
 pub fn lines() -> String {
     let mut lines = vec![serde_json::json!({ "host": host() })];
-    let peer = |name: &str| Subject::Peer(name.into());
     for pair in 0..3 {
         let mut keep = |run: Run| {
             let (row, setup) = ("hot-topic", setup());
@@ -100,9 +102,153 @@ pub fn lines() -> String {
 
 /// The study of these lines.
 pub fn study() -> Study {
+    study_of(&lines())
+}
+
+/// The study of any lines.
+pub fn study_of(lines: &str) -> Study {
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), lines()).unwrap();
+    std::fs::write(file.path(), lines).unwrap();
     Study::read(&[file.path().to_owned()]).unwrap()
+}
+
+/// Three runs of each of these, as `compare` would have kept them.
+fn kept(row: &str, setup: &Setup, runs: impl Fn(u64) -> Vec<Run>) -> String {
+    let mut text = String::new();
+    for pair in 0..3 {
+        for run in runs(pair) {
+            let line = serde_json::json!({ "row": row, "pair": pair, "setup": setup, "run": run });
+            text += &format!("{}\n", serde_json::json!({ "run": line }));
+        }
+    }
+    text
+}
+
+fn host_line() -> String {
+    format!("{}\n", serde_json::json!({ "host": host() }))
+}
+
+fn peer(name: &str) -> Subject {
+    Subject::Peer(name.into())
+}
+
+/// A ramp of five loads. Touchline's p99 jumps and lags at the last, axum's from the fourth on.
+pub fn ramp() -> String {
+    const RATES: [f64; 5] = [5.0, 10.0, 20.0, 40.0, 80.0];
+    let phase = |rate: f64| Phase::even(&rate.to_string(), rate, 2.0, 1);
+    let mut phases = vec![Phase::even("warm-up", 10.0, 2.0, 1)];
+    phases.extend(RATES.map(phase));
+    let setup = Setup::even(1_000, 1, phases);
+    let run_of = |subject: Subject, late_from: usize| {
+        let window = |(index, rate): (usize, &f64)| {
+            let is_late = index >= late_from;
+            let us = if is_late { 900_000 } else { 10_000 + index as u64 };
+            let latency = Latency {
+                count: (rate * 2_000.0) as u64,
+                p50: us / 2,
+                p99: us,
+                p9999: us,
+                max: us,
+                ..Latency::default()
+            };
+            let took_s = if is_late { 2.9 } else { 2.0 };
+            WindowHarvest { latency, took_s, ..run(subject.clone(), 1).harvest.windows[0].clone() }
+        };
+        let windows = RATES.iter().enumerate().map(window).collect();
+        let harvest = Harvest { windows, ..run(subject.clone(), 1).harvest };
+        Run { harvest, ..run(subject, 5) }
+    };
+    host_line()
+        + &kept("load", &setup, |_| vec![run_of(Subject::Touchline, 4), run_of(peer("axum"), 3)])
+}
+
+/// A server that is killed and comes back: Touchline within 0.4 s, axum within 1.2 s; Touchline
+/// says what is missing, axum doesn't.
+pub fn killed() -> String {
+    let phase = |name, seconds| Phase::even(name, 10.0, seconds, 1);
+    let phases = vec![phase("warm-up", 3.0), phase("calm", 4.0), phase("crash", 8.0)];
+    let act = Act { at_s: 7.0, deed: Deed::Kill };
+    let mut setup = Setup { acts: vec![act], ..Setup::even(1_000, 1, phases) };
+    setup.crowd.returns = true;
+    let run_of = |subject: Subject, ready: &str, [declared, lost]: [u64; 2]| {
+        let mut run = run(subject, 5);
+        run.harvest.windows.push(run.harvest.windows[0].clone());
+        let moment = |second: u32| Moment {
+            at_s: second.into(),
+            delivered: 10_000,
+            p50_us: 1_000,
+            p99_us: if second == 7 { 2_000_000 } else { 9_000 },
+            max_us: 2_100_000,
+        };
+        run.harvest.timeline = (0..15).map(moment).collect();
+        run.harvest.away =
+            Latency { count: 1_000, p50: 1_000_000, p99: 2_000_000, ..<_>::default() };
+        run.expected = 100_000;
+        run.harvest.counts = Counts {
+            delivered: 100_000 - declared - lost,
+            declared,
+            lost,
+            gaps: declared.min(1),
+            closed: [(1006, 1_000)].into(),
+            returned: 1_000,
+            ..Counts::default()
+        };
+        let mark = |at_s, what: &str| Mark { at_s, what: what.into() };
+        run.marks = vec![mark(7.01, "kill -9"), mark(7.5, ready)];
+        let beat = |second: u32| Beat {
+            at_s: second.into(),
+            rss_bytes: 60 << 20,
+            cores: 0.5,
+            present: if second == 7 { 0 } else { 1_000 },
+            delivered: u64::from(second) * 10_000,
+        };
+        run.beats = (0..16).map(beat).collect();
+        run
+    };
+    host_line()
+        + &kept("crash", &setup, |_| {
+            vec![
+                run_of(Subject::Touchline, "ready again after 0.40 s", [100, 0]),
+                run_of(peer("axum"), "ready again after 1.20 s", [0, 300]),
+            ]
+        })
+}
+
+/// Webhooks, and nobody who listens.
+pub fn flood() -> String {
+    let phases = vec![Phase::even("flood", 20_000.0, 10.0, 100)];
+    let flood = Some(Flood { batch: 100, flights_max: 64 });
+    let setup = Setup { pad: 100, flood, ..Setup::even(0, 100, phases) };
+    host_line()
+        + &kept("webhook", &setup, |pair| {
+            let mut run = run(Subject::Touchline, 1);
+            run.sockets = 0;
+            run.expected = 0;
+            run.harvest = Harvest::default();
+            let latency = Latency { count: 2_000, p50: 3_000, p99: 9_000 + pair, ..<_>::default() };
+            let (posts, events, retries, seconds) = (2_000, 200_000, 0, 10.0);
+            run.posted = Some(Posted { posts, events, retries, latency, seconds });
+            vec![run]
+        })
+}
+
+/// One workload at three sizes. Touchline's cost grows as the power 1.3 of the sockets, axum's in
+/// proportion.
+pub fn sizes() -> String {
+    let of_size = |sockets: usize| {
+        let setup = Setup { crowd: Crowd::even(sockets, 1), ..setup() };
+        let run_of = |subject: Subject, power: f64| {
+            let total = (sockets as f64).powf(power);
+            let mut run = run(subject, 5);
+            run.sockets = sockets;
+            run.cpu.total_ns = (total * 1e6) as u64;
+            run.cpu_us = total / sockets as f64;
+            run
+        };
+        let runs = |_| vec![run_of(Subject::Touchline, 1.3), run_of(peer("axum"), 1.0)];
+        kept("hot-topic", &setup, runs)
+    };
+    host_line() + &[1_000, 3_000, 10_000].map(of_size).concat()
 }
 
 /// Whether `page` is well-formed: every element ends where it should, attributes are quoted and

@@ -6,8 +6,9 @@
 //! that arrived, so only a subject with all of them competes there: whoever drops half is quick
 //! with the rest. A subject whose median lies within the range of the best one is level with it.
 
-use super::study::{Chapter, Entry};
-use super::words::{number, percent};
+use super::study::{Chapter, Entry, Kind};
+use super::words::{number, percent, rounded};
+use crate::publish::Posted;
 use crate::run::Run;
 use crate::stats::Figure;
 use crate::target::Subject;
@@ -24,6 +25,7 @@ pub struct Measure {
     pub show: fn(f64) -> String,
     least_is_best: bool,
     of_deliveries: bool,
+    of_window: bool,
     of: fn(&Run, usize) -> Option<f64>,
 }
 
@@ -46,8 +48,9 @@ const fn latency(
     note: &'static str,
     of: fn(&Run, usize) -> Option<f64>,
 ) -> Measure {
-    let show = number;
-    Measure { head, unit: "ms", note, show, least_is_best: true, of_deliveries: true, of }
+    let (show, unit) = (number as fn(f64) -> String, "ms");
+    let (least_is_best, of_deliveries, of_window) = (true, true, true);
+    Measure { head, unit, note, show, least_is_best, of_deliveries, of_window, of }
 }
 
 /// Half of the deliveries were quicker.
@@ -61,6 +64,11 @@ pub const P50: Measure = latency(
 pub const P99: Measure =
     latency("p99", "likewise; 99 of 100 deliveries were quicker", |run, at| {
         Some(run.harvest.windows.get(at)?.latency.p99 as f64 / 1e3)
+    });
+/// 9,999 of 10,000 were.
+pub const P9999: Measure =
+    latency("p99.99", "likewise; 9,999 of 10,000 deliveries were quicker", |run, at| {
+        Some(run.harvest.windows.get(at)?.latency.p9999 as f64 / 1e3)
     });
 /// The slowest delivery.
 pub const MAX: Measure = latency("max", "the slowest delivery of a run", |run, at| {
@@ -86,6 +94,7 @@ pub const RATE: Measure = Measure {
     show: number,
     least_is_best: false,
     of_deliveries: false,
+    of_window: true,
     of: |run, at| {
         let seen = run.harvest.windows.get(at)?;
         Some(seen.latency.count as f64 / seen.took_s.max(1e-9) / 1e3)
@@ -99,6 +108,7 @@ pub const ARRIVED: Measure = Measure {
     show: percent,
     least_is_best: false,
     of_deliveries: false,
+    of_window: false,
     of: |run, _| {
         (run.expected > 0).then(|| run.harvest.counts.delivered as f64 / run.expected as f64)
     },
@@ -111,6 +121,7 @@ pub const CPU: Measure = Measure {
     show: number,
     least_is_best: true,
     of_deliveries: true,
+    of_window: false,
     of: |run, _| (run.cpu_us > 0.0).then_some(run.cpu_us),
 };
 /// The part of it outside of the kernel.
@@ -124,6 +135,7 @@ pub const PROCESS: Measure = Measure {
     show: number,
     least_is_best: true,
     of_deliveries: false,
+    of_window: false,
     of: |run, _| Some(run.user_bytes_per_socket()),
 };
 /// Price of a connection, to the kernel.
@@ -142,15 +154,103 @@ pub const CONNECTS: Measure = Measure {
     show: number,
     least_is_best: false,
     of_deliveries: false,
+    of_window: false,
     of: |run, _| Some(run.connects_per_s()),
 };
 
-/// Columns of a table, from left to right. Without load some have nothing to say.
+/// Half of those who lost their connection are back.
+pub const AWAY_P50: Measure = Measure {
+    head: "back, p50",
+    unit: "s",
+    note: "from the loss of a connection to the subscription on the next; half were sooner",
+    of: |run, _| away_s(run, run.harvest.away.p50),
+    of_deliveries: false,
+    ..CPU
+};
+/// 99 of 100 are.
+pub const AWAY_P99: Measure = Measure {
+    head: "back, p99",
+    note: "likewise; 99 of 100 were sooner",
+    of: |run, _| away_s(run, run.harvest.away.p99),
+    ..AWAY_P50
+};
+/// How many came back.
+pub const RETURNED: Measure = Measure {
+    head: "returned",
+    unit: "%",
+    note: "clients that were back, against connections that ended",
+    of: |run, _| {
+        let counts = &run.harvest.counts;
+        let gone = counts.left + counts.closed.values().sum::<u64>();
+        (gone > 0).then(|| counts.returned as f64 / gone as f64)
+    },
+    of_deliveries: false,
+    ..ARRIVED
+};
+/// Pace of the way in.
+pub const DURABLE: Measure = Measure {
+    head: "durable",
+    unit: "events/s",
+    note: "events of webhooks that were answered 202, over the time from the first due time to \
+           the last answer",
+    show: rounded,
+    of: |run, _| posted(run, |posted| posted.events as f64 / posted.seconds.max(1e-9)),
+    ..CONNECTS
+};
+/// Half of the webhooks were answered sooner.
+pub const POST_P50: Measure = Measure {
+    head: "p50",
+    note: "from the time a webhook\u{2019}s first event was due to its 202; half were quicker",
+    of: |run, _| posted(run, |posted| posted.latency.p50 as f64 / 1e3),
+    ..POST_P99
+};
+/// 99 of 100 were.
+pub const POST_P99: Measure = Measure {
+    head: "p99",
+    unit: "ms",
+    note: "likewise; 99 of 100 webhooks were answered sooner",
+    of: |run, _| posted(run, |posted| posted.latency.p99 as f64 / 1e3),
+    of_deliveries: false,
+    ..CPU
+};
+/// The last to be answered.
+pub const POST_MAX: Measure = Measure {
+    head: "max",
+    note: "the webhook of a run that waited longest",
+    of: |run, _| posted(run, |posted| posted.latency.max as f64 / 1e3),
+    ..POST_P99
+};
+/// How often the server said later.
+pub const PUT_OFF: Measure = Measure {
+    head: "put off",
+    unit: "answers",
+    note: "answers 429 and 503, each followed by another attempt",
+    of: |run, _| posted(run, |posted| posted.retries as f64),
+    ..POST_P99
+};
+/// Price of an event on its way in.
+pub const CPU_EVENT: Measure = Measure { head: "CPU an event", of_deliveries: false, ..CPU };
+
+fn posted(run: &Run, of: fn(&Posted) -> f64) -> Option<f64> {
+    run.posted.as_ref().filter(|posted| posted.events > 0).map(of)
+}
+
+fn away_s(run: &Run, us: u64) -> Option<f64> {
+    (run.harvest.away.count > 0).then_some(us as f64 / 1e6)
+}
+
+/// Columns of a table, from left to right: what the chapter is about, and what it has to say.
 pub fn columns(chapter: &Chapter) -> Vec<&'static Measure> {
     const LOADED: [&Measure; 7] = [&P50, &P99, &MAX, &LAST, &RATE, &ARRIVED, &CPU];
-    const ALWAYS: [&Measure; 3] = [&PROCESS, &KERNEL, &CONNECTS];
-    let loaded = if chapter.is_loaded() { &LOADED[..] } else { &[] };
-    loaded.iter().chain(&ALWAYS).copied().collect()
+    const RETURNS: [&Measure; 3] = [&RETURNED, &AWAY_P50, &AWAY_P99];
+    const FLOOD: [&Measure; 6] = [&DURABLE, &POST_P50, &POST_P99, &POST_MAX, &PUT_OFF, &CPU_EVENT];
+    const SOCKETS: [&Measure; 3] = [&PROCESS, &KERNEL, &CONNECTS];
+    let returns = if chapter.has_returns() { &RETURNS[..] } else { &[] };
+    match chapter.kind() {
+        Kind::Idle => SOCKETS.to_vec(),
+        Kind::Flood => FLOOD.to_vec(),
+        Kind::FanOut => [&LOADED[..], returns, &SOCKETS].concat(),
+    }
 }
 
 impl Measure {
@@ -159,6 +259,16 @@ impl Measure {
         let values: Vec<f64> =
             entry.counted().iter().filter_map(|run| (self.of)(run, window)).collect();
         (!values.is_empty()).then(|| Figure::of(values))
+    }
+
+    /// Whether it differs from phase to phase.
+    pub fn is_of_window(&self) -> bool {
+        self.of_window
+    }
+
+    /// Whether it is CPU, which is split.
+    pub fn is_cpu(&self) -> bool {
+        [CPU.head, CPU_EVENT.head].contains(&self.head)
     }
 
     /// Whether less is better.
@@ -193,8 +303,9 @@ impl Measure {
             median if (best.low..=best.high).contains(&median) => Mark::Level,
             _ => Mark::None,
         };
-        // A single delivery that never came is a difference.
-        let alike = if self.head == ARRIVED.head { 0.0 } else { ALIKE_SHARE };
+        // A single delivery that never came, or a client, is a difference.
+        let is_share = [ARRIVED.head, RETURNED.head].contains(&self.head);
+        let alike = if is_share { 0.0 } else { ALIKE_SHARE };
         let alike = best.median.abs() * alike;
         let differs = |figure: &Figure| (figure.median - best.median).abs() > alike;
         let is_told_apart = ranking.iter().any(|(_, figure)| differs(figure));
@@ -220,7 +331,7 @@ pub fn floor_of(measure: &Measure, chapter: &Chapter) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::super::fixture;
-    use super::super::study::title;
+    use super::super::names::title;
     use super::*;
 
     #[test]
@@ -248,5 +359,20 @@ mod tests {
         chapter.setup.as_mut().unwrap().phases.clear();
         let heads: Vec<&str> = columns(chapter).iter().map(|measure| measure.head).collect();
         assert_eq!(heads, ["process", "kernel", "connects"]);
+    }
+
+    #[test]
+    fn a_flood_is_about_webhooks_and_a_crash_about_coming_back() {
+        let study = fixture::study_of(&fixture::flood());
+        let chapter = &study.chapters[0];
+        let heads: Vec<&str> = columns(chapter).iter().map(|measure| measure.head).collect();
+        assert_eq!(heads, ["durable", "p50", "p99", "max", "put off", "CPU an event"]);
+        assert_eq!(DURABLE.figure(&chapter.entries[0], 0).unwrap().median, 20_000.0);
+        let study = fixture::study_of(&fixture::killed());
+        let chapter = &study.chapters[0];
+        assert_eq!(columns(chapter).len(), 13);
+        let ours = chapter.entries.iter().find(|e| e.subject == Subject::Touchline).unwrap();
+        assert_eq!(RETURNED.figure(ours, 0).unwrap().median, 1.0);
+        assert_eq!(AWAY_P99.figure(ours, 0).unwrap().median, 2.0);
     }
 }

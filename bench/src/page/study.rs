@@ -11,21 +11,20 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::axis::percentile_at;
-use crate::floor::Kind;
+use super::load;
+use super::names::question;
+use super::stretch::{self, Stretch};
 use crate::probe::Host;
-use crate::rows::PLANS;
 use crate::run::Run;
-use crate::scenario::Scenario;
 use crate::setup::Setup;
 use crate::target::Subject;
-use crate::target::file::Target;
 
 /// All that was measured.
 #[derive(Default)]
@@ -48,8 +47,21 @@ pub struct Chapter {
     pub host: usize,
     /// What was done, unless nobody came as far as that.
     pub setup: Option<Setup>,
+    /// What of it is measured on its own.
+    pub stretches: Vec<Stretch>,
     /// Floors, Touchline, the others.
     pub entries: Vec<Entry>,
+}
+
+/// What a chapter's figures are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Sockets that get nothing.
+    Idle,
+    /// Webhooks, and nobody who listens.
+    Flood,
+    /// Deliveries.
+    FanOut,
 }
 
 /// A subject in a chapter.
@@ -127,19 +139,23 @@ impl Study {
             chapter.host == host && chapter.name == name && same
         };
         let index = self.chapters.iter().rposition(fits).unwrap_or_else(|| {
-            let (question, entries) = (question(name), Vec::new());
-            self.chapters.push(Chapter { name: name.into(), question, host, setup: None, entries });
+            let (name, question) = (name.to_owned(), question(name));
+            let (setup, stretches, entries) = (None, Vec::new(), Vec::new());
+            self.chapters.push(Chapter { name, question, host, setup, stretches, entries });
             self.chapters.len() - 1
         });
         let chapter = &mut self.chapters[index];
-        chapter.setup = chapter.setup.take().or_else(|| setup.cloned());
+        if let (None, Some(setup)) = (&chapter.setup, setup) {
+            chapter.stretches = stretch::of(setup);
+            chapter.setup = Some(setup.clone());
+        }
         chapter
     }
 
     /// Floors first, then Touchline, then the others as they came.
     fn arrange(&mut self) {
         let rank = |subject: &Subject| match subject {
-            Subject::Floor(_) => 0,
+            Subject::Floor(_) | Subject::Variant(_) => 0,
             Subject::Touchline => 1,
             Subject::Peer(_) => 2,
         };
@@ -159,6 +175,7 @@ impl Study {
         let is_peer = |subject: &&Subject| matches!(subject, Subject::Peer(_));
         match subject {
             Subject::Floor(kind) => format!("floor {}", kind.as_str()),
+            Subject::Variant(_) => "floor volley".into(),
             Subject::Touchline => "touchline".into(),
             Subject::Peer(_) => {
                 let peers = self.subjects.iter().filter(is_peer);
@@ -180,19 +197,49 @@ impl Chapter {
         &mut self.entries[index]
     }
 
-    /// The window that is looked at: the first of those with the most events a second.
-    pub fn window(&self) -> usize {
-        let Some(setup) = &self.setup else { return 0 };
-        let rates = setup.phases.iter().skip(1).map(|phase| phase.rate(setup.crowd.teams));
-        rates
-            .enumerate()
-            .fold((0, 0.0), |best, (index, rate)| if rate > best.1 { (index, rate) } else { best })
-            .0
+    /// What its figures are about.
+    pub fn kind(&self) -> Kind {
+        match &self.setup {
+            Some(setup) if setup.flood.is_some() => Kind::Flood,
+            Some(setup) if !setup.phases.is_empty() => Kind::FanOut,
+            _ => Kind::Idle,
+        }
     }
 
-    /// Whether anything was published.
+    /// Whether anything was fanned out.
     pub fn is_loaded(&self) -> bool {
-        self.setup.as_ref().is_some_and(|setup| !setup.phases.is_empty())
+        self.kind() == Kind::FanOut
+    }
+
+    /// Whether anybody lost its connection and was to come back.
+    pub fn has_returns(&self) -> bool {
+        let mut runs = self.entries.iter().flat_map(|entry| &entry.runs);
+        runs.any(|run| run.harvest.away.count > 0 || run.harvest.counts.left > 0)
+    }
+
+    /// The window that is looked at where there are several: the greatest load of a ramp that
+    /// everybody carries; the first in which something happens to everybody; else the busiest.
+    pub fn window(&self) -> usize {
+        if stretch::is_ramp(&self.stretches) {
+            return load::carried_by_all(self);
+        }
+        let acts = self.setup.as_ref().map_or(&[][..], |setup| &setup.acts);
+        let first_act_s = acts.iter().map(|act| act.at_s).min_by(f64::total_cmp);
+        let has_act = |stretch: &Stretch| {
+            first_act_s.is_some_and(|at| (stretch.from_s..stretch.to_s()).contains(&at))
+        };
+        self.stretches.iter().position(has_act).unwrap_or_else(|| {
+            let busier = |best: (usize, f64), (index, rate)| {
+                if rate > best.1 { (index, rate) } else { best }
+            };
+            self.stretches.iter().map(|stretch| stretch.rate).enumerate().fold((0, 0.0), busier).0
+        })
+    }
+
+    /// What that window is called, where there are several.
+    pub fn window_name(&self) -> Option<&str> {
+        let stretch = self.stretches.get(self.window())?;
+        (self.stretches.len() > 1).then_some(&stretch.name)
     }
 
     /// Most runs that anybody made.
@@ -225,6 +272,15 @@ impl Entry {
         self.failures.is_empty() && self.counted().iter().all(whole)
     }
 
+    /// The run whose p99 in `window` lies in the middle: to be shown for all of them. Of an even
+    /// number, the better of the two in the middle.
+    pub fn typical(&self, window: usize) -> Option<&Run> {
+        let p99_us = |run: &Run| run.harvest.windows.get(window).map_or(0, |w| w.latency.p99);
+        let mut runs = self.counted();
+        runs.sort_by_key(|run| p99_us(run));
+        runs.get(runs.len().saturating_sub(1) / 2).copied()
+    }
+
     /// All latencies of a window, over all runs that count: for each place on the axis of
     /// percentiles, the share of deliveries that were as quick and the milliseconds they took.
     /// Ends where fewer deliveries are left than one.
@@ -252,51 +308,10 @@ impl Entry {
     }
 }
 
-/// What scenario or row `name` asks; its name if nobody knows any more.
-fn question(name: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    let scenario = Scenario::load(&folder, name).map(|scenario| scenario.question).ok();
-    let plan = || PLANS.iter().find(|plan| plan.name == name).map(|plan| plan.question.to_owned());
-    scenario.or_else(plan).unwrap_or_else(|| name.to_owned())
-}
-
-/// What a subject is, in a line.
-pub fn what(subject: &Subject) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("targets");
-    match subject {
-        Subject::Floor(Kind::Send) => "what the kernel charges for one send(2) a socket".into(),
-        Subject::Floor(Kind::Volley) => "what it charges for sends by io_uring".into(),
-        Subject::Touchline => "this server, at the commit above".into(),
-        Subject::Peer(name) => Target::load(&folder, name)
-            .map(|target| target.what)
-            .ok()
-            .unwrap_or_else(|| "described by a file that isn't here".into()),
-    }
-}
-
-/// What a subject is called: its target's name, written as the product writes it where its
-/// description begins so.
-pub fn title(subject: &Subject) -> String {
-    let name = match subject {
-        Subject::Floor(_) => return subject.to_string(),
-        Subject::Touchline => return "Touchline".into(),
-        Subject::Peer(name) => name,
-    };
-    let what = what(subject);
-    let letters = |text: &str| {
-        text.chars().filter(|letter| letter.is_alphanumeric()).collect::<String>().to_lowercase()
-    };
-    let begins = |end: &usize| letters(&what[..*end]) == letters(name);
-    let ends = what.char_indices().map(|(start, letter)| start + letter.len_utf8());
-    match ends.into_iter().find(begins) {
-        Some(end) => what[..end].to_owned(),
-        None => name.clone(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::fixture;
+    use super::super::names::title;
     use super::*;
 
     #[test]
@@ -344,12 +359,5 @@ mod tests {
         };
         mixed.runs[0].generator.of_a_core = 0.99;
         assert_eq!((mixed.counted().len(), mixed.is_compared()), (2, true));
-    }
-
-    #[test]
-    fn a_product_is_called_as_it_calls_itself() {
-        let title = |name: &str| title(&Subject::Peer(name.into()));
-        let titles = ["uwebsockets", "socketio", "axum", "nowhere"].map(title);
-        assert_eq!(titles, ["uWebSockets", "Socket.IO", "axum", "nowhere"]);
     }
 }

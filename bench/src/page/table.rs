@@ -4,9 +4,10 @@
 //! last column says in words what no figure shows: what never came, what came twice, who was thrown
 //! out, and why a subject gave up.
 
-use super::measure::{self, CPU, CPU_USER, Mark, Measure};
+use super::measure::{self, CPU_USER, Mark, Measure};
+use super::names::title;
 use super::node::{Element, el};
-use super::study::{Chapter, Entry, Study, title};
+use super::study::{Chapter, Entry, Study};
 use super::words::{count, list, number, range, shortened, whole};
 use crate::receive::harvest::Counts;
 
@@ -18,7 +19,7 @@ pub fn draw(study: &Study, chapter: &Chapter) -> Element {
     let columns = measure::columns(chapter);
     let marks: Vec<Vec<Mark>> = columns.iter().map(|measure| measure.marks(chapter)).collect();
     let heads = columns.iter().map(|measure| {
-        let unit = match measure.head == CPU.head {
+        let unit = match measure.is_cpu() {
             true => format!("{} (user + kernel)", measure.unit),
             false => measure.unit.into(),
         };
@@ -42,12 +43,33 @@ pub fn draw(study: &Study, chapter: &Chapter) -> Element {
     let caption = el("caption").text(format!("{}: all figures", chapter.name));
     let body = el("tbody").with_all(rows);
     let table = el("table").with(caption).with(el("thead").with(head)).with(body);
-    el("div")
-        .class("scroll")
-        .set("tabindex", "0")
-        .set("role", "region")
-        .set("aria-label", format!("{}, all figures", chapter.name))
-        .with(table)
+    scrolling(&format!("{}, all figures", chapter.name), table)
+}
+
+/// A table that is scrolled where there is too little room, by keyboard, too.
+pub fn scrolling(what: &str, table: Element) -> Element {
+    let region = el("div").class("scroll").set("tabindex", "0").set("role", "region");
+    region.set("aria-label", what).with(table)
+}
+
+/// A table of words: for each row its classes and its cells, the first of which is its head.
+pub fn plain(
+    what: &str,
+    heads: &[&str],
+    rows: impl Iterator<Item = (String, Vec<String>)>,
+) -> Element {
+    let heads = heads.iter().map(|head| el("th").set("scope", "col").text(*head));
+    let row = |(look, cells): (String, Vec<String>)| {
+        let cells = cells.into_iter().enumerate().map(|(index, text)| match index {
+            0 => el("th").set("scope", "row").text(text),
+            _ => el("td").text(text),
+        });
+        el("tr").class(look).with_all(cells)
+    };
+    let head = el("thead").with(el("tr").with_all(heads));
+    let body = el("tbody").with_all(rows.map(row));
+    let caption = el("caption").text(what);
+    scrolling(what, el("table").class("plain").with(caption).with(head).with(body))
 }
 
 fn name(entry: &Entry) -> Element {
@@ -77,7 +99,7 @@ fn cell(measure: &Measure, entry: &Entry, window: usize, mark: Mark) -> Element 
         true => cell,
         false => cell.with(el("small").text(range(&figure, measure.show))),
     };
-    if measure.head != CPU.head {
+    if !measure.is_cpu() {
         return cell;
     }
     let user = CPU_USER.figure(entry, window).unwrap_or_default().median;
@@ -105,6 +127,7 @@ fn fate(entry: &Entry) -> Element {
         true if lines.is_empty() => lines.push(el("p").class("nothing").text("nothing")),
         true => {}
     }
+    lines.extend(moves(entry).map(|text| el("p").class("moves").text(text)));
     el("td").class("fate").with_all(lines)
 }
 
@@ -119,14 +142,18 @@ pub fn losses(entry: &Entry) -> Vec<String> {
     }
     let mut losses = Vec::new();
     if missing > 0 {
-        losses.push(format!("{} of {} never came", whole(missing), whole(expected)));
+        let untold = if counts.lost == missing { ", and nobody was told" } else { "" };
+        losses.push(format!("{} of {} never came{untold}", whole(missing), whole(expected)));
     }
-    if counts.lost > 0 && counts.lost != missing {
-        losses.push(format!("{} skipped", whole(counts.lost)));
-    }
-    if counts.repeated > 0 {
-        losses.push(format!("{} repeated", whole(counts.repeated)));
-    }
+    // What never came at all isn't counted again.
+    let lost = if counts.lost == missing { 0 } else { counts.lost };
+    let told = [
+        (counts.declared, "declared missing"),
+        (lost, "missing without a word"),
+        (counts.repeated, "repeated"),
+    ];
+    let told = told.into_iter().filter(|(value, _)| *value > 0);
+    losses.extend(told.map(|(value, what)| format!("{} {what}", whole(value))));
     for (what, value) in [("gap", counts.gaps), ("error", counts.errors)] {
         if value > 0 {
             losses.push(format!("{} told", count(value as usize, what)));
@@ -137,5 +164,55 @@ pub fn losses(entry: &Entry) -> Vec<String> {
         .iter()
         .map(|(code, times)| format!("{} closed ({code})", count(*times as usize, "socket")));
     losses.extend(closed);
+    if counts.refused > 0 {
+        losses.push(format!("{} to return failed", count(counts.refused as usize, "attempt")));
+    }
     losses
+}
+
+/// Comings and goings that the run asked for, of all its runs together: no fault of anybody's.
+fn moves(entry: &Entry) -> Option<String> {
+    let counts = entry.runs.iter().map(|run| &run.harvest.counts);
+    let (mut left, mut returned) = (0, 0);
+    for counts in counts {
+        left += counts.left;
+        returned += counts.returned;
+    }
+    let mut moves = Vec::new();
+    for (value, what) in [(left, "left as asked"), (returned, "returned")] {
+        if value > 0 {
+            moves.push(format!("{} {what}", whole(value)));
+        }
+    }
+    (!moves.is_empty()).then(|| list(&moves))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    fn text_of(lines: &str) -> String {
+        let study = fixture::study_of(lines);
+        let table = draw(&study, &study.chapters[0]);
+        fixture::parse(&format!("<!DOCTYPE html>{table}")).unwrap()
+    }
+
+    #[test]
+    fn what_was_declared_is_told_from_what_was_lost_without_a_word() {
+        let text = text_of(&fixture::killed());
+        let told = "300 of 300,000 never came, 300 declared missing, 3 gaps told and 3,000 \
+                    sockets closed (1006)";
+        assert!(text.contains(told), "{text}");
+        let untold = "900 of 300,000 never came, and nobody was told";
+        assert!(text.contains(untold), "{text}");
+        assert!(text.contains("3,000 returned") && !text.contains("left as asked"), "{text}");
+    }
+
+    #[test]
+    fn a_table_of_words_has_a_head_for_each_row() {
+        let rows = [("peer".to_owned(), vec!["a".to_owned(), "b & c".to_owned()])];
+        let page = plain("words", &["x", "y"], rows.into_iter()).to_string();
+        assert!(page.contains("<th scope=\"row\">a</th>") && page.contains("b &amp; c"), "{page}");
+    }
 }

@@ -12,6 +12,12 @@ pub fn number(value: f64) -> String {
     grouped(&format!("{value:.digits$}"))
 }
 
+/// Three digits and as many zeros as it takes, without a fraction from 100 on.
+pub fn rounded(value: f64) -> String {
+    let decade = 10_f64.powi((value.abs().max(1.0).log10().floor() as i32 - 2).max(0));
+    number((value / decade).round() * decade)
+}
+
 /// All of its digits.
 pub fn whole(value: u64) -> String {
     grouped(&value.to_string())
@@ -85,6 +91,12 @@ mod tests {
             [0.0, 0.05, 2.5, 1_000.0, -100.0].map(tick),
             ["0", "0.05", "2.5", "1,000", "-100"]
         );
+    }
+
+    #[test]
+    fn a_figure_that_was_interpolated_claims_no_more_than_three_digits() {
+        let shown = [0.0, 20.04, 431_234.5, 99_960.0].map(rounded);
+        assert_eq!(shown, ["0", "20.0", "431,000", "100,000"]);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::Place;
 use crate::child::{Servant, spawn_pinned};
 use crate::dialogue::Dialogue;
-use crate::floor::{self, Kind};
+use crate::floor::{self, Kind, Variant};
 use crate::publish::SOURCE;
 use crate::schedule::Schedule;
 use file::Target;
@@ -36,6 +36,8 @@ use peer::Peer;
 pub enum Subject {
     /// What the kernel charges.
     Floor(Kind),
+    /// The same with options of its own.
+    Variant(Variant),
     /// The appliance.
     Touchline,
     /// Another product, by its target's name.
@@ -46,6 +48,7 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Floor(kind) => write!(f, "floor ({})", kind.as_str()),
+            Self::Variant(variant) => variant.fmt(f),
             Self::Touchline => f.write_str("touchline"),
             Self::Peer(name) => f.write_str(name),
         }
@@ -56,7 +59,7 @@ impl Subject {
     /// Product and version, in a line; floors have none of their own.
     pub fn version(&self, place: &Place) -> Option<String> {
         match self {
-            Self::Floor(_) => None,
+            Self::Floor(_) | Self::Variant(_) => None,
             Self::Touchline => {
                 let said = Command::new(place.binary.as_ref()?).arg("version").output().ok()?;
                 Some(String::from_utf8_lossy(&said.stdout).trim().to_owned())
@@ -102,16 +105,14 @@ impl Server {
                 Ok(Self::Peer(Box::new(Peer::start(&target, core)?)))
             }
             Subject::Floor(kind) => {
-                let shards = place.shards(sockets).to_string();
-                let mut args = vec!["floor", "--kind", kind.as_str(), "--shards", &shards];
-                if let Some(name) = &place.congestion {
-                    args.extend(["--congestion", name]);
-                }
-                let mut servant = Servant::start(&args, core)?;
-                match servant.hear()? {
-                    floor::Answer::Listening(stream) => Ok(Self::Floor { servant, stream }),
-                    other => bail!("the floor began with {other:?}"),
-                }
+                let congestion = place.congestion.as_deref().map(|name| ["--congestion", name]);
+                let mut flags = vec!["--kind", kind.as_str()];
+                flags.extend(congestion.into_iter().flatten());
+                start_floor(&flags, place.shards(sockets), core)
+            }
+            Subject::Variant(variant) => {
+                let flags: Vec<&str> = variant.flags.split_whitespace().collect();
+                start_floor(&flags, place.shards(sockets), core)
             }
             Subject::Touchline => {
                 let binary = place.binary.as_deref().context("there is no server to measure")?;
@@ -177,6 +178,18 @@ impl Server {
             let _: floor::Answer = servant.ask(&floor::Command::Play(schedule.clone()))?;
         }
         Ok(())
+    }
+}
+
+/// Starts a floor with these options.
+fn start_floor(flags: &[&str], shards: usize, core: usize) -> Result<Server> {
+    let shards = shards.to_string();
+    let mut args = vec!["floor", "--shards", &shards];
+    args.extend(flags);
+    let mut servant = Servant::start(&args, core)?;
+    match servant.hear()? {
+        floor::Answer::Listening(stream) => Ok(Server::Floor { servant, stream }),
+        other => bail!("the floor began with {other:?}"),
     }
 }
 

@@ -1,0 +1,330 @@
+//! How cost grows: one workload at several sizes.
+//!
+//! Where the same scenario was measured with three numbers of sockets or more, its total cost is
+//! fitted by a power of that number: least squares of log CPU over log sockets, over all runs that
+//! count. A fan-out costs one send a socket whatever anybody does, so an exponent of 1 is what
+//! there is to be had, and anything worse than linear is a defect: a list that is walked, a table
+//! that no longer fits a cache.
+//!
+//! Total cost is the server's CPU over the seconds of the schedule: where the rate of events is the
+//! same at each size, its exponent is that of the CPU for an event; where it grows with the sockets
+//! (so many teams more), the exponent says the same.
+
+use super::axis::Axis;
+use super::load::LIMIT_MS;
+use super::measure::{CPU, Measure, P99};
+use super::names::title;
+use super::node::{Element, el};
+use super::plot::{self, BELOW, End, Plot, Room, depth};
+use super::study::{Chapter, Study};
+use super::table::plain;
+use super::words::{count, number, range, tick, whole};
+use crate::run::Run;
+use crate::stats::Figure;
+use crate::target::Subject;
+
+/// With fewer sizes nothing grows.
+const SIZES_MIN: usize = 3;
+/// An exponent up to this is linear: a cache that gets too small costs a few percent.
+const LINEAR_MAX: f64 = 1.05;
+
+/// One workload at several sizes, the smallest first.
+pub struct Family<'a> {
+    /// The scenario's name.
+    pub name: &'a str,
+    chapters: Vec<&'a Chapter>,
+}
+
+/// A subject over sizes.
+struct Trend<'a> {
+    subject: &'a Subject,
+    title: String,
+    look: String,
+    sizes: Vec<Size>,
+    /// Of total cost over sockets, with its standard error.
+    exponent: Option<(f64, f64)>,
+}
+
+/// A subject at a size.
+struct Size {
+    sockets: f64,
+    cpu_us: Figure,
+    p99_ms: Figure,
+}
+
+/// Every family of `study`.
+pub fn families(study: &Study) -> Vec<Family<'_>> {
+    let mut families: Vec<Family<'_>> = Vec::new();
+    for chapter in study.chapters.iter().filter(|chapter| chapter.is_loaded()) {
+        let same = |family: &&mut Family<'_>| {
+            family.name == chapter.name && family.chapters[0].host == chapter.host
+        };
+        match families.iter_mut().find(same) {
+            Some(family) => family.chapters.push(chapter),
+            None => families.push(Family { name: &chapter.name, chapters: vec![chapter] }),
+        }
+    }
+    for family in &mut families {
+        family.chapters.sort_by_key(|chapter| sockets(chapter));
+        family.chapters.dedup_by_key(|chapter| sockets(chapter));
+    }
+    families.retain(|family| family.chapters.len() >= SIZES_MIN);
+    families
+}
+
+fn sockets(chapter: &Chapter) -> usize {
+    chapter.setup.as_ref().map_or(0, |setup| setup.crowd.sockets)
+}
+
+/// The family's section, `number`ed from 1.
+pub fn draw(study: &Study, family: &Family<'_>, number: usize) -> Option<Element> {
+    let trends = trends(study, family);
+    if trends.is_empty() {
+        return None;
+    }
+    let place = format!(
+        "{} \u{b7} {} \u{b7} {} of each",
+        family.name,
+        family.sizes(),
+        count(family.chapters.iter().map(|chapter| chapter.pairs()).max().unwrap_or(0), "run"),
+    );
+    let head = el("header")
+        .with(el("p").class("place").text(place))
+        .with(el("h2").text(format!("{}: what does a larger crowd cost?", family.name)));
+    let flat = "flat is linear: each further socket costs what the last one did";
+    let cpu = panel(&trends, "CPU a delivery", flat, &CPU, |size| size.cpu_us);
+    let sloped = "one topic\u{2019}s p99 grows with its crowd: the dashed line is in proportion";
+    let p99 = panel(&trends, "p99", sloped, &P99, |size| size.p99_ms);
+    let section = el("section").set("id", format!("growth-{number}")).with(head);
+    let panels = el("div").class("panels").with(cpu).with(p99);
+    Some(section.with(panels).with(figures(family, &trends)).with(key()))
+}
+
+impl Family<'_> {
+    /// The sizes in words.
+    pub fn sizes(&self) -> String {
+        let ends = [self.chapters.first(), self.chapters.last()];
+        let [least, most] = ends.map(|chapter| chapter.map_or(0, |chapter| sockets(chapter)));
+        format!("{} to {} sockets", whole(least as u64), whole(most as u64))
+    }
+}
+
+fn trends<'a>(study: &'a Study, family: &Family<'_>) -> Vec<Trend<'a>> {
+    let trend = |subject: &'a Subject| {
+        let (mut sizes, mut costs) = (Vec::new(), Vec::new());
+        for chapter in &family.chapters {
+            let sockets = sockets(chapter) as f64;
+            let entry = chapter.entries.iter().find(|entry| entry.subject == *subject);
+            let Some(entry) = entry else { continue };
+            let window = chapter.window();
+            let figures = [&CPU, &P99].map(|measure| measure.figure(entry, window));
+            if let [Some(cpu_us), Some(p99_ms)] = figures {
+                sizes.push(Size { sockets, cpu_us, p99_ms });
+                let cost = |run: &&Run| (sockets, cost(chapter, run));
+                costs.extend(entry.counted().iter().map(cost));
+            }
+        }
+        let exponent = (sizes.len() >= SIZES_MIN).then(|| exponent(&costs)).flatten();
+        let (title, look) = (title(subject), study.look(subject));
+        (sizes.len() > 1).then_some(Trend { subject, title, look, sizes, exponent })
+    };
+    study.subjects.iter().filter_map(trend).collect()
+}
+
+/// The server's CPU for a second of what was measured, in cores.
+fn cost(chapter: &Chapter, run: &Run) -> f64 {
+    let seconds: f64 = chapter.stretches.iter().map(|stretch| stretch.seconds).sum();
+    run.cpu.total_ns as f64 / 1e9 / seconds.max(1e-9)
+}
+
+/// The slope of log y over log x by least squares, and its standard error.
+fn exponent(points: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let logs: Vec<(f64, f64)> = points
+        .iter()
+        .filter(|(x, y)| *x > 0.0 && *y > 0.0)
+        .map(|(x, y)| (x.ln(), y.ln()))
+        .collect();
+    let many = logs.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| logs.iter().map(of).sum::<f64>() / many;
+    let (mean_x, mean_y) = (mean(|(x, _)| *x), mean(|(_, y)| *y));
+    let spread: f64 = logs.iter().map(|(x, _)| (x - mean_x).powi(2)).sum();
+    let slope = logs.iter().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum::<f64>() / spread;
+    let off = |(x, y): &(f64, f64)| (y - mean_y - slope * (x - mean_x)).powi(2);
+    let left: f64 = logs.iter().map(off).sum();
+    let error = (left / (many - 2.0).max(1.0) / spread).sqrt();
+    (logs.len() > 2 && spread > 0.0).then_some((slope, error))
+}
+
+/// One figure over sockets, both in decades.
+fn panel(
+    trends: &[Trend<'_>],
+    title: &str,
+    note: &str,
+    measure: &Measure,
+    of: fn(&Size) -> Figure,
+) -> Element {
+    let caption = el("figcaption")
+        .with(el("strong").text(title))
+        .with(el("span").text(format!("{}; {note}", measure.unit)));
+    let is_p99 = measure.head == P99.head;
+    let pictures = [Room::Half, Room::Narrow].map(|room| picture(trends, room, of, is_p99));
+    el("figure").class("growth").with(caption).with_all(pictures)
+}
+
+fn picture(trends: &[Trend<'_>], room: Room, of: fn(&Size) -> Figure, sloped: bool) -> Element {
+    let height = 360.0;
+    let all = || trends.iter().flat_map(|trend| &trend.sizes);
+    let across = Axis::decades(all().map(|size| size.sockets));
+    let up = Axis::decades(all().flat_map(|size| [of(size).low, of(size).high]));
+    let up = if sloped { up } else { at_least_a_decade(up) };
+    let letters = plot::longest(trends.iter().map(|trend| trend.title.as_str()));
+    let plot = Plot::new(room, [12.0, height - BELOW], [across, up], "", letters);
+    let points = |trend: &Trend<'_>| -> Vec<(f64, f64)> {
+        trend.sizes.iter().map(|size| (size.sockets, of(size).median)).collect()
+    };
+    let mut sorted: Vec<&Trend<'_>> = trends.iter().collect();
+    sorted.sort_by_key(|trend| depth(&trend.look));
+    let paths = sorted
+        .iter()
+        .map(|trend| el("path").class(&trend.look).set("d", plot.path(&points(trend))));
+    let dots = sorted.iter().map(|trend| {
+        let dot = |size: &Size| dot(&plot, trend, size.sockets, of(size));
+        el("g").class(format!("points {}", trend.look)).with_all(trend.sizes.iter().map(dot))
+    });
+    let ends = trends.iter().filter_map(|trend| {
+        let at = *points(trend).last()?;
+        Some(End { title: trend.title.clone(), look: trend.look.clone(), at })
+    });
+    let ends: Vec<End> = ends.collect();
+    let ticks = sizes_written(&plot, all().map(|size| size.sockets));
+    let guide = sloped.then(|| proportion(&plot, across)).flatten();
+    room.svg(height, "A figure over the number of sockets, a line for each subject")
+        .with_all(plot.rows(""))
+        .with_all(plot.columns(ticks.iter().map(|(at, text)| (*at, text.as_str()))))
+        .with(plot.unit("sockets"))
+        .with_all(guide)
+        .with(el("g").class("lines").with_all(paths))
+        .with_all(dots)
+        .with_all(plot.names(&ends))
+}
+
+/// An axis on which a percent isn't a mountain.
+fn at_least_a_decade(axis: Axis) -> Axis {
+    let Axis::Decades(low, high) = axis else { return axis };
+    let lacking = (10.0 / (high / low)).max(1.0).sqrt();
+    Axis::Decades(low / lacking, high * lacking)
+}
+
+/// The sizes that were measured, where their words don't touch.
+fn sizes_written(plot: &Plot, sizes: impl Iterator<Item = f64>) -> Vec<(f64, String)> {
+    let mut sizes: Vec<f64> = sizes.collect();
+    sizes.sort_by(f64::total_cmp);
+    sizes.dedup();
+    let mut free_from = f64::NEG_INFINITY;
+    let written = sizes.into_iter().filter_map(|size| {
+        let text = tick(size);
+        let (x, half) = (plot.x(size), text.chars().count() as f64 * plot::LETTER / 2.0);
+        let is_free = x - half > free_from;
+        if is_free {
+            free_from = x + half + plot::LETTER;
+        }
+        is_free.then_some((size, text))
+    });
+    written.collect()
+}
+
+/// A line of slope 1 through the middle of the picture, cut off at its edges.
+fn proportion(plot: &Plot, across: Axis) -> Option<Element> {
+    let (Axis::Decades(from, to), Axis::Decades(low, high)) = (across, plot.up) else {
+        return None;
+    };
+    let share = (low * high).sqrt() / (from * to).sqrt();
+    let ends = [from.max(low / share), to.min(high / share)].map(|x| (x, x * share));
+    Some(el("path").class("guide").set("d", plot.path(&ends)))
+}
+
+fn dot(plot: &Plot, trend: &Trend<'_>, sockets: f64, figure: Figure) -> Element {
+    let (x, y) = (plot.x(sockets), plot.y(figure.median));
+    let [low, high] = [figure.low, figure.high].map(|value| plot.y(value));
+    let bar = el("path").class("range").set("d", format!("M{x:.1} {low:.1}V{high:.1}"));
+    let said = format!("{}, {}: {}", trend.title, whole(sockets as u64), number(figure.median));
+    let circle = el("circle").class("dot").at("cx", x).at("cy", y).at("r", 3.5);
+    el("g").with(bar).with(circle.with(el("title").text(said)))
+}
+
+/// Exponents, and the figures of each size.
+fn figures(family: &Family<'_>, trends: &[Trend<'_>]) -> Element {
+    let sizes = family.chapters.iter().map(|chapter| whole(sockets(chapter) as u64));
+    let heads: Vec<String> = ["subject".to_owned(), "total CPU grows as".to_owned()]
+        .into_iter()
+        .chain(sizes.map(|size| format!("{size} sockets: CPU a delivery, p99")))
+        .collect();
+    let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+    let row = |trend: &Trend<'_>| {
+        let cell = |chapter: &&Chapter| {
+            let of = sockets(chapter) as f64;
+            let size = trend.sizes.iter().find(|size| size.sockets == of);
+            size.map_or("\u{2013}".into(), |size| {
+                let many = size.cpu_us.high > size.cpu_us.low;
+                let range =
+                    if many { format!(" ({})", range(&size.cpu_us, number)) } else { "".into() };
+                let (cpu_us, p99_ms) = (number(size.cpu_us.median), number(size.p99_ms.median));
+                format!("{cpu_us} \u{b5}s{range}, {p99_ms} ms")
+            })
+        };
+        let first = [trend.title.clone(), verdict(trend)];
+        let cells = first.into_iter().chain(family.chapters.iter().map(cell)).collect();
+        (trend.look.clone(), cells)
+    };
+    plain(&format!("{}: growth", family.name), &heads, trends.iter().map(row))
+}
+
+/// The exponent and what to think of it.
+fn verdict(trend: &Trend<'_>) -> String {
+    let Some((slope, error)) = trend.exponent else { return "too few sizes".into() };
+    let judged = match (slope > LINEAR_MAX, trend.subject) {
+        (false, _) => "",
+        (true, Subject::Floor(_)) => ": the kernel itself is worse than linear",
+        (true, _) => ": worse than linear, a defect",
+    };
+    format!("sockets^{slope:.2} \u{b1} {error:.2}{judged}")
+}
+
+fn key() -> Element {
+    let text = format!(
+        "The exponent is the slope of log total CPU over log sockets by least squares over all runs \
+         that count, with its standard error. 1 is linear; up to {LINEAR_MAX} is called so, and \
+         anything worse than linear is a defect. Whether p99 is tolerable is another question: \
+         {} ms is a glance.",
+        tick(LIMIT_MS)
+    );
+    el("p").class("key").text(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn an_exponent_is_found_and_judged() {
+        let power =
+            |exponent: f64| [1e3, 5e3, 1e4, 5e4].map(|x: f64| (x, 3.0 * x.powf(exponent))).to_vec();
+        let (slope, error) = exponent(&power(1.3)).unwrap();
+        assert!((slope - 1.3).abs() < 1e-9 && error < 1e-6, "{slope} {error}");
+        assert_eq!(exponent(&power(1.0)[..2]), None, "two points lie on any line");
+        assert_eq!(exponent(&[(5.0, 1.0), (5.0, 2.0), (5.0, 3.0)]), None, "one size");
+    }
+
+    #[test]
+    fn three_sizes_of_a_workload_are_a_family() {
+        let study = fixture::study_of(&fixture::sizes());
+        let families = families(&study);
+        assert_eq!(families.len(), 1);
+        assert_eq!(families[0].sizes(), "1,000 to 10,000 sockets");
+        let page = draw(&study, &families[0], 1).unwrap().to_string();
+        assert!(page.contains("sockets^1.00 \u{b1} 0.00<"), "axum is linear: {page}");
+        assert!(page.contains("sockets^1.30 \u{b1} 0.00: worse than linear"), "{page}");
+        assert!(super::families(&fixture::study()).is_empty());
+    }
+}

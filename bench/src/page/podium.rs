@@ -1,0 +1,130 @@
+//! Who did best in what matters most, whoever that is, and where Touchline stands if it is somebody
+//! else.
+
+use super::load;
+use super::measure::{
+    AWAY_P99, CONNECTS, CPU, CPU_EVENT, DURABLE, LAST, Measure, P99, POST_P99, PROCESS, floor_of,
+};
+use super::names::title;
+use super::node::{Element, el};
+use super::stretch;
+use super::study::{Chapter, Entry, Kind};
+use super::words::{number, rounded};
+use crate::stats::Figure;
+use crate::target::Subject;
+
+/// A question and who stands how, best first.
+struct Step<'a> {
+    what: String,
+    unit: &'static str,
+    show: fn(f64) -> String,
+    ranking: Vec<(&'a Entry, Figure)>,
+    floor: Option<f64>,
+}
+
+/// The podium, if anybody competes.
+pub fn draw(chapter: &Chapter) -> Option<Element> {
+    let measured = |(what, measure): &(&str, &'static Measure)| by(chapter, what, measure);
+    let mut steps: Vec<Step<'_>> = Vec::new();
+    if stretch::is_ramp(&chapter.stretches) {
+        steps.push(farthest(chapter));
+    }
+    steps.extend(questions(chapter).iter().map(measured));
+    steps.truncate(3);
+    let drawn: Vec<Element> = steps.iter().filter_map(step).collect();
+    (!drawn.is_empty()).then(|| el("div").class("podium").with_all(drawn))
+}
+
+fn questions(chapter: &Chapter) -> Vec<(&'static str, &'static Measure)> {
+    match chapter.kind() {
+        Kind::Idle => vec![
+            ("Least memory in its process", &PROCESS),
+            ("Fastest to let a crowd in", &CONNECTS),
+        ],
+        Kind::Flood => vec![
+            ("Most events made durable", &DURABLE),
+            ("Lowest p99 of a webhook", &POST_P99),
+            ("Least CPU an event", &CPU_EVENT),
+        ],
+        Kind::FanOut => {
+            let returns = chapter.has_returns().then_some(("99 of 100 back soonest", &AWAY_P99));
+            let always = [("Least CPU a delivery", &CPU), ("Lowest p99", &P99)];
+            let all = returns.into_iter().chain(always).chain([("First to reach all", &LAST)]);
+            all.map(|(what, measure)| (what, measure as &'static Measure)).collect()
+        }
+    }
+}
+
+fn by<'a>(chapter: &'a Chapter, what: &str, measure: &'static Measure) -> Step<'a> {
+    let floor = floor_of(measure, chapter).filter(|floor| *floor > 0.0 && chapter.is_loaded());
+    let phase = chapter.window_name().filter(|_| measure.is_of_window());
+    let what = match phase {
+        Some(phase) => format!("{what}, phase \u{201c}{phase}\u{201d}"),
+        None => what.to_owned(),
+    };
+    let (unit, show) = (measure.unit, measure.show);
+    Step { what, unit, show, ranking: measure.ranking(chapter), floor }
+}
+
+/// By knees.
+fn farthest(chapter: &Chapter) -> Step<'_> {
+    let competes = |entry: &&Entry| {
+        let is_floor = matches!(entry.subject, Subject::Floor(_));
+        !is_floor && entry.is_compared() && entry.failures.is_empty()
+    };
+    let figure = |entry| Some((entry, load::knee_figure(entry, &chapter.stretches)?.0));
+    let mut ranking: Vec<(&Entry, Figure)> =
+        chapter.entries.iter().filter(competes).filter_map(figure).collect();
+    ranking.sort_by(|(_, a), (_, b)| b.median.total_cmp(&a.median));
+    let what = "Carries most before its knee".into();
+    Step { what, unit: "deliveries/s", show: rounded, ranking, floor: None }
+}
+
+fn step(step: &Step<'_>) -> Option<Element> {
+    let ((best, figure), others) = step.ranking.split_first()?;
+    let name = |entry: &Entry| title(&entry.subject);
+    let is_ours = |entry: &Entry| entry.subject == Subject::Touchline;
+    let mut then: Vec<String> = others
+        .iter()
+        .take(2)
+        .map(|(entry, figure)| format!("{} {}", name(entry), (step.show)(figure.median)))
+        .collect();
+    let ours = others.iter().position(|(entry, _)| is_ours(entry));
+    if let Some(place) = ours.filter(|place| *place >= 2) {
+        let value = (step.show)(others[place].1.median);
+        then.push(format!("Touchline is {} of {} with {value}", place + 2, step.ranking.len()));
+    }
+    let against =
+        step.floor.map(|floor| format!("{} \u{d7} the floor. ", number(figure.median / floor)));
+    let then = if then.is_empty() { String::new() } else { format!("Then {}.", then.join(", ")) };
+    let unit = el("small").text(format!(" {}", step.unit));
+    let look = if is_ours(best) { "touchline" } else { "peer" };
+    let value = el("p").class(format!("value {look}")).text((step.show)(figure.median));
+    let who = el("p").class("who").with(el("strong").text(name(best)));
+    let note = el("p").class("note").text(against.unwrap_or_default() + &then);
+    let head = el("p").class("what").text(step.what.clone());
+    Some(el("div").with(head).with(value.with(unit)).with(who).with(note))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    fn said(lines: &str) -> String {
+        let study = fixture::study_of(lines);
+        let podium = draw(&study.chapters[0]).unwrap();
+        fixture::parse(&format!("<!DOCTYPE html>{podium}")).unwrap()
+    }
+
+    #[test]
+    fn each_kind_of_chapter_asks_its_own_questions() {
+        let ramp = said(&fixture::ramp());
+        assert!(ramp.contains("Carries most before its knee\n"), "{ramp}");
+        assert!(ramp.contains("Lowest p99, phase \u{201c}20\u{201d}"), "{ramp}");
+        let flood = said(&fixture::flood());
+        assert!(flood.contains("Most events made durable\n"), "{flood}");
+        let killed = said(&fixture::killed());
+        assert!(killed.contains("99 of 100 back soonest\n"), "{killed}");
+    }
+}

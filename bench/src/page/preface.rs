@@ -1,0 +1,212 @@
+//! The head of the page: what was compared, where, how, and who took part.
+
+use super::doubt;
+use super::growth::Family;
+use super::names::{title, what};
+use super::node::{Element, el};
+use super::study::{self, Chapter, Study};
+use super::words::{count, list};
+use crate::probe::Host;
+use crate::target::Subject;
+
+/// What the page is called.
+pub fn heading(study: &Study) -> String {
+    match products(study).len() {
+        0 => "What the kernel charges for fan-out".into(),
+        1 if has_floor(study) => "Fan-out, against the floor".into(),
+        1 => "Fan-out, measured".into(),
+        _ => "Fan-out, side by side".into(),
+    }
+}
+
+/// What was compared, where and how.
+pub fn draw(study: &Study, families: &[Family<'_>], heading: String) -> Element {
+    let hosts = study.hosts.iter().enumerate().map(|(index, host)| {
+        let name = match study.hosts.len() {
+            1 => "Host".into(),
+            _ => format!("Host {}", index + 1),
+        };
+        self::host(host, name)
+    });
+    let facts = el("div").class("facts").with_all(hosts).with(method(study));
+    el("header")
+        .class("top")
+        .with(el("p").class("place").text("touchline-bench"))
+        .with(el("h1").text(heading))
+        .with(el("p").class("lede").text(lede(study)))
+        .with(el("nav").with(el("ul").with_all(contents(study, families))))
+        .with(facts)
+        .with(who(study))
+}
+
+fn products(study: &Study) -> Vec<&Subject> {
+    let is_product = |subject: &&Subject| !matches!(subject, Subject::Floor(_));
+    study.subjects.iter().filter(is_product).collect()
+}
+
+fn has_floor(study: &Study) -> bool {
+    study.subjects.iter().any(|subject| matches!(subject, Subject::Floor(_)))
+}
+
+/// Hosts that carried clients; none: all of it was one host.
+fn agents(study: &Study) -> usize {
+    let entries = study.chapters.iter().flat_map(|chapter| &chapter.entries);
+    entries.flat_map(|entry| &entry.runs).map(|run| run.clocks.len()).max().unwrap_or(0)
+}
+
+fn lede(study: &Study) -> String {
+    let workloads = count(study.chapters.len(), "workload");
+    let products = products(study);
+    let who = match (&products[..], has_floor(study)) {
+        ([], _) => "The floor".into(),
+        ([one], false) => title(one),
+        ([one], true) => format!("{} and the floor", title(one)),
+        (many, false) => count(many.len(), "product"),
+        (many, true) => format!("{} and the floor", count(many.len(), "product")),
+    };
+    let place = match agents(study) {
+        0 => "one host, one core for the server".into(),
+        hosts => format!("clients on {}", count(hosts, "other host")),
+    };
+    let point = if study.subjects.len() > 1 { " What differs is the server." } else { "" };
+    format!("{who} under {workloads}: the same clients, the same schedule, {place}.{point}")
+}
+
+fn contents(study: &Study, families: &[Family<'_>]) -> Vec<Element> {
+    let item = |to: String, name: String, note: String| {
+        let link = el("a").set("href", to).text(name);
+        el("li").with(link).with(el("small").text(note))
+    };
+    let growth = families.iter().enumerate().map(|(index, family)| {
+        let (to, name) = (format!("#growth-{}", index + 1), format!("{}, growing", family.name));
+        item(to, name, format!(" {}", family.sizes()))
+    });
+    let chapters = study.chapters.iter().enumerate().map(|(index, chapter)| {
+        let doubts = doubt::of(chapter).len();
+        let note = if doubts == 0 { String::new() } else { format!(" {}", count(doubts, "doubt")) };
+        item(format!("#chapter-{}", index + 1), named(study, chapter), note)
+    });
+    growth.chain(chapters).collect()
+}
+
+/// A chapter's name, with its sockets where others are called the same.
+fn named(study: &Study, chapter: &Chapter) -> String {
+    let alike = study.chapters.iter().filter(|other| other.name == chapter.name).count();
+    match chapter.setup.as_ref().filter(|_| alike > 1) {
+        Some(setup) => {
+            format!("{}, {}", chapter.name, count(setup.crowd.sockets, "socket"))
+        }
+        None => chapter.name.clone(),
+    }
+}
+
+fn host(host: &Host, name: String) -> Element {
+    let gib = host.memory_bytes as f64 / f64::from(1 << 30);
+    let facts = [
+        ("CPU", host.cpu.clone()),
+        ("Cores", host.cores.to_string()),
+        ("Memory", format!("{gib:.0} GiB")),
+        ("Kernel", format!("Linux {}", host.kernel)),
+        ("Commit", host.commit.clone().unwrap_or_else(|| "unknown".into())),
+    ];
+    let more = std::iter::once(("open files of a table".to_owned(), host.files_max.to_string()))
+        .chain(host.sysctls.iter().chain(&host.cgroup).cloned());
+    let versions = host.versions.iter().map(|text| {
+        let (name, version) = text.split_once(' ').unwrap_or((text, ""));
+        (name.to_owned(), version.to_owned())
+    });
+    let versions: Vec<(String, String)> = versions.collect();
+    let mitigations = host.mitigations.iter().map(|text| {
+        let (name, how) = text.split_once(": ").unwrap_or((text, ""));
+        (name.to_owned(), how.to_owned())
+    });
+    let folded = |title: &str, facts: Vec<(String, String)>| {
+        el("details").with(el("summary").text(title)).with(pairs(facts))
+    };
+    let facts = facts.map(|(name, value)| (name.to_owned(), value));
+    el("section")
+        .with(el("h3").text(name))
+        .with(pairs(facts))
+        .with_all((!versions.is_empty()).then(|| folded("Versions", versions)))
+        .with(folded("Settings that move these numbers", more.collect()))
+        .with(folded("Mitigations", mitigations.collect()))
+}
+
+fn pairs(facts: impl IntoIterator<Item = (String, String)>) -> Element {
+    let pair = |(name, value): (String, String)| {
+        [
+            el("dt").text(name),
+            el("dd").text(if value.is_empty() { "\u{2013}".into() } else { value }),
+        ]
+    };
+    el("dl").with_all(facts.into_iter().flat_map(pair))
+}
+
+/// How it was measured.
+fn method(study: &Study) -> Element {
+    let mut pairs: Vec<usize> = study.chapters.iter().map(study::Chapter::pairs).collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    let pairs: Vec<String> = pairs.iter().map(usize::to_string).collect();
+    let turns = match study.subjects.len() {
+        1 => "",
+        _ => "Subjects take turns, each time beginning with another one. ",
+    };
+    let figures = format!(
+        "{turns}Figures are medians of {} runs, with least and greatest beside them.",
+        list(&pairs)
+    );
+    let floor = "The floor does nothing but send: same sockets, bytes, pace and clients. What it \
+         takes, the kernel charges.";
+    let latency = "Half of the deliveries of a run are quicker than its p50, 99 of 100 than its \
+         p99. Latency counts from the time an event was due, so a late publisher or server \
+         can\u{2019}t hide. Each socket checks what it gets for loss, repetition and order.";
+    let loopback = "Over loopback the server\u{2019}s CPU contains the receiver\u{2019}s side of \
+         TCP, for the floor as for the others: a network card would be cheaper.";
+    let limited = "A run whose generator used more than 90 % of its core may show the generator: \
+         it doesn\u{2019}t count.";
+    let rules = [
+        Some(figures.as_str()),
+        has_floor(study).then_some(floor),
+        Some(latency),
+        (agents(study) == 0).then_some(loopback),
+        Some(limited),
+    ];
+    let rules = rules.into_iter().flatten();
+    let rules = rules.map(|rule| el("li").text(rule));
+    el("section").with(el("h3").text("How it was measured")).with(el("ul").with_all(rules))
+}
+
+/// Everybody who takes part.
+fn who(study: &Study) -> Element {
+    let pair = |subject: &Subject| {
+        let swatch = el("span").class(format!("line {}", study.look(subject)));
+        let name = el("dt").with(swatch).text(title(subject));
+        el("div").with(name).with(el("dd").text(what(subject)))
+    };
+    let list = el("dl").with_all(study.subjects.iter().map(pair));
+    el("section").class("facts who").with(el("h3").text("Who takes part")).with(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    #[test]
+    fn the_head_says_who_under_what_and_where() {
+        let said = |lines: &str| {
+            let study = fixture::study_of(lines);
+            (heading(&study), lede(&study))
+        };
+        let (heading, lede) = said(&fixture::flood());
+        assert_eq!(heading, "Fan-out, measured");
+        assert!(lede.starts_with("Touchline under 1 workload: the same clients"), "{lede}");
+        assert!(!lede.contains("differs"), "{lede}");
+        let study = fixture::study_of(&fixture::sizes());
+        let names: Vec<String> =
+            study.chapters.iter().map(|chapter| named(&study, chapter)).collect();
+        assert_eq!(names[0], "hot-topic, 1,000 sockets");
+        assert_eq!(contents(&study, &super::super::growth::families(&study)).len(), 4);
+    }
+}
