@@ -214,7 +214,7 @@ pub const POST_P99: Measure = Measure {
     ..CPU
 };
 /// The last to be answered.
-pub const POST_MAX: Measure = Measure {
+pub const POST_SLOWEST: Measure = Measure {
     head: "max",
     note: "the webhook of a run that waited longest",
     of: |run, _| posted(run, |posted| posted.latency.max as f64 / 1e3),
@@ -243,7 +243,8 @@ fn away_s(run: &Run, us: u64) -> Option<f64> {
 pub fn columns(chapter: &Chapter) -> Vec<&'static Measure> {
     const LOADED: [&Measure; 7] = [&P50, &P99, &MAX, &LAST, &RATE, &ARRIVED, &CPU];
     const RETURNS: [&Measure; 3] = [&RETURNED, &AWAY_P50, &AWAY_P99];
-    const FLOOD: [&Measure; 6] = [&DURABLE, &POST_P50, &POST_P99, &POST_MAX, &PUT_OFF, &CPU_EVENT];
+    const FLOOD: [&Measure; 6] =
+        [&DURABLE, &POST_P50, &POST_P99, &POST_SLOWEST, &PUT_OFF, &CPU_EVENT];
     const SOCKETS: [&Measure; 3] = [&PROCESS, &KERNEL, &CONNECTS];
     let returns = if chapter.has_returns() { &RETURNS[..] } else { &[] };
     match chapter.kind() {

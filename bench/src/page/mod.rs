@@ -2,9 +2,9 @@
 //!
 //! It is made of what `compare` and `run` keep. [`study`] puts the lines in order, [`measure`] says
 //! what is read from a run and who competes with whom, [`chapter`] tells one workload and
-//! [`growth`] one workload at several sizes; this module puts all of it together. Nothing is fetched, no script
-//! runs: pictures are SVG that takes its colours from the page's style sheet, which has a light
-//! and a dark set, and paper is light.
+//! [`growth`] one workload at several sizes; this module puts all of it together. Nothing is
+//! fetched, no script runs: pictures are SVG that takes its colours from the page's style sheet,
+//! which has a light and a dark set, and paper is light.
 //!
 //! | module | what it holds |
 //! |---|---|

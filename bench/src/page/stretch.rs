@@ -1,7 +1,8 @@
 //! The stretches of a run that are measured on their own, and what is due in each of them.
 //!
-//! What a server is offered is counted in deliveries to those clients that are timed: an event costs
-//! as many sends as its team has followers, so a rate of events alone says nothing about load.
+//! What a server is offered is counted in deliveries to those clients that are timed: an event
+//! costs as many sends as its team has followers, so a rate of events alone says nothing about
+//! load.
 //! Clients that read slowly or never aren't timed, and neither are followers of teams below
 //! `timed_team_first`.
 
