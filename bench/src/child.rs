@@ -8,11 +8,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::limits::{ANSWER_S_MAX, LINE_BYTES_MAX};
-use crate::sys;
+use crate::{probe, sys};
 
 /// Commands, line by line, until there are no more.
 pub fn commands<C: DeserializeOwned>(from: impl BufRead) -> impl Iterator<Item = Result<C>> {
@@ -116,6 +119,24 @@ impl Drop for Servant {
         let _ = child.kill();
         let _ = child.wait();
     }
+}
+
+/// Has everything that this process has started end with it when it is asked to end: a server that
+/// lives on would hold its ports and its core, and be measured by nobody. (Of `kill -9` nobody is
+/// told: floors and clients then see their input end, other servers live on.)
+pub fn end_together() -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("listen for signals")?;
+    let listen = move || {
+        let Some(signal) = signals.forever().next() else { return };
+        for pid in probe::descendants(std::process::id()) {
+            // Some have ended meanwhile, which is what is wanted.
+            let _ = Pid::from_raw(pid as i32).map(|pid| kill_process(pid, Signal::KILL));
+        }
+        eprintln!("touchline-bench: asked to end (signal {signal})");
+        std::process::exit(128 + signal);
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(listen)?;
+    Ok(())
 }
 
 /// Starts `command` pinned to `core`: a child inherits the affinity of the thread that starts it.

@@ -1,5 +1,5 @@
 //! Scenarios on subjects: one subject alone, or products side by side, every scenario on every
-//! subject in turn, several times over, each time beginning with another one.
+//! subject in turn, several times over, each time in another order.
 //!
 //! One host, one run, the same clients and the same schedule: what differs is the server. The floor
 //! takes part as a subject of its own. A subject that can't do what is asked (it ends, throws
@@ -8,21 +8,23 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use crate::Place;
 use crate::floor::Kind;
+use crate::limits::EVENTS_MAX;
 use crate::probe::Host;
 use crate::report::Sink;
 use crate::run::Run;
 use crate::scenario::{Scale, Scenario};
-use crate::setup::Setup;
+use crate::setup::{Deed, Setup};
 use crate::stage::Stage;
 use crate::stats::Figure;
 use crate::sys;
 use crate::target::file::Target;
 use crate::target::{Subject, peer};
+use crate::turns;
 
 /// All that is compared where nothing is named.
 const PEERS: [&str; 7] = ["uwebsockets", "bun", "axum", "centrifuge", "nchan", "nats", "socketio"];
@@ -30,9 +32,10 @@ const PEERS: [&str; 7] = ["uwebsockets", "bun", "axum", "centrifuge", "nchan", "
 /// How scenarios are played.
 #[derive(Args)]
 pub struct PlayArgs {
-    /// Sockets, if not the scenario's.
-    #[arg(long, value_name = "COUNT")]
-    sockets: Option<usize>,
+    /// Sockets, if not the scenario's; with several numbers, separated by commas, it is played with
+    /// each.
+    #[arg(long, value_name = "COUNTS", value_delimiter = ',')]
+    sockets: Vec<usize>,
     /// Seconds of the scenarios are multiplied by it.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     time: f64,
@@ -71,19 +74,28 @@ struct Entry {
 }
 
 /// A scenario and what is done in each of its runs.
-struct Act {
+struct Piece {
     scenario: Scenario,
     setup: Setup,
 }
 
 /// Compares; whether every subject could be measured.
 pub fn compare(args: &CompareArgs, place: &Place, out: &Path) -> Result<bool> {
-    let acts = args.play.load(&args.scenario, place)?;
+    let pieces = args.play.load(&args.scenario, place)?;
     let subjects = subjects(args, place)?;
-    let mut sink = open(place, out, acts.len(), &subjects)?;
+    let kills = |piece: &&Piece| piece.setup.acts.iter().any(|act| act.deed == Deed::Kill);
+    if let Some(piece) = pieces.iter().find(kills)
+        && subjects.iter().any(|subject| *subject != Subject::Touchline)
+    {
+        let name = &piece.scenario.name;
+        bail!(
+            "scenario {name} kills the server; only Touchline is started again: play it by `run`"
+        );
+    }
+    let mut sink = open(place, out, pieces.len(), &subjects)?;
     let mut all_well = true;
-    for act in &acts {
-        let entries = play(act, place, &mut sink, &subjects)?;
+    for piece in &pieces {
+        let entries = play(piece, place, &mut sink, &subjects)?;
         all_well &= entries.iter().all(|entry| entry.failures.is_empty());
     }
     Ok(all_well)
@@ -97,16 +109,16 @@ pub fn run(
     place: &Place,
     out: &Path,
 ) -> Result<bool> {
-    let acts = args.load(scenarios, place)?;
+    let pieces = args.load(scenarios, place)?;
     let subjects = std::slice::from_ref(subject);
-    let mut sink = open(place, out, acts.len(), subjects)?;
+    let mut sink = open(place, out, pieces.len(), subjects)?;
     let mut all_well = true;
-    for act in &acts {
-        let entries = play(act, place, &mut sink, subjects)?;
+    for piece in &pieces {
+        let entries = play(piece, place, &mut sink, subjects)?;
         for entry in &entries {
             all_well &= entry.failures.is_empty();
             for run in &entry.runs {
-                let failures = act.scenario.expect.failures(&act.setup, run, args.any_speed);
+                let failures = piece.scenario.expect.failures(&piece.setup, run, args.any_speed);
                 all_well &= failures.is_empty();
                 failures.iter().for_each(|why| sink.say(&format!("    FAILED: {why}")));
             }
@@ -123,21 +135,56 @@ fn open(place: &Place, out: &Path, scenarios: usize, subjects: &[Subject]) -> Re
 }
 
 impl PlayArgs {
-    fn load(&self, names: &[String], place: &Place) -> Result<Vec<Act>> {
-        let warm_up = if place.quick { self.time } else { 1.0 };
-        let scale = Scale { sockets: self.sockets, time: self.time, warm_up };
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-        let load = |name: &String| {
-            let mut scenario = Scenario::load(&folder, name)?;
-            if let (Some(file), Some(date)) = (&self.day, &self.date) {
-                let day = scenario.day.take();
-                let day = day.with_context(|| format!("scenario {name} plays no match day"))?;
-                scenario.day = Some(day.with_matches_of(file, date)?);
+    fn load(&self, names: &[String], place: &Place) -> Result<Vec<Piece>> {
+        let mut pieces = Vec::new();
+        for name in names {
+            let scenario = self.scenario(name)?;
+            for sockets in each(&self.sockets) {
+                for shards in each(&place.shards) {
+                    pieces.push(self.piece(&scenario, place, sockets, shards)?);
+                }
             }
-            let setup = scenario.setup(scale);
-            Ok(Act { scenario, setup })
-        };
-        names.iter().map(load).collect()
+        }
+        Ok(pieces)
+    }
+
+    fn scenario(&self, name: &str) -> Result<Scenario> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let mut scenario = Scenario::load(&folder, name)?;
+        if let (Some(file), Some(date)) = (&self.day, &self.date) {
+            let day = scenario.day.take();
+            let day = day.with_context(|| format!("scenario {name} plays no match day"))?;
+            scenario.day = Some(day.with_matches_of(file, date)?);
+        }
+        Ok(scenario)
+    }
+
+    fn piece(
+        &self,
+        scenario: &Scenario,
+        place: &Place,
+        sockets: Option<usize>,
+        shards: Option<usize>,
+    ) -> Result<Piece> {
+        let warm_up = if place.quick { self.time } else { 1.0 };
+        let scale = Scale { sockets, time: self.time, warm_up };
+        let setup = Setup { shards, ..scenario.setup(scale) };
+        let events = setup.schedule(0).events();
+        ensure!(
+            events <= EVENTS_MAX as u64,
+            "scenario {} comes to {events} events, {EVENTS_MAX} at most can be kept: make it \
+             shorter (`--time`)",
+            scenario.name
+        );
+        Ok(Piece { scenario: scenario.clone(), setup })
+    }
+}
+
+/// Each of them, or none where none is named.
+fn each(counts: &[usize]) -> Vec<Option<usize>> {
+    match counts {
+        [] => vec![None],
+        counts => counts.iter().copied().map(Some).collect(),
     }
 }
 
@@ -172,8 +219,8 @@ pub fn peer_subject(place: &Place, name: &str) -> Result<Subject> {
     Ok(Subject::Peer(name.into()))
 }
 
-fn play(act: &Act, place: &Place, sink: &mut Sink, subjects: &[Subject]) -> Result<Vec<Entry>> {
-    let Act { scenario, setup } = act;
+fn play(piece: &Piece, place: &Place, sink: &mut Sink, subjects: &[Subject]) -> Result<Vec<Entry>> {
+    let Piece { scenario, setup } = piece;
     sink.begin_row(&scenario.name);
     let entry = |subject: &Subject| {
         let (runs, failures) = (Vec::new(), Vec::new());
@@ -181,8 +228,7 @@ fn play(act: &Act, place: &Place, sink: &mut Sink, subjects: &[Subject]) -> Resu
     };
     let mut entries: Vec<Entry> = subjects.iter().map(entry).collect();
     for pair in 0..place.pairs {
-        for step in 0..entries.len() {
-            let index = (pair + step) % entries.len();
+        for index in turns::order(pair, entries.len()) {
             let entry = &mut entries[index];
             sink.begin_run(pair, place.pairs, &entry.subject, setup);
             let staged = Stage::set(place, &entry.subject, setup);

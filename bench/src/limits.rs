@@ -11,6 +11,9 @@ pub const SOCKETS_PER_SHARD_MAX: usize = (20_000 - 200) * 97 / 100;
 pub const HANDSHAKES_MAX: usize = 512;
 /// What one `recv` may take. A socket that is behind gets up to 256 KiB in one send.
 pub const READ_BYTES_MAX: usize = 512 << 10;
+/// A frame that joins events is taken as it comes if it is larger: all that waits for a client may
+/// stand in one.
+pub const WAITED_FOR_BYTES_MAX: usize = 64 << 10;
 /// Bytes one socket is handed by the floor in one visit: what Touchline's hub allows by default.
 pub const VISIT_BYTES_MAX: u64 = 256 << 10;
 /// Sends of one volley of the floor, unless the lab asks for another number.
@@ -21,6 +24,11 @@ pub const VOLLEY_SENDS_MAX: u32 = 4_096;
 /// Events of one run: first and last receipt are kept for each, 24 bytes on each receiver thread.
 /// What is due after that is not published.
 pub const EVENTS_MAX: usize = 1 << 21;
+/// What clients and publisher may use of their core before they may be the limit themselves.
+pub const GENERATOR_SHARE_MAX: f64 = 0.9;
+/// Looks at a run that are kept: when there are more, every other one goes, and the rest come half
+/// as often.
+pub const BEATS_MAX: usize = 1_200;
 /// Slices of a run's timeline, of 512 bytes each on each receiver thread.
 pub const SLICES_MAX: usize = 600;
 /// Padding of an event's `data`: a frame of more than 64 KiB is refused.

@@ -18,7 +18,7 @@
 //! |---|---|
 //! | [`rows`] | the questions |
 //! | [`scenario`], [`setup`] | workloads as files, and what is done in a run |
-//! | [`compare`] | scenarios on one subject or on many |
+//! | [`compare`], [`turns`] | scenarios on one subject or on many; who goes when |
 //! | [`stage`], [`watch`], [`run`] | one run: server, clients, schedule; what was seen |
 //! | [`crew`], [`agent`] | the clients, here or on other hosts |
 //! | [`target`] | the servers under test |
@@ -57,6 +57,7 @@ mod stamp;
 mod stats;
 mod sys;
 mod target;
+mod turns;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -174,9 +175,10 @@ struct RunArgs {
     /// Congestion control of the floors' sockets. Default: the host's.
     #[arg(long, value_name = "NAME")]
     congestion: Option<String>,
-    /// Threads of server and floor. Default: as few as hold the sockets.
-    #[arg(long, value_name = "COUNT")]
-    shards: Option<usize>,
+    /// Threads of server and floor; scenarios are played with each of several numbers, separated by
+    /// commas. Default: as few as hold the sockets.
+    #[arg(long, value_name = "COUNTS", value_delimiter = ',')]
+    shards: Vec<usize>,
     /// Hosts that carry the clients: `host:port` of a `touchline-bench agent`, separated by commas.
     /// Default: a process on this host.
     #[arg(long, value_name = "ADDRESSES", value_delimiter = ',')]
@@ -198,7 +200,7 @@ pub struct Place {
     softirq_threads: [Option<u32>; 2],
     pairs: usize,
     quick: bool,
-    shards: Option<usize>,
+    shards: Vec<usize>,
     agents: Vec<String>,
     /// A server that runs already.
     running: Option<target::file::Target>,
@@ -225,7 +227,7 @@ impl Place {
             softirq_threads: [args.server_core, args.client_core].map(probe::softirq_thread),
             pairs: if args.quick { 1 } else { args.pairs.into() },
             quick: args.quick,
-            shards: args.shards,
+            shards: args.shards.clone(),
             agents: args.agents.clone(),
             running: None,
             targets: Path::new(env!("CARGO_MANIFEST_DIR")).join("targets"),
@@ -243,7 +245,7 @@ impl Place {
     /// Threads that hold `sockets`: each has a table of descriptors, and the kernel spreads
     /// connections over them by chance, so the fullest gets more than its share.
     fn shards(&self, sockets: usize) -> usize {
-        self.shards.unwrap_or_else(|| limits::shards_for(sockets))
+        self.shards.first().copied().unwrap_or_else(|| limits::shards_for(sockets))
     }
 
     fn seconds(&self, seconds: f64) -> f64 {
@@ -252,7 +254,14 @@ impl Place {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let command = Cli::parse().command;
+    let is_controller =
+        matches!(command, Command::Run { .. } | Command::Compare { .. } | Command::Lab { .. });
+    if let Err(error) = if is_controller { child::end_together() } else { Ok(()) } {
+        eprintln!("touchline-bench: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    let done = match command {
         Command::Run { scenario, place, .. } if scenario.is_empty() => measure(&place),
         Command::Run { scenario, whom, play, place } => Place::new(&place).and_then(|mut at| {
             let subject = whom.subject(&mut at)?;

@@ -32,6 +32,8 @@ pub struct Meter {
     before: Sample,
     /// Of servers that have been killed meanwhile.
     carried: Vec<CpuUse>,
+    /// Whether the server runs on this host, where it can be seen.
+    is_here: bool,
 }
 
 impl Meter {
@@ -40,7 +42,7 @@ impl Meter {
         let cores = [place.server_core, place.client_core];
         let softirq_threads = place.softirq_threads;
         let before = Sample::take(cores, softirq_threads, server, receivers)?;
-        Ok(Self { cores, softirq_threads, before, carried: Vec::new() })
+        Ok(Self { cores, softirq_threads, before, carried: Vec::new(), is_here: server.is_some() })
     }
 
     /// The server is about to be killed.
@@ -71,8 +73,15 @@ impl Meter {
             used.add_kernel(&after.softirq[index].since(&before.softirq[index]));
             used.of_a_core = used.total_ns as f64 / passed_ns as f64;
         }
+        if !self.is_here {
+            // What was read of its core is somebody else's.
+            server = CpuUse::default();
+        }
         let ours = [&server, &generator];
         let foreign = [0, 1].map(|core| {
+            if core == 0 && !self.is_here {
+                return 0.0;
+            }
             let busy_ns = after.busy_ns[core].saturating_sub(before.busy_ns[core]) as f64;
             ((busy_ns - ours[core].total_ns as f64) / passed_ns as f64).max(0.0)
         });

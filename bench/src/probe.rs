@@ -159,7 +159,15 @@ impl Memory {
     }
 }
 
-/// Resident bytes of process `pid`: quick, and without a lock that the process itself may want.
+/// Resident bytes of processes: quick, and without a lock that they may want themselves. The first
+/// must be alive; what the others have started may end at any time.
+pub fn resident_bytes_of(pids: &[u32]) -> Result<u64> {
+    let (first, others) = pids.split_first().context("no process")?;
+    let others = others.iter().filter_map(|pid| resident_bytes(*pid).ok());
+    Ok(resident_bytes(*first)? + others.sum::<u64>())
+}
+
+/// Resident bytes of process `pid`.
 pub fn resident_bytes(pid: u32) -> Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/statm"))
         .with_context(|| format!("process {pid} has ended"))?;
@@ -207,7 +215,8 @@ pub struct Host {
     /// Of the bench, and of everybody who takes part.
     #[serde(default)]
     pub versions: Vec<String>,
-    /// Commit of the tree the bench was built in, when `git` knows one.
+    /// Commit of the tree the bench was built in, as that tree is now, when `git` knows one;
+    /// `-dirty` if something in it isn't committed.
     pub commit: Option<String>,
 }
 
@@ -298,8 +307,10 @@ fn cgroup_limits(mount: &Path, groups: &str) -> Vec<(String, String)> {
 }
 
 fn commit() -> Option<String> {
-    let output =
-        std::process::Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output();
+    let output = std::process::Command::new("git")
+        .args(["-C", env!("CARGO_MANIFEST_DIR")])
+        .args(["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"])
+        .output();
     let output = output.ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -16,6 +16,7 @@ use crate::probe::Host;
 use crate::receive::Standing;
 use crate::rows::{PLANS, Row};
 use crate::run::Run;
+use crate::scenario::expect::mib_per_hour;
 use crate::setup::Setup;
 use crate::target::Subject;
 
@@ -115,6 +116,12 @@ impl Sink {
             run.generator.of_a_core * 100.0,
             if run.is_whole() { String::new() } else { format!(" {:?}", run.harvest.counts) },
         ));
+        if let Some(slope) = run.memory_slope(setup) {
+            let [grows, error] = [slope.per_s, slope.error].map(mib_per_hour);
+            self.say(&format!(
+                "          memory grows by {grows:.2} \u{b1} {error:.2} MiB an hour (95 %)"
+            ));
+        }
         Ok(())
     }
 

@@ -3,10 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::crew::Clock;
+use crate::limits::GENERATOR_SHARE_MAX;
 use crate::probe::{CpuUse, Memory};
 use crate::publish::Posted;
 use crate::receive::harvest::Harvest;
+use crate::setup::{Deed, Setup};
+use crate::stats::{Figure, Slope};
 use crate::target::Subject;
+
+/// Less time than this says nothing about hours.
+const SLOPE_S_MIN: f64 = 60.0;
 
 /// What one run gave.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,6 +37,10 @@ pub struct Run {
     pub cpu_us: f64,
     /// CPU of clients and publisher over the same time.
     pub generator: CpuUse,
+    /// The same in the measured phase in which it was largest, in cores, of the middle second;
+    /// 0 of a ramp, which goes beyond what anybody can carry.
+    #[serde(default)]
+    pub generator_most: f64,
     /// What else kept the server's core and the clients' core busy, in cores.
     pub foreign: [f64; 2],
     /// The server before any client came, and with all of them idle.
@@ -39,12 +49,24 @@ pub struct Run {
     pub rss_bytes_max: u64,
     /// Kernel memory that came with the clients, both ends, bytes.
     pub slab_bytes: u64,
-    /// The run as the controller saw it, a beat a second.
+    /// The run as the controller saw it: a beat a second, less often in runs of hours.
     pub beats: Vec<Beat>,
     /// What happened when.
     pub marks: Vec<Mark>,
     /// How the clocks of other hosts stood.
     pub clocks: Vec<Clock>,
+}
+
+/// The middle of what the generator used in each stretch of `beats`, of the stretch in which that
+/// was most. Stretches of less than two whole seconds say nothing.
+pub fn generator_most(beats: &[Beat], stretches: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let of = |(from_s, to_s): (f64, f64)| {
+        // A beat tells of the second before it.
+        let within = |beat: &&Beat| beat.at_s > from_s + 1.0 && beat.at_s <= to_s;
+        let used: Vec<f64> = beats.iter().filter(within).map(|beat| beat.generator).collect();
+        if used.len() < 2 { 0.0 } else { Figure::of(used).median }
+    };
+    stretches.map(of).fold(0.0, f64::max)
 }
 
 /// A look at a run.
@@ -54,8 +76,11 @@ pub struct Beat {
     pub at_s: f64,
     /// The server's resident bytes.
     pub rss_bytes: u64,
-    /// What it used of a core since the beat before.
+    /// What it used of a core in the last second (of runs of hours: in the last so many seconds).
     pub cores: f64,
+    /// What clients, publisher and controller used of theirs.
+    #[serde(default)]
+    pub generator: f64,
     /// Clients that followed their team.
     pub present: u64,
     /// Deliveries so far.
@@ -101,16 +126,29 @@ impl Run {
         self.sockets as f64 / self.connect_s.max(1e-9)
     }
 
+    /// How fast the server's resident memory grew while `setup` was measured, bytes a second;
+    /// `None` where it took less than a minute or the server is another one by then.
+    pub fn memory_slope(&self, setup: &Setup) -> Option<Slope> {
+        let (warm_up, rest) = setup.phases.split_first()?;
+        let seconds: f64 = rest.iter().map(|phase| phase.seconds).sum();
+        if seconds < SLOPE_S_MIN || setup.acts.iter().any(|act| act.deed == Deed::Kill) {
+            return None;
+        }
+        let measured = warm_up.seconds..warm_up.seconds + seconds;
+        let beats = self.beats.iter().filter(|beat| measured.contains(&beat.at_s));
+        Slope::of(&beats.map(|beat| (beat.at_s, beat.rss_bytes as f64)).collect::<Vec<_>>())
+    }
+
     /// Whether clients and publisher used so much of their core that they may have been the limit.
     pub fn is_limited(&self) -> bool {
-        self.generator.of_a_core > 0.9
+        self.generator.of_a_core.max(self.generator_most) > GENERATOR_SHARE_MAX
     }
 
     /// What keeps this run from being believed, if anything.
     pub fn doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();
         if self.is_limited() {
-            let share = self.generator.of_a_core * 100.0;
+            let share = self.generator.of_a_core.max(self.generator_most) * 100.0;
             doubts
                 .push(format!("the generator used {share:.0} % of its core: it may be the limit"));
         }

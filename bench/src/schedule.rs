@@ -118,7 +118,18 @@ impl Schedule {
         self.start_ns + self.phases.iter().map(Phase::nanos).sum::<u64>()
     }
 
-    /// Every event it leads to, up to [`EVENTS_MAX`].
+    /// How many events it leads to.
+    pub fn events(&self) -> u64 {
+        let of_track = |phase: &Phase, track: &Track| {
+            track.moments_s(phase.seconds).len() as u64 * u64::from(track.burst)
+        };
+        let of_phase =
+            |phase: &Phase| phase.tracks.iter().map(|track| of_track(phase, track)).sum::<u64>();
+        self.phases.iter().map(of_phase).sum()
+    }
+
+    /// Every event it leads to. A schedule may come from another host: what is above
+    /// [`EVENTS_MAX`], which no controller of this version sends, is left out.
     pub fn plan(self) -> Plan {
         Plan::new(self)
     }

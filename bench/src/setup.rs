@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::receive::crowd::Crowd;
 use crate::schedule::{Phase, Schedule, Window};
 
+/// With as many different loads as this, a run is a ramp.
+pub const RAMP_LOADS_MIN: usize = 4;
+
 /// What is done in a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Setup {
@@ -23,6 +26,9 @@ pub struct Setup {
     pub flood: Option<Flood>,
     /// How long after the last event deliveries are waited for, seconds.
     pub drain_s_max: f64,
+    /// Threads of server and floor, if not as few as hold the sockets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shards: Option<usize>,
 }
 
 /// Something that happens to everybody.
@@ -88,7 +94,17 @@ impl Setup {
             acts: Vec::new(),
             flood: None,
             drain_s_max: 30.0,
+            shards: None,
         }
+    }
+
+    /// Whether its measured phases are many different loads.
+    pub fn is_ramp(&self) -> bool {
+        let mut rates: Vec<f64> =
+            self.phases.iter().skip(1).map(|phase| phase.rate(self.crowd.teams)).collect();
+        rates.sort_by(f64::total_cmp);
+        rates.dedup_by(|a, b| (*a - *b).abs() < *b * 0.01);
+        rates.len() >= RAMP_LOADS_MIN
     }
 
     /// The schedule of a run that begins at `start_ns`.

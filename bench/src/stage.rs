@@ -10,7 +10,7 @@ use crate::crew::Crew;
 use crate::probe::{self, CpuUse, Memory};
 use crate::publish::{Posted, Publisher, plain};
 use crate::receive::harvest::Harvest;
-use crate::run::Run;
+use crate::run::{self, Beat, Run};
 use crate::schedule::Plan;
 use crate::setup::Setup;
 use crate::sys;
@@ -34,7 +34,9 @@ pub struct Stage {
 impl Stage {
     /// Starts both and connects all clients.
     pub fn set(place: &Place, subject: &Subject, setup: &Setup) -> Result<Self> {
-        let server = Server::start(place, subject, setup.crowd.sockets)?;
+        let sockets = setup.crowd.sockets;
+        let shards = setup.shards.unwrap_or_else(|| place.shards(sockets));
+        let server = Server::start(place, subject, sockets, shards)?;
         std::thread::sleep(Duration::from_millis(200));
         let memory = |server: &Server| server.pid().map_or(Ok(Memory::default()), Memory::of_tree);
         let empty = memory(&server)?;
@@ -82,9 +84,8 @@ impl Stage {
             None => None,
         };
         let (harvest, clocks) = self.crew.finish()?;
-        let measured = harvest.windows.iter().map(|window| window.latency.count).sum::<u64>();
         let events = posted.as_ref().map_or(0, |posted| posted.events);
-        let units = if self.setup.flood.is_some() { events } else { measured };
+        let units = if self.setup.flood.is_some() { events } else { watch.measured };
         Ok(Run {
             posted,
             expected: watch.expected,
@@ -92,6 +93,7 @@ impl Stage {
             cpu: used.server,
             cpu_us: used.server.total_ns as f64 / 1e3 / units.max(1) as f64,
             generator: used.generator,
+            generator_most: self.generator_most(&watch.beats),
             foreign: used.foreign,
             rss_bytes_max: watch.rss_bytes_max,
             beats: watch.beats,
@@ -99,6 +101,19 @@ impl Stage {
             clocks,
             ..self.result(harvest)
         })
+    }
+
+    fn generator_most(&self, beats: &[Beat]) -> f64 {
+        if self.setup.is_ramp() {
+            return 0.0;
+        }
+        let mut to_s = 0.0;
+        let stretches = self.setup.phases.iter().map(|phase| {
+            let from_s = to_s;
+            to_s += phase.seconds;
+            (from_s, to_s)
+        });
+        run::generator_most(beats, stretches.skip(1))
     }
 
     /// A run of which nothing is known but its clients.
@@ -114,6 +129,7 @@ impl Stage {
             cpu: CpuUse::default(),
             cpu_us: 0.0,
             generator: CpuUse::default(),
+            generator_most: 0.0,
             foreign: [0.0; 2],
             memory: self.memory,
             rss_bytes_max: self.memory[1].rss_bytes,

@@ -25,7 +25,7 @@ const T_AT: usize = T.len();
 const SEQ_AT: usize = T_AT + 16 + SEQ.len();
 const N_AT: usize = SEQ_AT + 8 + N.len();
 /// From the first marker to the last digit.
-const STAMP_BYTES: usize = N_AT + 8;
+pub const STAMP_BYTES: usize = N_AT + 8;
 /// The quote and the two braces that end a Touchline event.
 const END_BYTES: usize = 3;
 

@@ -6,6 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Place;
 use crate::crew::Crew;
+use crate::limits::BEATS_MAX;
 use crate::meter::{Meter, Used};
 use crate::probe::{self, Cpu};
 use crate::receive::Standing;
@@ -17,7 +18,7 @@ use crate::target::Server;
 
 /// How often it looks.
 const LOOK_NS: u64 = 50_000_000;
-/// How often it writes down what it saw.
+/// How often it writes down what it saw, at first.
 const BEAT_NS: u64 = 1_000_000_000;
 
 /// How long a drain is waited for: what DESIGN section 6 allows, and half of it.
@@ -26,13 +27,23 @@ const DRAIN_NS_MAX: u64 = 180_000_000_000;
 /// Who is told how a run goes: seconds since it began, of how many, and how far the clients are.
 pub type Watcher<'w> = &'w mut dyn FnMut(f64, f64, &Standing);
 
+/// What was used by a moment.
+struct Glance {
+    at_ns: u64,
+    server: Cpu,
+    generator: Vec<Cpu>,
+}
+
 /// A run that is being watched.
 pub struct Watch<'a> {
     place: &'a Place,
     plan: &'a Plan,
     acts: Vec<Act>,
     drain_ns: u64,
-    last_beat: Option<(u64, Cpu)>,
+    last_beat: Option<Glance>,
+    /// The server and all that it has started.
+    family: Vec<u32>,
+    beat_ns: u64,
     resume_at_ns: u64,
     drain_since_ns: Option<u64>,
     /// Deliveries a perfect server makes.
@@ -41,6 +52,8 @@ pub struct Watch<'a> {
     pub done_ns: u64,
     /// The server's resident bytes at their largest.
     pub rss_bytes_max: u64,
+    /// Deliveries from the end of the warm-up on.
+    pub measured: u64,
     /// What was seen.
     pub beats: Vec<Beat>,
     /// What was done.
@@ -58,11 +71,14 @@ impl<'a> Watch<'a> {
             acts,
             drain_ns: (setup.drain_s_max * 1e9) as u64,
             last_beat: None,
+            beat_ns: BEAT_NS,
             resume_at_ns: u64::MAX,
             drain_since_ns: None,
             expected: setup.crowd.expected(plan),
             done_ns: 0,
             rss_bytes_max: rss_bytes,
+            measured: 0,
+            family: Vec::new(),
             beats: Vec::new(),
             marks: Vec::new(),
         }
@@ -80,16 +96,18 @@ impl<'a> Watch<'a> {
         let warm_ns = schedule.window(1.min(schedule.phases.len() - 1)).from_ns;
         let (end_ns, length_s) = (schedule.end_ns(), self.since_start(schedule.end_ns()));
         let mut meter = Meter::new(self.place, server.pid(), &crew.pids())?;
-        let mut is_warm = false;
+        let (mut is_warm, mut before) = (false, 0);
         loop {
             let now = sys::now_ns();
             if !is_warm && now >= warm_ns {
+                before = crew.standing()?.delivered;
                 meter = Meter::new(self.place, server.pid(), &crew.pids())?;
                 is_warm = true;
             }
             self.act(now, server, crew, &mut meter)?;
             let standing = crew.standing()?;
-            self.look(now, server, &standing)?;
+            self.measured = standing.delivered.saturating_sub(before);
+            self.look(now, server, &crew.pids(), &standing)?;
             watcher(self.since_start(now), length_s, &standing);
             if let Some(since_ns) = self.drain_since_ns {
                 if standing.present == 0 || now > since_ns + DRAIN_NS_MAX {
@@ -119,24 +137,51 @@ impl<'a> Watch<'a> {
         self.marks.push(Mark { at_s, what });
     }
 
-    /// Looks at the server; once a second what it saw is kept.
-    fn look(&mut self, now: u64, server: &Server, standing: &Standing) -> Result<()> {
+    /// Looks at the server; what it saw is kept once a second, and less often in runs of hours.
+    fn look(
+        &mut self,
+        now: u64,
+        server: &Server,
+        receivers: &[u32],
+        standing: &Standing,
+    ) -> Result<()> {
         let pid = server.pid().filter(|_| self.drain_since_ns.is_none());
         let Some(pid) = pid else { return Ok(()) };
-        let rss_bytes = probe::resident_bytes(pid).with_context(|| server.last_words())?;
+        if self.family.first() != Some(&pid) {
+            self.family = vec![pid];
+        }
+        let rss_bytes = probe::resident_bytes_of(&self.family);
+        let rss_bytes = rss_bytes.with_context(|| server.last_words())?;
         self.rss_bytes_max = self.rss_bytes_max.max(rss_bytes);
-        if self.last_beat.is_some_and(|(at, _)| now < at + BEAT_NS) {
+        if self.last_beat.as_ref().is_some_and(|glance| now < glance.at_ns + self.beat_ns) {
             return Ok(());
         }
-        let cpu = Cpu::of_tree(pid)?;
-        let cores = match &self.last_beat {
-            Some((_, before)) => cpu.since(before).of_a_core,
-            None => 0.0,
+        self.family.truncate(1);
+        self.family.extend(probe::descendants(pid));
+        let controller = std::process::id();
+        let generator = receivers.iter().chain([&controller]);
+        let generator = generator.chain(&self.place.softirq_threads[1]).map(|pid| Cpu::of(*pid));
+        let glance = Glance {
+            at_ns: now,
+            server: Cpu::of_tree(pid)?,
+            generator: generator.collect::<Result<_>>()?,
         };
-        self.last_beat = Some((now, cpu));
+        let [cores, generator] = match &self.last_beat {
+            Some(before) => glance.since(before),
+            None => [0.0; 2],
+        };
+        self.last_beat = Some(glance);
         let at_s = self.since_start(now);
         let Standing { present, delivered, .. } = *standing;
-        self.beats.push(Beat { at_s, rss_bytes, cores, present, delivered });
+        self.beats.push(Beat { at_s, rss_bytes, cores, generator, present, delivered });
+        if self.beats.len() >= BEATS_MAX {
+            let mut is_kept = false;
+            self.beats.retain(|_| {
+                is_kept = !is_kept;
+                is_kept
+            });
+            self.beat_ns *= 2;
+        }
         Ok(())
     }
 
@@ -183,6 +228,15 @@ impl<'a> Watch<'a> {
             }
         }
         Ok(())
+    }
+}
+
+impl Glance {
+    /// What server and generator used since `before`, in cores.
+    fn since(&self, before: &Self) -> [f64; 2] {
+        let pairs = self.generator.iter().zip(&before.generator);
+        let generator = pairs.map(|(after, before)| after.since(before).of_a_core).sum();
+        [self.server.since(&before.server).of_a_core, generator]
     }
 }
 

@@ -44,6 +44,7 @@ fn crowd(setup: &Setup) -> Vec<String> {
         let pace = f64::from(*slow_bytes_per_s) * 8.0 / 1e3;
         words.push(format!("{} read {} kbit/s", whole(*slow as u64), tick(pace)));
     }
+    words.extend(setup.shards.map(|shards| count(shards, "shard")));
     words.extend(padding(setup));
     words
 }

@@ -13,7 +13,7 @@ use super::node::{Element, el};
 use super::plot::Room;
 use super::study::{Chapter, Entry, Kind, Study};
 use super::words::{count, list, number};
-use super::{doubt, noise, pictures, podium, ramp, stretch, table, timeline, windows};
+use super::{doubt, memory, noise, pictures, podium, ramp, stretch, table, timeline, windows};
 
 /// All of it.
 pub fn draw(study: &Study, index: usize) -> Element {
@@ -28,12 +28,13 @@ pub fn draw(study: &Study, index: usize) -> Element {
         .with(el("p").class("place").text(place.join(" \u{b7} ")))
         .with(el("h2").text(chapter.question.clone()));
     let is_ramp = stretch::is_ramp(&chapter.stretches);
-    let noise = noise::line(chapter).map(|text| el("p").class("noise").text(text));
+    let said = [noise::line(chapter), memory::line(chapter)].into_iter().flatten();
+    let said = said.map(|text| el("p").class("noise").text(text));
     el("section")
         .set("id", format!("chapter-{}", index + 1))
         .with(head)
         .with_all(podium::draw(chapter))
-        .with_all(noise)
+        .with_all(said)
         .with_all(doubts(chapter))
         .with_all(is_ramp.then(|| ramp::draw(study, chapter)).flatten())
         .with_all(timeline::draw(study, chapter))

@@ -2,10 +2,13 @@
 
 use super::measure::CPU;
 use super::names::title;
+use super::stretch::{self, Stretch};
 use super::study::{Chapter, Entry, Kind};
-use super::words::{count, list, number};
+use super::words::{count, list, number, tick};
+use crate::limits::GENERATOR_SHARE_MAX;
 use crate::publish::Posted;
-use crate::run::Run;
+use crate::run::{Run, generator_most};
+use crate::stats::Figure;
 use crate::target::Subject;
 
 /// Runs of a floor that differ by more than this share of their median make smaller differences
@@ -26,7 +29,7 @@ pub fn of(chapter: &Chapter) -> Vec<String> {
     for entry in &chapter.entries {
         let name = title(&entry.subject);
         if let (limited @ 1.., all) = (entry.limited(), entry.runs.len()) {
-            let used = entry.runs.iter().map(|run| run.generator.of_a_core).fold(0.0, f64::max);
+            let used = entry.runs.iter().map(generator_share).fold(0.0, f64::max);
             let result =
                 if limited < all { "these runs don\u{2019}t count" } else { "not compared" };
             doubts.push(format!(
@@ -45,6 +48,7 @@ pub fn of(chapter: &Chapter) -> Vec<String> {
             ));
         }
     }
+    doubts.extend(steps(chapter));
     doubts.extend(waiting(chapter));
     doubts.extend(disturbed(chapter));
     doubts.extend(clocks(chapter));
@@ -58,6 +62,38 @@ pub fn of(chapter: &Chapter) -> Vec<String> {
         _ => {}
     }
     doubts
+}
+
+fn generator_share(run: &Run) -> f64 {
+    run.generator.of_a_core.max(run.generator_most)
+}
+
+/// From which step of a ramp on the generator was the limit, in a run that as a whole isn't limited
+/// by it.
+fn steps(chapter: &Chapter) -> Option<String> {
+    if !stretch::is_ramp(&chapter.stretches) {
+        return None;
+    }
+    let is_full = |stretch: &Stretch, entry: &Entry| {
+        let stretch = (stretch.from_s, stretch.to_s());
+        let used = |run: &&Run| generator_most(&run.beats, std::iter::once(stretch));
+        Figure::of(entry.counted().iter().map(used)).median > GENERATOR_SHARE_MAX
+    };
+    let of_entry = |entry: &Entry| {
+        let first = stretch::by_load(&chapter.stretches)
+            .into_iter()
+            .map(|index| &chapter.stretches[index])
+            .find(|stretch| is_full(stretch, entry))?;
+        Some(format!("{} (from {} events/s on)", title(&entry.subject), tick(first.rate)))
+    };
+    let names: Vec<String> = chapter.entries.iter().filter_map(of_entry).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "The generator used more than {:.0} % of its core and may have been the limit: {}.",
+            GENERATOR_SHARE_MAX * 100.0,
+            list(&names)
+        )
+    })
 }
 
 /// Subjects that were fed more slowly than planned while their core wasn't full: the way in was the

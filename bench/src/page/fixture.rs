@@ -62,6 +62,7 @@ pub fn run(subject: Subject, ms: u64) -> Run {
         cpu: CpuUse { total_ns: 1, user_share: 0.25, of_a_core: 0.5 },
         cpu_us: ms as f64,
         generator: CpuUse { of_a_core: 0.3, ..CpuUse::default() },
+        generator_most: 0.0,
         foreign: [0.0; 2],
         memory: [memory(1_000_000), memory(1_500_000)],
         rss_bytes_max: 0,
@@ -199,6 +200,7 @@ pub fn killed() -> String {
             at_s: second.into(),
             rss_bytes: 60 << 20,
             cores: 0.5,
+            generator: 0.4,
             present: if second == 7 { 0 } else { 1_000 },
             delivered: u64::from(second) * 10_000,
         };
@@ -249,6 +251,15 @@ pub fn sizes() -> String {
         kept("hot-topic", &setup, runs)
     };
     host_line() + &[1_000, 3_000, 10_000].map(of_size).concat()
+}
+
+/// One workload on one, three and nine shards, which cost the same.
+pub fn shards() -> String {
+    let of_shards = |shards: usize| {
+        let setup = Setup { shards: Some(shards), ..setup() };
+        kept("hot-topic", &setup, |_| vec![run(Subject::Touchline, 5)])
+    };
+    host_line() + &[1, 3, 9].map(of_shards).concat()
 }
 
 /// Whether `page` is well-formed: every element ends where it should, attributes are quoted and

@@ -1,14 +1,15 @@
 //! How cost grows: one workload at several sizes.
 //!
-//! Where the same scenario was measured with three numbers of sockets or more, its total cost is
-//! fitted by a power of that number: least squares of log CPU over log sockets, over all runs that
+//! Where the same scenario was measured with three numbers of sockets or more, or three numbers of
+//! shards for the same sockets, its total cost is fitted by a power of that number: least squares of log CPU over log sockets, over all runs that
 //! count. A fan-out costs one send a socket whatever anybody does, so an exponent of 1 is what
 //! there is to be had, and anything worse than linear is a defect: a list that is walked, a table
 //! that no longer fits a cache.
 //!
 //! Total cost is the server's CPU over the seconds of the schedule: where the rate of events is the
 //! same at each size, its exponent is that of the CPU for an event; where it grows with the sockets
-//! (so many teams more), the exponent says the same.
+//! (so many teams more), the exponent says the same. More shards send no more: over them it ought to
+//! be 0.
 
 use super::axis::Axis;
 use super::load::LIMIT_MS;
@@ -18,9 +19,9 @@ use super::node::{Element, el};
 use super::plot::{self, BELOW, End, Plot, Room, depth};
 use super::study::{Chapter, Study};
 use super::table::plain;
-use super::words::{count, number, range, tick, whole};
+use super::words::{count, number, tick, whole};
 use crate::run::Run;
-use crate::stats::Figure;
+use crate::stats::{Figure, least_squares};
 use crate::target::Subject;
 
 /// With fewer sizes nothing grows.
@@ -28,10 +29,41 @@ const SIZES_MIN: usize = 3;
 /// An exponent up to this is linear: a cache that gets too small costs a few percent.
 const LINEAR_MAX: f64 = 1.05;
 
+/// What is larger from size to size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Sockets,
+    Shards,
+}
+
+impl By {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Sockets => "sockets",
+            Self::Shards => "shards",
+        }
+    }
+
+    fn size(self, chapter: &Chapter) -> usize {
+        let setup = chapter.setup.as_ref();
+        match self {
+            Self::Sockets => setup.map_or(0, |setup| setup.crowd.sockets),
+            Self::Shards => setup.and_then(|setup| setup.shards).unwrap_or(0),
+        }
+    }
+
+    /// What must be the same at each size.
+    fn rest(self, chapter: &Chapter) -> (&str, usize, usize) {
+        let other = if self == Self::Sockets { Self::Shards } else { Self::Sockets };
+        (&chapter.name, chapter.host, other.size(chapter))
+    }
+}
+
 /// One workload at several sizes, the smallest first.
 pub struct Family<'a> {
     /// The scenario's name.
     pub name: &'a str,
+    by: By,
     chapters: Vec<&'a Chapter>,
 }
 
@@ -47,7 +79,7 @@ struct Trend<'a> {
 
 /// A subject at a size.
 struct Size {
-    sockets: f64,
+    size: f64,
     cpu_us: Figure,
     p99_ms: Figure,
 }
@@ -55,25 +87,23 @@ struct Size {
 /// Every family of `study`.
 pub fn families(study: &Study) -> Vec<Family<'_>> {
     let mut families: Vec<Family<'_>> = Vec::new();
-    for chapter in study.chapters.iter().filter(|chapter| chapter.is_loaded()) {
+    let loaded = study.chapters.iter().filter(|chapter| chapter.is_loaded());
+    let members = loaded.flat_map(|chapter| [(By::Sockets, chapter), (By::Shards, chapter)]);
+    for (by, chapter) in members.filter(|(by, chapter)| by.size(chapter) > 0) {
         let same = |family: &&mut Family<'_>| {
-            family.name == chapter.name && family.chapters[0].host == chapter.host
+            family.by == by && by.rest(family.chapters[0]) == by.rest(chapter)
         };
         match families.iter_mut().find(same) {
             Some(family) => family.chapters.push(chapter),
-            None => families.push(Family { name: &chapter.name, chapters: vec![chapter] }),
+            None => families.push(Family { name: &chapter.name, by, chapters: vec![chapter] }),
         }
     }
     for family in &mut families {
-        family.chapters.sort_by_key(|chapter| sockets(chapter));
-        family.chapters.dedup_by_key(|chapter| sockets(chapter));
+        family.chapters.sort_by_key(|chapter| family.by.size(chapter));
+        family.chapters.dedup_by_key(|chapter| family.by.size(chapter));
     }
     families.retain(|family| family.chapters.len() >= SIZES_MIN);
     families
-}
-
-fn sockets(chapter: &Chapter) -> usize {
-    chapter.setup.as_ref().map_or(0, |setup| setup.crowd.sockets)
 }
 
 /// The family's section, `number`ed from 1.
@@ -88,13 +118,24 @@ pub fn draw(study: &Study, family: &Family<'_>, number: usize) -> Option<Element
         family.sizes(),
         count(family.chapters.iter().map(|chapter| chapter.pairs()).max().unwrap_or(0), "run"),
     );
-    let head = el("header")
-        .with(el("p").class("place").text(place))
-        .with(el("h2").text(format!("{}: what does a larger crowd cost?", family.name)));
-    let flat = "flat is linear: each further socket costs what the last one did";
-    let cpu = panel(&trends, "CPU a delivery", flat, &CPU, |size| size.cpu_us);
-    let sloped = "one topic\u{2019}s p99 grows with its crowd: the dashed line is in proportion";
-    let p99 = panel(&trends, "p99", sloped, &P99, |size| size.p99_ms);
+    let head = el("header").with(el("p").class("place").text(place)).with(el("h2").text(format!(
+        "{}: {}",
+        family.name,
+        family.question()
+    )));
+    let by = family.by;
+    let flat = match by {
+        By::Sockets => "flat is linear; beside each name the exponent of its total CPU",
+        By::Shards => "beside each name the exponent of its total CPU; 0 costs nothing",
+    };
+    let cpu = panel(&trends, by, ("CPU a delivery", flat), &CPU, |size| size.cpu_us);
+    let sloped = match by {
+        By::Sockets => {
+            "one topic\u{2019}s p99 grows with its crowd: the dashed line is in proportion"
+        }
+        By::Shards => "all of them on one core",
+    };
+    let p99 = panel(&trends, by, ("p99", sloped), &P99, |size| size.p99_ms);
     let section = el("section").set("id", format!("growth-{number}")).with(head);
     let panels = el("div").class("panels").with(cpu).with(p99);
     Some(section.with(panels).with(figures(family, &trends)).with(key()))
@@ -104,8 +145,16 @@ impl Family<'_> {
     /// The sizes in words.
     pub fn sizes(&self) -> String {
         let ends = [self.chapters.first(), self.chapters.last()];
-        let [least, most] = ends.map(|chapter| chapter.map_or(0, |chapter| sockets(chapter)));
-        format!("{} to {} sockets", whole(least as u64), whole(most as u64))
+        let [least, most] =
+            ends.map(|chapter| chapter.map_or(0, |chapter| self.by.size(chapter) as u64));
+        format!("{} to {} {}", whole(least), whole(most), self.by.word())
+    }
+
+    fn question(&self) -> &'static str {
+        match self.by {
+            By::Sockets => "what does a larger crowd cost?",
+            By::Shards => "what do more shards cost?",
+        }
     }
 }
 
@@ -113,14 +162,14 @@ fn trends<'a>(study: &'a Study, family: &Family<'_>) -> Vec<Trend<'a>> {
     let trend = |subject: &'a Subject| {
         let (mut sizes, mut costs) = (Vec::new(), Vec::new());
         for chapter in &family.chapters {
-            let sockets = sockets(chapter) as f64;
+            let size = family.by.size(chapter) as f64;
             let entry = chapter.entries.iter().find(|entry| entry.subject == *subject);
             let Some(entry) = entry else { continue };
             let window = chapter.window();
             let figures = [&CPU, &P99].map(|measure| measure.figure(entry, window));
             if let [Some(cpu_us), Some(p99_ms)] = figures {
-                sizes.push(Size { sockets, cpu_us, p99_ms });
-                let cost = |run: &&Run| (sockets, cost(chapter, run));
+                sizes.push(Size { size, cpu_us, p99_ms });
+                let cost = |run: &&Run| (size, cost(chapter, run));
                 costs.extend(entry.counted().iter().map(cost));
             }
         }
@@ -144,22 +193,14 @@ fn exponent(points: &[(f64, f64)]) -> Option<(f64, f64)> {
         .filter(|(x, y)| *x > 0.0 && *y > 0.0)
         .map(|(x, y)| (x.ln(), y.ln()))
         .collect();
-    let many = logs.len() as f64;
-    let mean = |of: fn(&(f64, f64)) -> f64| logs.iter().map(of).sum::<f64>() / many;
-    let (mean_x, mean_y) = (mean(|(x, _)| *x), mean(|(_, y)| *y));
-    let spread: f64 = logs.iter().map(|(x, _)| (x - mean_x).powi(2)).sum();
-    let slope = logs.iter().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum::<f64>() / spread;
-    let off = |(x, y): &(f64, f64)| (y - mean_y - slope * (x - mean_x)).powi(2);
-    let left: f64 = logs.iter().map(off).sum();
-    let error = (left / (many - 2.0).max(1.0) / spread).sqrt();
-    (logs.len() > 2 && spread > 0.0).then_some((slope, error))
+    least_squares(&logs)
 }
 
 /// One figure over sockets, both in decades.
 fn panel(
     trends: &[Trend<'_>],
-    title: &str,
-    note: &str,
+    by: By,
+    (title, note): (&str, &str),
     measure: &Measure,
     of: fn(&Size) -> Figure,
 ) -> Element {
@@ -167,20 +208,31 @@ fn panel(
         .with(el("strong").text(title))
         .with(el("span").text(format!("{}; {note}", measure.unit)));
     let is_p99 = measure.head == P99.head;
-    let pictures = [Room::Half, Room::Narrow].map(|room| picture(trends, room, of, is_p99));
+    let pictures = [Room::Half, Room::Narrow].map(|room| picture(trends, by, room, (of, is_p99)));
     el("figure").class("growth").with(caption).with_all(pictures)
 }
 
-fn picture(trends: &[Trend<'_>], room: Room, of: fn(&Size) -> Figure, sloped: bool) -> Element {
+fn picture(
+    trends: &[Trend<'_>],
+    by: By,
+    room: Room,
+    (of, sloped): (fn(&Size) -> Figure, bool),
+) -> Element {
     let height = 360.0;
     let all = || trends.iter().flat_map(|trend| &trend.sizes);
-    let across = Axis::decades(all().map(|size| size.sockets));
+    let across = Axis::decades(all().map(|size| size.size));
     let up = Axis::decades(all().flat_map(|size| [of(size).low, of(size).high]));
     let up = if sloped { up } else { at_least_a_decade(up) };
-    let letters = plot::longest(trends.iter().map(|trend| trend.title.as_str()));
+    // Beside the CPU's lines stands how it grows: that is the answer.
+    let name = |trend: &Trend<'_>| match trend.exponent.filter(|_| !sloped) {
+        Some((slope, _)) => format!("{} {slope:.2}", trend.title),
+        None => trend.title.clone(),
+    };
+    let names: Vec<String> = trends.iter().map(name).collect();
+    let letters = plot::longest(names.iter().map(String::as_str));
     let plot = Plot::new(room, [12.0, height - BELOW], [across, up], "", letters);
     let points = |trend: &Trend<'_>| -> Vec<(f64, f64)> {
-        trend.sizes.iter().map(|size| (size.sockets, of(size).median)).collect()
+        trend.sizes.iter().map(|size| (size.size, of(size).median)).collect()
     };
     let mut sorted: Vec<&Trend<'_>> = trends.iter().collect();
     sorted.sort_by_key(|trend| depth(&trend.look));
@@ -188,20 +240,20 @@ fn picture(trends: &[Trend<'_>], room: Room, of: fn(&Size) -> Figure, sloped: bo
         .iter()
         .map(|trend| el("path").class(&trend.look).set("d", plot.path(&points(trend))));
     let dots = sorted.iter().map(|trend| {
-        let dot = |size: &Size| dot(&plot, trend, size.sockets, of(size));
+        let dot = |size: &Size| dot(&plot, trend, size.size, of(size));
         el("g").class(format!("points {}", trend.look)).with_all(trend.sizes.iter().map(dot))
     });
-    let ends = trends.iter().filter_map(|trend| {
+    let ends = trends.iter().zip(names).filter_map(|(trend, title)| {
         let at = *points(trend).last()?;
-        Some(End { title: trend.title.clone(), look: trend.look.clone(), at })
+        Some(End { title, look: trend.look.clone(), at })
     });
     let ends: Vec<End> = ends.collect();
-    let ticks = sizes_written(&plot, all().map(|size| size.sockets));
-    let guide = sloped.then(|| proportion(&plot, across)).flatten();
-    room.svg(height, "A figure over the number of sockets, a line for each subject")
+    let ticks = sizes_written(&plot, all().map(|size| size.size));
+    let guide = (sloped && by == By::Sockets).then(|| proportion(&plot, across)).flatten();
+    room.svg(height, &format!("A figure over the number of {}, a line for each subject", by.word()))
         .with_all(plot.rows(""))
         .with_all(plot.columns(ticks.iter().map(|(at, text)| (*at, text.as_str()))))
-        .with(plot.unit("sockets"))
+        .with(plot.unit(by.word()))
         .with_all(guide)
         .with(el("g").class("lines").with_all(paths))
         .with_all(dots)
@@ -243,36 +295,33 @@ fn proportion(plot: &Plot, across: Axis) -> Option<Element> {
     Some(el("path").class("guide").set("d", plot.path(&ends)))
 }
 
-fn dot(plot: &Plot, trend: &Trend<'_>, sockets: f64, figure: Figure) -> Element {
-    let (x, y) = (plot.x(sockets), plot.y(figure.median));
+fn dot(plot: &Plot, trend: &Trend<'_>, size: f64, figure: Figure) -> Element {
+    let (x, y) = (plot.x(size), plot.y(figure.median));
     let [low, high] = [figure.low, figure.high].map(|value| plot.y(value));
     let bar = el("path").class("range").set("d", format!("M{x:.1} {low:.1}V{high:.1}"));
-    let said = format!("{}, {}: {}", trend.title, whole(sockets as u64), number(figure.median));
+    let said = format!("{}, {}: {}", trend.title, whole(size as u64), number(figure.median));
     let circle = el("circle").class("dot").at("cx", x).at("cy", y).at("r", 3.5);
     el("g").with(bar).with(circle.with(el("title").text(said)))
 }
 
-/// Exponents, and the figures of each size.
+/// Exponents, and of each size the CPU a delivery and the p99.
 fn figures(family: &Family<'_>, trends: &[Trend<'_>]) -> Element {
-    let sizes = family.chapters.iter().map(|chapter| whole(sockets(chapter) as u64));
+    let sizes = family.chapters.iter().map(|chapter| whole(family.by.size(chapter) as u64));
     let heads: Vec<String> = ["subject".to_owned(), "total CPU grows as".to_owned()]
         .into_iter()
-        .chain(sizes.map(|size| format!("{size} sockets: CPU a delivery, p99")))
+        .chain(sizes.map(|size| format!("{size} {}", family.by.word())))
         .collect();
     let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
     let row = |trend: &Trend<'_>| {
         let cell = |chapter: &&Chapter| {
-            let of = sockets(chapter) as f64;
-            let size = trend.sizes.iter().find(|size| size.sockets == of);
+            let of = family.by.size(chapter) as f64;
+            let size = trend.sizes.iter().find(|size| size.size == of);
             size.map_or("\u{2013}".into(), |size| {
-                let many = size.cpu_us.high > size.cpu_us.low;
-                let range =
-                    if many { format!(" ({})", range(&size.cpu_us, number)) } else { "".into() };
                 let (cpu_us, p99_ms) = (number(size.cpu_us.median), number(size.p99_ms.median));
-                format!("{cpu_us} \u{b5}s{range}, {p99_ms} ms")
+                format!("{cpu_us} \u{b5}s, {p99_ms} ms")
             })
         };
-        let first = [trend.title.clone(), verdict(trend)];
+        let first = [trend.title.clone(), verdict(trend, family.by)];
         let cells = first.into_iter().chain(family.chapters.iter().map(cell)).collect();
         (trend.look.clone(), cells)
     };
@@ -280,22 +329,22 @@ fn figures(family: &Family<'_>, trends: &[Trend<'_>]) -> Element {
 }
 
 /// The exponent and what to think of it.
-fn verdict(trend: &Trend<'_>) -> String {
+fn verdict(trend: &Trend<'_>, by: By) -> String {
     let Some((slope, error)) = trend.exponent else { return "too few sizes".into() };
     let judged = match (slope > LINEAR_MAX, trend.subject) {
         (false, _) => "",
-        (true, Subject::Floor(_)) => ": the kernel itself is worse than linear",
+        (true, Subject::Floor(_)) => ": the kernel is worse than linear",
         (true, _) => ": worse than linear, a defect",
     };
-    format!("sockets^{slope:.2} \u{b1} {error:.2}{judged}")
+    format!("{}^{slope:.2} \u{b1} {error:.2}{judged}", by.word())
 }
 
 fn key() -> Element {
     let text = format!(
-        "The exponent is the slope of log total CPU over log sockets by least squares over all runs \
-         that count, with its standard error. 1 is linear; up to {LINEAR_MAX} is called so, and \
-         anything worse than linear is a defect. Whether p99 is tolerable is another question: \
-         {} ms is a glance.",
+        "Of each size: CPU a delivery and p99. The exponent is the slope of log total CPU over log \
+         size by least squares over all runs that count, with its standard error. 1 is linear; \
+         up to {LINEAR_MAX} is called so, and anything worse than linear is a defect. Whether p99 \
+         is tolerable is another question: {} ms is a glance.",
         tick(LIMIT_MS)
     );
     el("p").class("key").text(text)
@@ -326,5 +375,16 @@ mod tests {
         assert!(page.contains("sockets^1.00 \u{b1} 0.00<"), "axum is linear: {page}");
         assert!(page.contains("sockets^1.30 \u{b1} 0.00: worse than linear"), "{page}");
         assert!(super::families(&fixture::study()).is_empty());
+    }
+
+    #[test]
+    fn three_numbers_of_shards_are_one_too() {
+        let study = fixture::study_of(&fixture::shards());
+        let families = families(&study);
+        assert_eq!(families.len(), 1);
+        assert_eq!(families[0].sizes(), "1 to 9 shards");
+        let page = draw(&study, &families[0], 1).unwrap().to_string();
+        assert!(page.contains("shards^0.00 \u{b1} 0.00<"), "{page}");
+        assert!(page.contains("what do more shards cost?"), "{page}");
     }
 }

@@ -43,6 +43,9 @@ pub enum Mark {
     None,
 }
 
+/// Who needs longer than this for what was left had more than its last event before it.
+const BEHIND_S: f64 = 1.0;
+
 const fn latency(
     head: &'static str,
     note: &'static str,
@@ -54,12 +57,10 @@ const fn latency(
 }
 
 /// Half of the deliveries were quicker.
-pub const P50: Measure = latency(
-    "p50",
-    "from the time an event was due to the client's read \
-    returning",
-    |run, at| Some(run.harvest.windows.get(at)?.latency.p50 as f64 / 1e3),
-);
+pub const P50: Measure =
+    latency("p50", "from the time an event was due to the client's read returning", |run, at| {
+        Some(run.harvest.windows.get(at)?.latency.p50 as f64 / 1e3)
+    });
 /// 99 of 100 were.
 pub const P99: Measure =
     latency("p99", "likewise; 99 of 100 deliveries were quicker", |run, at| {
@@ -77,8 +78,7 @@ pub const MAX: Measure = latency("max", "the slowest delivery of a run", |run, a
 /// When everybody has it.
 pub const LAST: Measure = latency(
     "last socket",
-    "from the time an event was due until every \
-    socket had it; median of a run's events",
+    "from the time an event was due until every socket had it; median of a run's events",
     |run, at| Some(run.harvest.windows.get(at)?.last_us[1] as f64 / 1e3),
 );
 /// How long some know it and others don't.
@@ -113,6 +113,17 @@ pub const ARRIVED: Measure = Measure {
         (run.expected > 0).then(|| run.harvest.counts.delivered as f64 / run.expected as f64)
     },
 };
+/// How long the queues took to empty.
+pub const DRAINED: Measure = Measure {
+    head: "drained",
+    unit: "s",
+    note: "from the last event's due time until everything had arrived, or was no longer waited for",
+    show: number,
+    least_is_best: true,
+    of_deliveries: true,
+    of_window: false,
+    of: |run, _| (run.drained_s > 0.0).then_some(run.drained_s),
+};
 /// Price of a delivery.
 pub const CPU: Measure = Measure {
     head: "CPU a delivery",
@@ -136,7 +147,8 @@ pub const PROCESS: Measure = Measure {
     least_is_best: true,
     of_deliveries: false,
     of_window: false,
-    of: |run, _| Some(run.user_bytes_per_socket()),
+    // Of a server elsewhere nothing is known.
+    of: |run, _| (run.memory[1].rss_bytes > 0).then(|| run.user_bytes_per_socket()),
 };
 /// Price of a connection, to the kernel.
 pub const KERNEL: Measure = Measure {
@@ -223,8 +235,8 @@ pub const POST_SLOWEST: Measure = Measure {
 /// How often the server said later.
 pub const PUT_OFF: Measure = Measure {
     head: "put off",
-    unit: "answers",
-    note: "answers 429 and 503, each followed by another attempt",
+    unit: "attempts",
+    note: "answers 429 and 503 and lost connections, each followed by another attempt",
     of: |run, _| posted(run, |posted| posted.retries as f64),
     ..POST_P99
 };
@@ -246,12 +258,20 @@ pub fn columns(chapter: &Chapter) -> Vec<&'static Measure> {
     const FLOOD: [&Measure; 6] =
         [&DURABLE, &POST_P50, &POST_P99, &POST_SLOWEST, &PUT_OFF, &CPU_EVENT];
     const SOCKETS: [&Measure; 3] = [&PROCESS, &KERNEL, &CONNECTS];
-    let returns = if chapter.has_returns() { &RETURNS[..] } else { &[] };
+    // A crowd that comes back is timed on its way; what a socket takes is in the picture.
+    let rest = if chapter.has_returns() { &RETURNS } else { &SOCKETS };
     match chapter.kind() {
         Kind::Idle => SOCKETS.to_vec(),
         Kind::Flood => FLOOD.to_vec(),
-        Kind::FanOut => [&LOADED[..], returns, &SOCKETS].concat(),
+        Kind::FanOut if is_behind(chapter) => [&LOADED[..], &[&DRAINED], rest].concat(),
+        Kind::FanOut => [&LOADED[..], rest].concat(),
     }
+}
+
+/// Whether anybody was seconds behind when the last event had come.
+pub fn is_behind(chapter: &Chapter) -> bool {
+    let mut drained = chapter.entries.iter().filter_map(|entry| DRAINED.figure(entry, 0));
+    drained.any(|drained| drained.median > BEHIND_S)
 }
 
 impl Measure {
@@ -371,7 +391,7 @@ mod tests {
         assert_eq!(DURABLE.figure(&chapter.entries[0], 0).unwrap().median, 20_000.0);
         let study = fixture::study_of(&fixture::killed());
         let chapter = &study.chapters[0];
-        assert_eq!(columns(chapter).len(), 13);
+        assert_eq!(columns(chapter).last().unwrap().head, "back, p99");
         let ours = chapter.entries.iter().find(|e| e.subject == Subject::Touchline).unwrap();
         assert_eq!(RETURNED.figure(ours, 0).unwrap().median, 1.0);
         assert_eq!(AWAY_P99.figure(ours, 0).unwrap().median, 2.0);

@@ -11,7 +11,7 @@
 //! | [`study`], [`stretch`] | results, by workload and subject; what was due in each phase |
 //! | [`measure`], [`load`] | what is measured, who is best; where the knee is |
 //! | [`preface`] | where, how and who |
-//! | [`chapter`] and its parts: [`brief`], [`podium`], [`noise`], [`doubt`], [`table`], [`windows`] | one workload |
+//! | [`chapter`] and its parts: [`brief`], [`podium`], [`noise`], [`memory`], [`doubt`], [`table`], [`windows`] | one workload |
 //! | [`growth`] | one workload at several sizes |
 //! | [`timeline`] with [`strips`], [`ramp`], [`curve`], [`pictures`] with [`bars`] | pictures |
 //! | [`plot`], [`flags`], [`axis`] | what pictures are made of |
@@ -29,6 +29,7 @@ mod flags;
 mod growth;
 mod load;
 mod measure;
+mod memory;
 mod names;
 mod node;
 mod noise;

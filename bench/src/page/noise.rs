@@ -4,17 +4,18 @@
 use super::measure::{CONNECTS, CPU, DURABLE, Measure, P99, POST_P99, PROCESS};
 use super::names::title;
 use super::study::{Chapter, Entry, Kind};
-use super::words::{list, number};
+use super::words::{list, tick};
 use crate::stats::Figure;
 
 /// One sentence about `chapter`; nothing where nobody ran twice.
 pub fn line(chapter: &Chapter) -> Option<String> {
-    let measures: [&Measure; 2] = match chapter.kind() {
-        Kind::Idle => [&PROCESS, &CONNECTS],
-        Kind::Flood => [&DURABLE, &POST_P99],
-        Kind::FanOut => [&CPU, &P99],
+    let measures: [(&str, &Measure); 2] = match chapter.kind() {
+        Kind::Idle => [("memory of the process", &PROCESS), ("connects a second", &CONNECTS)],
+        Kind::Flood => [("durable events a second", &DURABLE), ("p99 of webhooks", &POST_P99)],
+        Kind::FanOut => [("CPU a delivery", &CPU), ("p99", &P99)],
     };
-    let said: Vec<String> = measures.iter().filter_map(|m| apart(chapter, m)).collect();
+    let said = measures.iter().filter_map(|(what, measure)| apart(chapter, what, measure));
+    let said: Vec<String> = said.collect();
     let repeated = chapter.entries.iter().filter(|entry| is_repeated(entry)).count();
     let (who, means) = match repeated {
         1 => ("Runs of the same subject differ", "a change that is smaller is no news"),
@@ -32,7 +33,7 @@ fn is_repeated(entry: &Entry) -> bool {
 
 /// From the least run to the greatest, against the median: of the subject in the middle and of the
 /// one that differs most from itself.
-fn apart(chapter: &Chapter, measure: &Measure) -> Option<String> {
+fn apart(chapter: &Chapter, what: &str, measure: &Measure) -> Option<String> {
     let window = chapter.window();
     let mut shares: Vec<(f64, &Entry)> = Vec::new();
     for entry in chapter.entries.iter().filter(|entry| is_repeated(entry)) {
@@ -41,12 +42,12 @@ fn apart(chapter: &Chapter, measure: &Measure) -> Option<String> {
     }
     let (most, widest) = shares.iter().max_by(|(a, _), (b, _)| a.total_cmp(b))?;
     let middle = Figure::of(shares.iter().map(|(share, _)| *share)).median;
-    let [middle, most] = [middle, *most].map(|share| number(share * 100.0));
+    let [middle, most] = [middle, *most].map(|share| tick((share * 1e3).round() / 10.0));
     let at_most = match shares.len() {
         1 => String::new(),
         _ => format!(" (at most {most} %, {})", title(&widest.subject)),
     };
-    Some(format!("{middle} % in {}{at_most}", measure.head))
+    Some(format!("{middle} % in {what}{at_most}"))
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use super::bars::{self, Bar, Bars};
 use super::measure::{
-    ARRIVED, AWAY_P50, AWAY_P99, CONNECTS, CPU, CPU_EVENT, CPU_USER, DURABLE, KERNEL, Measure,
-    POST_P99, PROCESS, RATE, SPREAD, floor_of,
+    ARRIVED, AWAY_P50, AWAY_P99, CONNECTS, CPU, CPU_EVENT, CPU_USER, DRAINED, DURABLE, KERNEL,
+    Measure, POST_P99, PROCESS, RATE, SPREAD, floor_of, is_behind,
 };
 use super::names::title;
 use super::node::{Element, el};
@@ -45,6 +45,9 @@ fn fan_out(study: &Study, chapter: &Chapter) -> Vec<Element> {
     charts.push(chart("First socket to last", &SPREAD, plain(&of_phase)));
     if falls_short(chapter) {
         charts.push(chart("Delivered share", &ARRIVED, plain("% of what was offered")));
+    }
+    if is_behind(chapter) {
+        charts.push(chart("Queues empty again", &DRAINED, plain("s after the last event")));
     }
     if is_told_apart(chapter, &RATE) {
         charts.push(chart("Deliveries", &RATE, plain("1,000/s")));
@@ -144,7 +147,11 @@ fn bar(study: &Study, entry: &Entry, measure: &Measure, window: usize) -> (f64, 
         times => format!("gave up {times} of {}", times + entry.runs.len()),
     };
     let Some(figure) = measure.figure(entry, window) else {
-        let text = if gave_up.is_empty() { "not measured".into() } else { gave_up };
+        let lacking = match measure.head == AWAY_P99.head {
+            true => "nobody was away",
+            false => "not measured",
+        };
+        let text = if gave_up.is_empty() { lacking.into() } else { gave_up };
         let (ends, range, aside) = (Vec::new(), None, String::new());
         return (f64::NAN, Bar { title, look, ends, range, text, aside });
     };

@@ -10,6 +10,7 @@ use super::node::{Element, el};
 use super::stretch;
 use super::study::{Chapter, Entry, Kind};
 use super::words::{number, rounded};
+use crate::scenario::expect::recovered_s;
 use crate::stats::Figure;
 use crate::target::Subject;
 
@@ -24,11 +25,17 @@ struct Step<'a> {
 
 /// The podium, if anybody competes.
 pub fn draw(chapter: &Chapter) -> Option<Element> {
+    let has_all = |step: &Step<'_>| step.ranking.len() == competitors(chapter).count();
     let measured = |(what, measure): &(&str, &'static Measure)| by(chapter, what, measure);
     let mut steps: Vec<Step<'_>> = Vec::new();
     if stretch::is_ramp(&chapter.stretches) {
         steps.push(farthest(chapter));
     }
+    if chapter.has_returns() {
+        // Who threw nobody out has no time of return, and is no worse for it.
+        steps.extend(Some(by(chapter, "99 of 100 back soonest", &AWAY_P99)).filter(has_all));
+    }
+    steps.extend(calm_again(chapter));
     steps.extend(questions(chapter).iter().map(measured));
     steps.truncate(3);
     let drawn: Vec<Element> = steps.iter().filter_map(step).collect();
@@ -46,12 +53,11 @@ fn questions(chapter: &Chapter) -> Vec<(&'static str, &'static Measure)> {
             ("Lowest p99 of a webhook", &POST_P99),
             ("Least CPU an event", &CPU_EVENT),
         ],
-        Kind::FanOut => {
-            let returns = chapter.has_returns().then_some(("99 of 100 back soonest", &AWAY_P99));
-            let always = [("Least CPU a delivery", &CPU), ("Lowest p99", &P99)];
-            let all = returns.into_iter().chain(always).chain([("First to reach all", &LAST)]);
-            all.map(|(what, measure)| (what, measure as &'static Measure)).collect()
-        }
+        Kind::FanOut => vec![
+            ("Least CPU a delivery", &CPU),
+            ("Lowest p99", &P99),
+            ("First to reach all", &LAST),
+        ],
     }
 }
 
@@ -66,15 +72,38 @@ fn by<'a>(chapter: &'a Chapter, what: &str, measure: &'static Measure) -> Step<'
     Step { what, unit, show, ranking: measure.ranking(chapter), floor }
 }
 
-/// By knees.
-fn farthest(chapter: &Chapter) -> Step<'_> {
-    let competes = |entry: &&Entry| {
+/// Whoever competes where deliveries don't have to be complete.
+fn competitors(chapter: &Chapter) -> impl Iterator<Item = &Entry> {
+    chapter.entries.iter().filter(|entry| {
         let is_floor = matches!(entry.subject, Subject::Floor(_));
         !is_floor && entry.is_compared() && entry.failures.is_empty()
+    })
+}
+
+/// By how soon p99 was that of the calm phase again, where a run has that, something else, and then
+/// the same pace again. Who wasn't calm again in every run doesn't compete.
+fn calm_again(chapter: &Chapter) -> Option<Step<'_>> {
+    let setup = chapter.setup.as_ref()?;
+    let [calm, _, after, ..] = &chapter.stretches[..] else { return None };
+    if calm.due == 0 || (calm.offered() - after.offered()).abs() > calm.offered() * 0.01 {
+        return None;
+    }
+    let figure = |entry| {
+        let back: Option<Vec<f64>> =
+            Entry::counted(entry).iter().map(|run| recovered_s(setup, run)).collect();
+        back.filter(|back| !back.is_empty()).map(|back| (entry, Figure::of(back)))
     };
+    let mut ranking: Vec<(&Entry, Figure)> = competitors(chapter).filter_map(figure).collect();
+    ranking.sort_by(|(_, a), (_, b)| a.median.total_cmp(&b.median));
+    let name = &chapter.stretches[1].name;
+    let what = format!("Calm again soonest after phase \u{201c}{name}\u{201d}");
+    Some(Step { what, unit: "s", show: number, ranking, floor: None })
+}
+
+/// By knees.
+fn farthest(chapter: &Chapter) -> Step<'_> {
     let figure = |entry| Some((entry, load::knee_figure(entry, &chapter.stretches)?.0));
-    let mut ranking: Vec<(&Entry, Figure)> =
-        chapter.entries.iter().filter(competes).filter_map(figure).collect();
+    let mut ranking: Vec<(&Entry, Figure)> = competitors(chapter).filter_map(figure).collect();
     ranking.sort_by(|(_, a), (_, b)| b.median.total_cmp(&a.median));
     let what = "Carries most before its knee".into();
     Step { what, unit: "deliveries/s", show: rounded, ranking, floor: None }
@@ -126,5 +155,31 @@ mod tests {
         assert!(flood.contains("Most events made durable\n"), "{flood}");
         let killed = said(&fixture::killed());
         assert!(killed.contains("99 of 100 back soonest\n"), "{killed}");
+    }
+
+    #[test]
+    fn who_threw_nobody_out_is_not_beaten_by_who_let_them_back_in() {
+        let mut study = fixture::study_of(&fixture::killed());
+        let chapter = &mut study.chapters[0];
+        for run in &mut chapter.entries[0].runs {
+            run.harvest.away = crate::receive::harvest::Latency::default();
+        }
+        let podium = draw(chapter).map(|podium| podium.to_string()).unwrap_or_default();
+        assert!(!podium.contains("back soonest"), "{podium}");
+    }
+
+    #[test]
+    fn who_is_calm_again_soonest_is_said_where_calm_comes_twice() {
+        let mut study = fixture::study_of(&fixture::killed());
+        let chapter = &mut study.chapters[0];
+        let setup = chapter.setup.as_mut().unwrap();
+        setup.phases.push(setup.phases[1].clone());
+        chapter.stretches = stretch::of(setup);
+        for run in chapter.entries.iter_mut().flat_map(|entry| &mut entry.runs) {
+            run.harvest.windows.push(run.harvest.windows[0].clone());
+        }
+        let step = calm_again(chapter).unwrap();
+        assert_eq!(step.what, "Calm again soonest after phase \u{201c}crash\u{201d}");
+        assert_eq!((step.ranking.len(), step.ranking[0].1.median), (2, 0.0));
     }
 }

@@ -200,8 +200,10 @@ fn figures(study: &Study, chapter: &Chapter) -> Element {
         };
         let [passes, passes_events] = match load::crossing(&points, LIMIT_MS) {
             None => ["\u{2013}".into(), String::new()],
-            Some(Crossing::Before(load)) => [format!("below {}", rounded(load)), String::new()],
-            Some(Crossing::Beyond(load)) => [format!("beyond {}", rounded(load)), String::new()],
+            Some(Crossing::Before(load)) => {
+                [format!("above it already at {}", rounded(load)), String::new()]
+            }
+            Some(Crossing::Beyond(load)) => [format!("not up to {}", rounded(load)), String::new()],
             Some(Crossing::At(load)) => [format!("{} deliveries/s", rounded(load)), events(load)],
         };
         let name = title(&entry.subject);

@@ -8,7 +8,7 @@
 
 use crate::receive::crowd::Reading;
 use crate::schedule::Phase;
-use crate::setup::Setup;
+use crate::setup::{RAMP_LOADS_MIN, Setup};
 
 /// A phase after the warm-up.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,9 +24,6 @@ pub struct Stretch {
     /// Deliveries that a perfect server makes of its events to clients that are timed.
     pub due: u64,
 }
-
-/// With as many different loads as this, a run is a ramp.
-const LOADS_MIN: usize = 4;
 
 impl Stretch {
     /// Deliveries a second.
@@ -91,7 +88,7 @@ fn name(setup: &Setup, index: usize) -> String {
 
 /// Whether the load grows step by step: then there is a knee to look for.
 pub fn is_ramp(stretches: &[Stretch]) -> bool {
-    by_load(stretches).len() >= LOADS_MIN
+    by_load(stretches).len() >= RAMP_LOADS_MIN
 }
 
 /// Indices of stretches with different loads, the calmest first. Of several with the same load the

@@ -17,6 +17,7 @@ use super::words::{shortened, tick};
 use crate::limits::SLICES_MAX;
 use crate::receive::timeline::Moment;
 use crate::run::{Mark, Run};
+use crate::schedule::Phase;
 use crate::setup::{Deed, Setup};
 
 /// A run that is told.
@@ -39,6 +40,8 @@ const TOGETHER_S: f64 = 1.5;
 const MINUTES_FROM_S: f64 = 600.0;
 /// Height of the names of phases.
 const NAMES: f64 = 19.0;
+/// Width of a letter of a phase's name, which is smaller than others.
+const PHASE_LETTER: f64 = 6.2;
 /// Letters of a phase's name that say anything.
 const NAME_LETTERS_MIN: usize = 3;
 
@@ -57,8 +60,9 @@ pub fn draw(study: &Study, chapter: &Chapter) -> Option<Element> {
         many if many > FULL_MAX => "p99",
         _ => "p99 strong, p50 thin, the slowest dotted",
     };
-    let which = match chapter.pairs() {
-        1 => "",
+    let which = match (chapter.pairs(), stories.len()) {
+        (1, _) => "",
+        (_, 1) => "; the run whose p99 lies in the middle",
         _ => "; of each subject the run whose p99 lies in the middle",
     };
     let note = format!("{lines}, of the events due in each {slices}{which}");
@@ -71,7 +75,11 @@ pub fn draw(study: &Study, chapter: &Chapter) -> Option<Element> {
 
 /// Seconds of its schedule.
 fn length_s(setup: &Setup) -> f64 {
-    setup.phases.iter().map(|phase| phase.seconds).sum()
+    seconds(&setup.phases)
+}
+
+fn seconds(phases: &[Phase]) -> f64 {
+    phases.iter().map(|phase| phase.seconds).sum()
 }
 
 /// Seconds of a slice, as the receivers' timeline has them.
@@ -171,23 +179,27 @@ fn ends(stories: &[Story<'_>], slice_s: f64) -> Vec<End> {
     }
 }
 
-/// Phases as shaded bands with their names; neighbours of one name are one.
+/// Phases as shaded bands with their names; neighbours of one name are one. Where too many names
+/// don't fit, none is written: a few of them would look like all there are.
 fn bands(setup: &Setup, plot: &Plot, bottom: f64) -> Vec<Element> {
+    let groups: Vec<&[Phase]> = setup.phases.chunk_by(|a, b| a.name == b.name).collect();
+    let width = |phases: &[Phase]| plot.x(seconds(phases)) - plot.left;
+    let fits = |phases: &&&[Phase]| fitted(&phases[0].name, width(phases)).is_some();
+    let is_named = groups.iter().filter(fits).count() * 4 >= groups.len() * 3;
     let mut from_s = 0.0;
-    let groups = setup.phases.chunk_by(|a, b| a.name == b.name).enumerate();
-    let bands = groups.map(|(index, phases)| {
-        let to_s = from_s + phases.iter().map(|phase| phase.seconds).sum::<f64>();
+    let bands = groups.iter().enumerate().map(|(index, phases)| {
+        let to_s = from_s + seconds(phases);
         let (left, right) = (plot.x(from_s), plot.x(to_s));
         from_s = to_s;
         let class = if index % 2 == 0 { "band" } else { "band odd" };
         let rate = tick((phases[0].rate(setup.crowd.teams) * 10.0).round() / 10.0);
-        let seconds = tick((phases[0].seconds * 10.0).round() / 10.0);
+        let each = tick((phases[0].seconds * 10.0).round() / 10.0);
         let times = if phases.len() > 1 { format!("{} \u{d7} ", phases.len()) } else { "".into() };
         let name = &phases[0].name;
-        let said = format!("{name}: {rate} events/s for {times}{seconds} s");
+        let said = format!("{name}: {rate} events/s for {times}{each} s");
         let area = el("rect").class(class).at("x", left).at("y", 0.0).at("width", right - left);
         let area = area.at("height", bottom).with(el("title").text(said));
-        let word = fitted(name, right - left - 4.0).map(|name| {
+        let word = fitted(name, right - left).filter(|_| is_named).map(|name| {
             let word = el("text").class("phase").set("text-anchor", "middle");
             word.at("x", f64::midpoint(left, right)).at("y", 13.0).text(name)
         });
@@ -198,7 +210,7 @@ fn bands(setup: &Setup, plot: &Plot, bottom: f64) -> Vec<Element> {
 
 /// As much of a name as there is room for, if that says anything.
 fn fitted(name: &str, width: f64) -> Option<String> {
-    let letters = (width / LETTER).max(0.0) as usize;
+    let letters = (width / PHASE_LETTER).max(0.0) as usize;
     match name.chars().count() {
         all if all <= letters => Some(name.to_owned()),
         _ if letters > NAME_LETTERS_MIN => Some(shortened(name, letters - 1)),

@@ -5,7 +5,7 @@ use super::names::title;
 use super::node::{Element, el};
 use super::study::{Chapter, Entry, Study};
 use super::table::scrolling;
-use super::words::{number, percent, range, rounded};
+use super::words::{percent, range, rounded, tick};
 use super::{load, stretch};
 use crate::stats::Figure;
 
@@ -22,7 +22,9 @@ pub fn draw(study: &Study, chapter: &Chapter) -> Option<Element> {
     let head = |name: &str, unit: &str| {
         el("th").set("scope", "col").text(name).with(el("small").text(unit))
     };
-    let names = ["phase", "subject"].map(|name| el("th").set("scope", "col").text(name));
+    // Of a single subject everybody knows whose rows these are.
+    let names = if entries.len() == 1 { &["phase"][..] } else { &["phase", "subject"] };
+    let names = names.iter().map(|name| el("th").set("scope", "col").text(*name));
     let heads = el("tr")
         .with_all(names)
         .with(head("events", "1/s"))
@@ -51,11 +53,12 @@ fn body(study: &Study, chapter: &Chapter, entries: &[&Entry], window: usize) -> 
             name.text(stretch.name.clone()).with(el("small").text(note))
         });
         let who = el("td").class("subject").text(title(&entry.subject));
-        let load = [number(stretch.rate), rounded(stretch.offered())];
+        let who = (entries.len() > 1).then_some(who);
+        let load = [tick((stretch.rate * 10.0).round() / 10.0), rounded(stretch.offered())];
         let load = load.map(|text| el("td").text(text));
         let late = COLUMNS.map(|measure| cell(measure.figure(entry, window), measure.show));
         let arrived = cell(arrived(chapter, entry, window), percent);
-        row.with_all(first).with(who).with_all(load).with_all(late).with(arrived)
+        row.with_all(first).with_all(who).with_all(load).with_all(late).with(arrived)
     });
     el("tbody").with_all(rows)
 }

@@ -4,6 +4,8 @@ use crate::stats::Figure;
 
 /// Three digits, or all of those before the point in groups of three.
 pub fn number(value: f64) -> String {
+    // The sum of nothing is -0.
+    let value = value + 0.0;
     let digits = match value.abs() {
         size if size >= 99.95 || size == 0.0 => 0,
         size if size >= 9.995 => 1,
@@ -85,6 +87,7 @@ mod tests {
 
     #[test]
     fn numbers_have_three_digits_or_groups_of_three() {
+        assert_eq!(number(-0.0), "0");
         let shown = [0.0, 0.256, 5.646, 56.44, 431.0, 1_234.5, 3_950_000.0].map(number);
         assert_eq!(shown, ["0", "0.26", "5.65", "56.4", "431", "1,234", "3,950,000"]);
         assert_eq!(

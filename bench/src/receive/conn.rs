@@ -8,8 +8,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use super::crowd::{Client, Reading};
 use super::tally::Tally;
 use crate::dialogue::{Dialogue, Known};
-use crate::frames::{self, OutOfStep};
-use crate::stamp::Stamp;
+use crate::frames::{self, Head, OutOfStep};
+use crate::limits::WAITED_FOR_BYTES_MAX;
+use crate::stamp::{STAMP_BYTES, Stamp};
 use crate::sys;
 
 /// How far a connection has come.
@@ -45,6 +46,8 @@ pub struct Conn {
     pub next_seq: u32,
     /// What is left of a frame that hasn't arrived whole.
     pub rest: Vec<u8>,
+    /// Bytes yet to come of a frame that is too large to wait for.
+    pub under_way: usize,
     /// Whether a `gap` was told since the last event.
     pub gap_told: bool,
     /// When it lost its connection, nanoseconds; 0 while it has one.
@@ -57,14 +60,15 @@ pub struct Conn {
 
 impl Conn {
     /// A client on its way.
-    pub fn new(fd: OwnedFd, client: Client, returns: bool) -> Self {
+    pub fn new(fd: impl Into<Option<OwnedFd>>, client: Client, returns: bool) -> Self {
         Self {
-            fd: Some(fd),
+            fd: fd.into(),
             client,
             phase: Phase::Connecting,
             said: 0,
             next_seq: 0,
             rest: Vec::new(),
+            under_way: 0,
             gap_told: false,
             lost_at_ns: 0,
             attempts: 0,
@@ -77,6 +81,7 @@ impl Conn {
         self.fd = Some(fd);
         (self.phase, self.said) = (Phase::Connecting, 0);
         self.rest = Vec::new();
+        self.under_way = 0;
     }
 
     /// What it sends for an upgrade.
@@ -104,6 +109,35 @@ impl Conn {
             Reading::Prompt => tally.record(stamp, self.client.team, now_ns),
             Reading::Slow | Reading::Never => tally.record_slow(),
         }
+    }
+
+    /// `bytes` begin with a frame that isn't whole, or with part of a head. One that joins events
+    /// and is large is not waited for. Says how many bytes are done with.
+    fn begin_part(
+        &mut self,
+        dialogue: &Dialogue,
+        tally: &mut Tally,
+        head: Option<Head>,
+        bytes: &[u8],
+        now_ns: u64,
+    ) -> usize {
+        let payload = head.map_or(0, |head| head.end - head.payload_at);
+        let Some(head) = head.filter(|_| dialogue.joins && payload > WAITED_FOR_BYTES_MAX) else {
+            return 0;
+        };
+        self.under_way = payload;
+        let head_bytes = head.payload_at - head.at;
+        head_bytes + self.take_part(tally, &bytes[head_bytes..], now_ns)
+    }
+
+    /// Takes what has come of a large frame that joins events; says how many of `bytes` are done
+    /// with. The last of them are left, where they may be the beginning of a stamp.
+    fn take_part(&mut self, tally: &mut Tally, bytes: &[u8], now_ns: u64) -> usize {
+        let part = &bytes[..bytes.len().min(self.under_way)];
+        Stamp::all(part).for_each(|stamp| self.take_event(tally, stamp, now_ns));
+        let left = if part.len() == self.under_way { 0 } else { part.len().min(STAMP_BYTES - 1) };
+        self.under_way -= part.len() - left;
+        part.len() - left
     }
 
     /// A message that is no event.
@@ -172,9 +206,18 @@ pub fn take(
         conn.phase = Phase::Subscribing;
         conn.speak(dialogue, None, fd);
     }
-    tally.counts.bytes += bytes.len() as u64;
+    // What was kept of the last read has been counted.
+    tally.counts.bytes += (bytes.len() - conn.rest.len()) as u64;
     let mut last_event: &[u8] = &[];
-    while let Some(head) = frames::head(bytes, at).map_err(|OutOfStep| 1002_u16)? {
+    if conn.under_way > 0 {
+        at += conn.take_part(tally, &bytes[at..], now_ns);
+    }
+    while conn.under_way == 0 {
+        let head = frames::head(bytes, at).map_err(|OutOfStep| 1002_u16)?;
+        let Some(head) = head.filter(|head| head.end <= bytes.len()) else {
+            at += conn.begin_part(dialogue, tally, head, &bytes[at..], now_ns);
+            break;
+        };
         let payload = &bytes[head.payload_at..head.end];
         at = head.end;
         match (head.opcode, Stamp::find(payload)) {
@@ -216,18 +259,8 @@ mod tests {
 
     fn live() -> (Conn, Tally) {
         let client = Client { team: 0, reading: Reading::Prompt };
-        let conn = Conn {
-            fd: None,
-            client,
-            phase: Phase::Live,
-            said: 0,
-            next_seq: 0,
-            rest: Vec::new(),
-            gap_told: false,
-            lost_at_ns: 0,
-            attempts: 0,
-            known: Some(Box::default()),
-        };
+        let mut conn = Conn::new(None, client, true);
+        conn.phase = Phase::Live;
         let phases = vec![Stretch::even("x", 9.0, 1.0, 1)];
         let plan = Schedule { start_ns: 0, teams: 1, pad: 0, phases }.plan();
         (conn, Tally::new(&[Window { from_ns: 0, to_ns: 100, team_first: 0 }], &plan))
@@ -269,6 +302,29 @@ mod tests {
             take(&mut conn, &Dialogue::touchline(), &mut tally, &rest, 9).unwrap();
             let counts = &tally.counts;
             assert_eq!((counts.delivered, counts.lost, counts.repeated), (3, 0, 0), "cut {cut}");
+        }
+    }
+
+    #[test]
+    fn a_frame_of_many_events_is_taken_as_it_comes() {
+        let events: Vec<String> = (0..4_000)
+            .map(|seq| format!(r#"{{"d":{}}}"#, Stamp { t: 1, seq, n: seq }.data(0)))
+            .collect();
+        let large = text_frame(events.join("\n").as_bytes()).to_vec();
+        assert!(large.len() > 2 * WAITED_FOR_BYTES_MAX);
+        let stream = [large, event(4_000)].concat();
+        for step in [1_000, 1_777, 70_001, stream.len()] {
+            let (mut conn, mut tally) = live();
+            let dialogue = Dialogue { joins: true, ..Dialogue::touchline() };
+            for piece in stream.chunks(step) {
+                let bytes = [&conn.rest[..], piece].concat();
+                take(&mut conn, &dialogue, &mut tally, &bytes, 9).unwrap();
+                assert!(conn.rest.len() < 2 * WAITED_FOR_BYTES_MAX);
+            }
+            let counts = &tally.counts;
+            let seen = (counts.delivered, counts.lost, counts.repeated, conn.rest.len());
+            assert_eq!(seen, (4_001, 0, 0, 0), "in steps of {step}");
+            assert_eq!(counts.bytes, stream.len() as u64, "each byte once");
         }
     }
 

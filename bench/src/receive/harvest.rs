@@ -20,6 +20,8 @@ pub struct Counts {
     pub lost: u64,
     /// Events a socket didn't get and was told about by a `gap`.
     pub declared: u64,
+    /// Events that clients would have got whose connection had ended for good: they know of it.
+    pub cut_off: u64,
     /// Events that arrived again, or after a later one.
     pub repeated: u64,
     /// `gap` messages.
@@ -43,6 +45,7 @@ impl Counts {
         self.bytes += other.bytes;
         self.lost += other.lost;
         self.declared += other.declared;
+        self.cut_off += other.cut_off;
         self.repeated += other.repeated;
         self.gaps += other.gaps;
         self.errors += other.errors;

@@ -50,6 +50,9 @@ const CLIENTS_PER_ADDRESS: usize = 1_000;
 
 const _: () = assert!(SOCKETS_PER_TABLE_MAX / CLIENTS_PER_ADDRESS < 250);
 
+/// How a connection ends whose server sends more in one frame than we read: by our fault.
+const TOO_LARGE: u16 = 1009;
+
 /// What one `recv` came to.
 enum Step {
     /// Bytes; there may be more.
@@ -155,16 +158,21 @@ impl Worker {
         }
     }
 
-    /// What clients should have by now and don't. Those that were closed and don't come back are
-    /// counted as closed: they might resume.
+    /// What clients should have by now and don't. What those miss that were closed and don't come
+    /// back is counted apart: they know of it, and might resume.
     fn count_missing(&mut self) {
         let Some(plan) = self.plan.take() else { return };
         let returns = self.manner.as_ref().is_some_and(|manner| manner.returns);
         for conn in &self.conns {
+            if conn.client.reading == Reading::Never {
+                continue;
+            }
+            let expected = plan.events_of(conn.client.team);
+            let missing = u64::from(expected.saturating_sub(conn.next_seq));
             let is_waited_for = conn.phase == Phase::Live || (returns && conn.lost_at_ns != 0);
-            if is_waited_for && conn.client.reading != Reading::Never {
-                let expected = plan.events_of(conn.client.team);
-                self.tally.counts.lost += u64::from(expected.saturating_sub(conn.next_seq));
+            match is_waited_for {
+                true => self.tally.counts.lost += missing,
+                false => self.tally.counts.cut_off += missing,
             }
         }
     }
@@ -258,6 +266,9 @@ impl Worker {
         let kept = conn.rest.len();
         self.scratch[..kept].copy_from_slice(&conn.rest);
         let room = (self.scratch.len() - kept).min(bytes_max);
+        if room == 0 {
+            return Step::Ended(TOO_LARGE);
+        }
         match sys::recv(fd, &mut self.scratch[kept..kept + room]) {
             Ok(0) => Step::Ended(1006),
             Ok(got) => {

@@ -22,6 +22,7 @@ use crate::setup::Setup;
 use crate::stage::Stage;
 use crate::stats::Figure;
 use crate::target::Subject;
+use crate::turns;
 
 /// A row's name on the command line and how it is measured.
 pub struct Plan {
@@ -173,13 +174,12 @@ fn warm_up() -> Phase {
     Phase::even("warm-up", 10.0, 3.0, 1)
 }
 
-/// Runs every case `place.pairs` times, beginning with another one each time. Cases of a server
+/// Runs every case `place.pairs` times, in another order each time. Cases of a server
 /// that isn't there are left empty.
 fn interleave(place: &Place, sink: &mut Sink, cases: &[Case]) -> Result<Vec<Vec<Run>>> {
     let mut runs: Vec<Vec<Run>> = cases.iter().map(|_| Vec::new()).collect();
     for pair in 0..place.pairs {
-        for step in 0..cases.len() {
-            let index = (pair + step) % cases.len();
+        for index in turns::order(pair, cases.len()) {
             let Case { subject, setup } = &cases[index];
             if *subject == Subject::Touchline && !place.has_server() {
                 continue;

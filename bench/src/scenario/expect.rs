@@ -3,7 +3,11 @@
 use serde::Deserialize;
 
 use crate::run::Run;
-use crate::setup::Setup;
+use crate::setup::{Deed, Setup};
+
+/// Close codes that say why: going away, too much of something, service restart, try again later, and
+/// those of our protocol.
+const TOLD: [u16; 6] = [1001, 1008, 1012, 1013, 4008, 4012];
 
 /// What must come of a run; what isn't named is not looked at.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -11,7 +15,9 @@ use crate::setup::Setup;
 pub struct Expect {
     /// Everything arrives once, nothing is declared missing, nobody is thrown out.
     pub whole: bool,
-    /// Every loss is declared, nothing is repeated, and whoever lost its connection is back.
+    /// Every loss is declared, nothing is repeated, and whoever lost its connection is back. Where
+    /// clients don't come back, those that were closed were told why, and in a run that ends with a
+    /// drain they had everything by then.
     pub declared: bool,
     /// All of it is taken, and nothing is put off on its way in.
     pub taken: bool,
@@ -24,6 +30,9 @@ pub struct Expect {
     pub back_within_s: Option<f64>,
     /// A server that was asked to end has sent everybody away within so many seconds.
     pub drain_s_max: Option<f64>,
+    /// The server's resident memory grows by so many MiB an hour at most. What can't be told from
+    /// growth of that size (the interval of 95 % holds it) is let pass, and shown.
+    pub growth_mib_per_hour_max: Option<f64>,
     /// The p99 of the last window against that of the first measured one.
     pub p99_ratio_max: Option<f64>,
 }
@@ -55,10 +64,17 @@ impl Expect {
             let (lost, repeated) = (counts.lost, counts.repeated);
             demand(lost == 0, format!("{lost} events are missing and nobody was told"));
             demand(repeated == 0, format!("{repeated} events came twice"));
+            let closed = &counts.closed;
             if setup.crowd.returns {
-                let gone = counts.left + counts.closed.values().sum::<u64>();
+                let gone = counts.left + closed.values().sum::<u64>();
                 let returned = counts.returned;
                 demand(returned >= gone, format!("{returned} of {gone} clients are back"));
+            } else {
+                let told = closed.iter().all(|(code, _)| TOLD.contains(code));
+                demand(told, format!("clients were closed and not told why: {closed:?}"));
+                let drains = setup.acts.iter().any(|act| act.deed == Deed::Drain);
+                let cut_off = if drains { counts.cut_off } else { 0 };
+                demand(cut_off == 0, format!("{cut_off} events didn't arrive before the drain"));
             }
         }
         if self.taken {
@@ -102,6 +118,12 @@ impl Expect {
                 marks => failures.push(format!("the drain did not end: {marks:?}")),
             }
         }
+        if let (Some(most), Some(slope)) = (self.growth_mib_per_hour_max, run.memory_slope(setup)) {
+            let [got, error] = [slope.per_s, slope.error].map(mib_per_hour);
+            if got - error > most {
+                failures.push(format!("memory grows by {got:.1} \u{b1} {error:.1} MiB an hour"));
+            }
+        }
         if let Some(most) = self.p99_ratio_max {
             let got = p99_ms(last) / p99_ms(0).max(0.001);
             if got > most {
@@ -118,6 +140,11 @@ impl Expect {
     }
 }
 
+/// Bytes a second as people count them.
+pub fn mib_per_hour(bytes_per_s: f64) -> f64 {
+    bytes_per_s * 3_600.0 / f64::from(1 << 20)
+}
+
 /// Seconds after the second measured phase until a window's p99 is that of the first again, a fifth
 /// above it at most: in steps of a window.
 pub fn recovered_s(setup: &Setup, run: &Run) -> Option<f64> {
@@ -125,6 +152,6 @@ pub fn recovered_s(setup: &Setup, run: &Run) -> Option<f64> {
     let p99 = |index: usize| windows[index].latency.p99 as f64;
     let is_calm = |index: &usize| p99(*index) > 0.0 && p99(*index) <= p99(0) * 1.2;
     let first = (2..windows.len()).find(is_calm)?;
-    // Windows are the phases after the first.
-    Some(setup.phases[3..first + 1].iter().map(|phase| phase.seconds).sum())
+    // Windows are the phases after the first. (The sum of nothing would be -0.)
+    Some(setup.phases[3..first + 1].iter().fold(0.0, |sum, phase| sum + phase.seconds))
 }

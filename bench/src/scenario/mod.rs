@@ -225,6 +225,7 @@ impl Scenario {
             timed_team_first: self.timed_team_first,
             flood: self.flood,
             drain_s_max: self.drain_s_max,
+            shards: None,
         }
     }
 

@@ -20,6 +20,7 @@ use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::Place;
 use crate::child::{Servant, spawn_pinned};
@@ -61,12 +62,19 @@ impl Subject {
         match self {
             Self::Floor(_) | Self::Variant(_) => None,
             Self::Touchline => {
-                let said = Command::new(place.binary.as_ref()?).arg("version").output().ok()?;
-                Some(String::from_utf8_lossy(&said.stdout).trim().to_owned())
+                let binary = place.binary.as_ref()?;
+                let said = Command::new(binary).arg("version").output().ok()?;
+                let version = String::from_utf8_lossy(&said.stdout).trim().to_owned();
+                let digest = Sha256::digest(std::fs::read(binary).ok()?);
+                let digest = digest.iter().take(6).map(|byte| format!("{byte:02x}"));
+                Some(format!("{version}, sha256 {}", digest.collect::<String>()))
             }
             Self::Peer(name) => {
                 let target = Target::load(&place.targets, name).ok().or(place.running.clone())?;
-                Some(format!("{name}: {}", target.what))
+                // What was installed says itself what it is; of others the file's word is taken.
+                let found = std::fs::read_to_string(peer::installed().join(name).join("version"));
+                let found = found.map(|text| text.trim().to_owned()).unwrap_or(target.what);
+                Some(format!("{name}: {found}"))
             }
         }
     }
@@ -93,8 +101,9 @@ pub enum Server {
 }
 
 impl Server {
-    /// Starts `subject` for `sockets` clients, pinned to the server's core.
-    pub fn start(place: &Place, subject: &Subject, sockets: usize) -> Result<Self> {
+    /// Starts `subject` for `sockets` clients, pinned to the server's core; ours and the floor on
+    /// `shards` threads.
+    pub fn start(place: &Place, subject: &Subject, sockets: usize, shards: usize) -> Result<Self> {
         let core = place.server_core;
         match subject {
             Subject::Peer(name) => {
@@ -108,16 +117,15 @@ impl Server {
                 let congestion = place.congestion.as_deref().map(|name| ["--congestion", name]);
                 let mut flags = vec!["--kind", kind.as_str()];
                 flags.extend(congestion.into_iter().flatten());
-                start_floor(&flags, place.shards(sockets), core)
+                start_floor(&flags, shards, core)
             }
             Subject::Variant(variant) => {
                 let flags: Vec<&str> = variant.flags.split_whitespace().collect();
-                start_floor(&flags, place.shards(sockets), core)
+                start_floor(&flags, shards, core)
             }
             Subject::Touchline => {
                 let binary = place.binary.as_deref().context("there is no server to measure")?;
                 let folder = tempfile::Builder::new().prefix("touchline-bench-").tempdir()?;
-                let shards = place.shards(sockets);
                 let mut appliance = Appliance::new(folder, sockets, shards, core, binary)?;
                 appliance.start()?;
                 Ok(Self::Touchline(appliance))

@@ -241,7 +241,7 @@ fn write_on(options: JournalOptions, queue: &AppendQueue, opened: &SyncSender<Op
         _ => probe::ring_is_allowed().and_then(|()| DmaDisk::new(&options.dir)),
     };
     match ring {
-        Ok(disk) => writer::run(disk, &reads, options, "direct I/O on io_uring", queue, opened),
+        Ok(disk) => writer::run(disk, &reads, options, "direct I/O", queue, opened),
         Err(why) if options.backend == Backend::Glommio => {
             let _ = opened.send(Err(OpenError::Backend(why.into())));
         }

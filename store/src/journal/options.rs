@@ -17,10 +17,10 @@ pub const SKEW: Duration = Duration::from_secs(5 * 60);
 /// How the journal writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backend {
-    /// Direct I/O on a ring where the host lets us, else plain files.
+    /// Direct I/O where the host lets glommio open its files, else plain files.
     #[default]
     Auto,
-    /// Direct I/O on a ring; the start fails where that is forbidden.
+    /// Direct I/O; the start fails where glommio can't have its ring.
     Glommio,
     /// `pwrite` and `fdatasync`.
     Plain,

@@ -1,5 +1,5 @@
-//! Whether direct I/O on a ring can run here. Asked before glommio is touched, because it panics
-//! where it can't.
+//! Whether glommio, which opens the files of direct I/O, can run here. Asked before it is touched,
+//! because it panics where it can't have its ring.
 
 use std::path::Path;
 

@@ -272,7 +272,7 @@ fn the_ring_is_used_where_it_is_allowed_and_the_report_says_so() {
     let auto = report.backend;
     let other = tempfile::tempdir().unwrap();
     match Journal::open(options(other.path(), Backend::Glommio)) {
-        Ok((_, report)) => assert_eq!((&*auto, &auto), ("direct I/O on io_uring", &report.backend)),
+        Ok((_, report)) => assert_eq!((&*auto, &auto), ("direct I/O", &report.backend)),
         Err(OpenError::Backend(why)) => assert_eq!(*auto, *format!("plain files: {why}")),
         Err(other) => panic!("{other}"),
     }

@@ -91,8 +91,10 @@ impl Owed {
         self.left.extend(teams.iter().cloned());
     }
 
-    /// A new connection follows nothing yet; what came before stays known.
+    /// A new connection follows nothing yet; what came before stays known. A `gap` that was under
+    /// way is lost with the connection: that something is missing was said by `recovered:false`.
     pub(super) fn disconnected(&mut self) {
+        self.awaits_gap = false;
         self.previous = std::mem::take(&mut self.follows);
         self.mark = None;
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use touchline_tests::e2e::server::{Backend, Home, Server};
 use touchline_tests::e2e::until;
 
-use crate::{Results, bench, has_two_cores, turn};
+use crate::{Results, bench, turn};
 
 /// The agents' clocks are this much ahead of ours, in seconds.
 const AHEAD_S: [i64; 2] = [5_000, 70];
@@ -100,10 +100,7 @@ fn wait_until_listening(agent: &mut Child) {
 
 #[test]
 fn agents_on_other_hosts_carry_the_clients_and_their_clocks_are_read() {
-    if !has_two_cores() || !may_make_hosts() {
-        return;
-    }
-    let _turn = turn();
+    let (Some(_turn), true) = (turn(), may_make_hosts()) else { return };
     let hosts = [1, 2].map(Host::new);
     let home = Home::new("");
     let secrets = home.path("partner.secrets");

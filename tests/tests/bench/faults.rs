@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use touchline_tests::e2e::server::{Backend, Home};
 
-use crate::{Results, has_two_cores, turn};
+use crate::{Results, turn};
 
 /// A scenario small, with what its file expects but for times.
 fn play(scenario: &str, sockets: &str, time: &str) -> Results {
@@ -16,10 +16,7 @@ fn play(scenario: &str, sockets: &str, time: &str) -> Results {
 
 #[test]
 fn fault_43_after_kill_minus_9_everybody_is_back_and_nothing_is_lost_or_repeated() {
-    if !has_two_cores() {
-        return;
-    }
-    let _turn = turn();
+    let Some(_turn) = turn() else { return };
     let results = play("restart", "5000", "0.4");
     let run = &results.runs()[0];
     let counts = &run["harvest"]["counts"];
@@ -33,10 +30,7 @@ fn fault_43_after_kill_minus_9_everybody_is_back_and_nothing_is_lost_or_repeated
 
 #[test]
 fn fault_40_a_server_that_stood_still_throws_nobody_out() {
-    if !has_two_cores() {
-        return;
-    }
-    let _turn = turn();
+    let Some(_turn) = turn() else { return };
     let results = play("freeze", "1000", "0.4");
     let run = &results.runs()[0];
     let counts = &run["harvest"]["counts"];
@@ -48,10 +42,7 @@ fn fault_40_a_server_that_stood_still_throws_nobody_out() {
 
 #[test]
 fn fault_06_slow_connections_cost_a_running_bench_nothing_that_it_counts() {
-    if !has_two_cores() {
-        return;
-    }
-    let _turn = turn();
+    let Some(_turn) = turn() else { return };
     let home = Home::new("");
     let secrets = home.path("partner.secrets");
     let mut command = home.command(Backend::Auto);

@@ -88,8 +88,8 @@ pub(super) const KEYS: &[Key] = &[
         "log.disk",
         Kind::Choice(&["auto", "glommio", "plain"]),
         "auto",
-        "how the journal writes; auto: direct I/O through io_uring where it is allowed, else \
-         plain files",
+        "how the journal writes; auto and glommio: past the page cache (direct I/O, files opened by \
+         glommio); auto falls back to plain files where that is forbidden",
         "plain: the page cache holds what was written",
     ),
     key(

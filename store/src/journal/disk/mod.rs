@@ -2,7 +2,7 @@
 //! being written.
 //!
 //! The journal writes whole blocks at block boundaries, one call at a time, from one thread. That
-//! is little enough to be the same over direct I/O on a ring ([`dma`]), over `pwrite` and
+//! is little enough to be the same over direct I/O ([`dma`]), over `pwrite` and
 //! `fdatasync` ([`plain`]), and over a simulated disk that loses, tears and refuses on purpose (in
 //! the tests). Readers use [`ReadDisk`], plain `pread` from threads of their own.
 //!
