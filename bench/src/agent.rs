@@ -6,11 +6,17 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use socket2::{SockRef, TcpKeepalive};
+
 use crate::sys;
+
+/// After so much silence the controller is asked whether it lives.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// Where an agent is, and whence its clients come.
 #[derive(Args)]
@@ -55,6 +61,9 @@ pub fn run(args: &AgentArgs) -> Result<()> {
 /// with it, whatever became of them.
 fn serve(stream: &TcpStream, sources: &[Ipv4Addr]) -> Result<()> {
     stream.set_nodelay(true)?;
+    // Of a controller that has lost its power nothing else is ever heard.
+    let probes = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE);
+    SockRef::from(stream).set_tcp_keepalive(&probes)?;
     let binary = std::env::current_exe().context("find the bench's own binary")?;
     let mut command = std::process::Command::new(binary);
     command.arg("receive");

@@ -1,9 +1,11 @@
 //! Processes of the bench and how they talk: one JSON value a line, down standard input and back by
 //! standard output, or both ways over a connection to another host.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -18,11 +20,26 @@ use crate::limits::{ANSWER_S_MAX, LINE_BYTES_MAX};
 use crate::{probe, sys};
 
 /// Commands, line by line, until there are no more.
-pub fn commands<C: DeserializeOwned>(from: impl BufRead) -> impl Iterator<Item = Result<C>> {
-    from.lines().map(|line| {
-        let line = line.context("read a command")?;
-        serde_json::from_str(&line).with_context(|| format!("not a command: {line:.200}"))
+pub fn commands<C: DeserializeOwned>(mut from: impl BufRead) -> impl Iterator<Item = Result<C>> {
+    std::iter::from_fn(move || {
+        let line = match line_of(&mut from) {
+            Ok(line) => line?,
+            Err(error) => return Some(Err(error).context("read a command")),
+        };
+        let command = serde_json::from_str(&line);
+        Some(command.with_context(|| format!("not a command: {line:.200}")))
     })
+}
+
+/// The next line, if there is one and it isn't longer than any that we send.
+fn line_of(from: &mut impl BufRead) -> io::Result<Option<String>> {
+    let mut line = String::new();
+    // One byte more than is allowed tells a line that is too long.
+    match from.take(LINE_BYTES_MAX as u64 + 1).read_line(&mut line)? {
+        0 => Ok(None),
+        1..=LINE_BYTES_MAX => Ok(Some(line)),
+        _ => Err(io::Error::other("a line that is too long")),
+    }
 }
 
 /// Writes one answer.
@@ -37,6 +54,8 @@ pub fn answer(to: &mut impl Write, value: &impl Serialize) -> Result<()> {
 pub struct Servant {
     name: String,
     child: Option<Child>,
+    /// To an agent: shut down when this is dropped, because the thread that listens holds it open.
+    line: Option<TcpStream>,
     to: Box<dyn Write + Send>,
     answers: Receiver<String>,
 }
@@ -51,15 +70,16 @@ impl Servant {
         let stdin = child.stdin.take().context("a child without standard input")?;
         let stdout = child.stdout.take().context("a child without standard output")?;
         let name = args.first().map_or("a child", |verb| *verb).into();
-        Ok(Self { name, child: Some(child), to: Box::new(stdin), answers: listen(stdout) })
+        let (to, answers) = (Box::new(stdin), listen(stdout));
+        Ok(Self { name, child: Some(child), line: None, to, answers })
     }
 
     /// Speaks to the agent at the other end of `stream`.
     pub fn remote(name: &str, stream: TcpStream) -> Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(Duration::from_secs(ANSWER_S_MAX)))?;
-        let answers = listen(stream.try_clone()?);
-        Ok(Self { name: name.into(), child: None, to: Box::new(stream), answers })
+        let (line, answers) = (Some(stream.try_clone()?), listen(stream.try_clone()?));
+        Ok(Self { name: name.into(), child: None, line, to: Box::new(stream), answers })
     }
 
     /// Its process id; `None` on another host.
@@ -77,10 +97,15 @@ impl Servant {
 
     /// Waits for its next answer, for a bounded time.
     pub fn hear<A: DeserializeOwned>(&mut self) -> Result<A> {
+        self.hear_within(Duration::from_secs(ANSWER_S_MAX))
+    }
+
+    /// Waits so long for its next answer.
+    pub fn hear_within<A: DeserializeOwned>(&mut self, wait: Duration) -> Result<A> {
         let name = &self.name;
-        match self.answers.recv_timeout(Duration::from_secs(ANSWER_S_MAX)) {
+        match self.answers.recv_timeout(wait) {
             Ok(line) => serde_json::from_str(&line).with_context(|| format!("got {line:.200}")),
-            Err(RecvTimeoutError::Timeout) => bail!("{name} said nothing for {ANSWER_S_MAX} s"),
+            Err(RecvTimeoutError::Timeout) => bail!("{name} said nothing for {wait:?}"),
             Err(RecvTimeoutError::Disconnected) => bail!("{name} has ended; see its last words"),
         }
     }
@@ -97,13 +122,7 @@ fn listen(from: impl Read + Send + 'static) -> Receiver<String> {
     let (send, answers) = channel();
     std::thread::spawn(move || {
         let mut from = BufReader::new(from);
-        loop {
-            let mut line = String::new();
-            // One byte more than is allowed tells a line that is too long.
-            match (&mut from).take(LINE_BYTES_MAX as u64 + 1).read_line(&mut line) {
-                Ok(1..=LINE_BYTES_MAX) => {}
-                _ => return,
-            }
+        while let Ok(Some(line)) = line_of(&mut from) {
             if send.send(line).is_err() {
                 return;
             }
@@ -114,6 +133,10 @@ fn listen(from: impl Read + Send + 'static) -> Receiver<String> {
 
 impl Drop for Servant {
     fn drop(&mut self) {
+        if let Some(line) = &self.line {
+            // It may have hung up already, which is what is wanted.
+            let _ = line.shutdown(Shutdown::Both);
+        }
         let Some(child) = &mut self.child else { return };
         // It may have ended already, which is what is wanted.
         let _ = child.kill();
@@ -121,22 +144,68 @@ impl Drop for Servant {
     }
 }
 
+/// Whoever starts a child holds it; once the process is asked to end, nobody gets it any more.
+static STARTING: Mutex<()> = Mutex::new(());
+static IS_ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Whether what happens now happens because the process was asked to end.
+pub fn is_ending() -> bool {
+    IS_ENDING.load(Relaxed)
+}
+
+/// How folders begin that servers of this process live in.
+pub fn folder_prefix() -> String {
+    format!("touchline-bench-{}-", std::process::id())
+}
+
 /// Has everything that this process has started end with it when it is asked to end: a server that
 /// lives on would hold its ports and its core, and be measured by nobody. (Of `kill -9` nobody is
 /// told: floors and clients then see their input end, other servers live on.)
 pub fn end_together() -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("listen for signals")?;
+    // Whoever starts us may have wanted a signal to be ignored (`nohup`).
+    let ignored = ignored_signals();
+    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|n| ignored >> (n - 1) & 1 == 0);
+    let mut signals = Signals::new(wanted).context("listen for signals")?;
     let listen = move || {
         let Some(signal) = signals.forever().next() else { return };
-        for pid in probe::descendants(std::process::id()) {
-            // Some have ended meanwhile, which is what is wanted.
-            let _ = Pid::from_raw(pid as i32).map(|pid| kill_process(pid, Signal::KILL));
+        IS_ENDING.store(true, Relaxed);
+        let _nobody_starts = STARTING.lock();
+        for _ in 0..LOOKS_MAX {
+            let children = probe::descendants(std::process::id());
+            if children.is_empty() {
+                break;
+            }
+            for pid in children.into_iter().filter_map(|pid| Pid::from_raw(pid as i32)) {
+                // Some have ended meanwhile, which is what is wanted.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
+        remove_folders();
         eprintln!("touchline-bench: asked to end (signal {signal})");
         std::process::exit(128 + signal);
     };
     std::thread::Builder::new().name("signals".into()).spawn(listen)?;
     Ok(())
+}
+
+/// Looks for children that are left, 10 ms apart.
+const LOOKS_MAX: usize = 100;
+
+/// Bit `n - 1` for signal `n` (proc(5), `SigIgn`).
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+/// What servers have left behind.
+fn remove_folders() {
+    let prefix = folder_prefix();
+    let folders = std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+    let ours = folders.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
+    // What can't be removed is left to whoever cleans that folder.
+    ours.for_each(|entry| drop(std::fs::remove_dir_all(entry.path())));
 }
 
 /// Starts `command` pinned to `core`: a child inherits the affinity of the thread that starts it.
@@ -145,6 +214,7 @@ pub fn spawn_pinned(command: &mut Command, core: usize) -> Result<Child> {
     std::thread::scope(|scope| {
         let spawned = scope.spawn(|| {
             sys::pin(core).with_context(|| format!("pin to core {core}"))?;
+            let _starting = STARTING.lock();
             command.spawn().with_context(|| format!("start {program}"))
         });
         spawned.join().expect("spawning doesn't panic")

@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::child::Servant;
 use crate::dialogue::Dialogue;
-use crate::limits::AGENTS_MAX;
+use crate::limits::{AGENTS_MAX, ANSWER_S_MAX};
 use crate::receive::crowd::{Crowd, Part};
 use crate::receive::harvest::Harvest;
 use crate::receive::tally::Tally;
-use crate::receive::{Answer, Command, Connect, Standing};
+use crate::receive::{Answer, Command, Connect, Standing, connect_within};
 use crate::schedule::{Schedule, Window};
 use crate::sys;
 
@@ -44,6 +44,16 @@ struct Member {
     servant: Servant,
     /// Controller's time minus the member's, nanoseconds, and half the round trip.
     clock: (i64, u64),
+    /// When it last said what it had used, what that was, and how many threads it has.
+    used: (u64, u64, u64),
+    /// The same when we were last asked.
+    asked: (u64, u64),
+}
+
+impl Member {
+    fn new(name: &str, servant: Servant) -> Self {
+        Self { name: name.into(), servant, clock: (0, 0), used: (0, 0, 1), asked: (0, 0) }
+    }
 }
 
 /// The clients' processes.
@@ -55,7 +65,7 @@ impl Crew {
     /// One process on this host's `core`.
     pub fn here(core: usize) -> Result<Self> {
         let servant = Servant::start(&["receive"], core)?;
-        Ok(Self { members: vec![Member { name: "here".into(), servant, clock: (0, 0) }] })
+        Ok(Self { members: vec![Member::new("here", servant)] })
     }
 
     /// The agents at these addresses, each with an even share of the clients.
@@ -70,7 +80,7 @@ impl Crew {
                 format!("reach agent {name}; start it with `touchline-bench agent`")
             })?;
             let servant = Servant::remote(&format!("agent {name}"), stream)?;
-            anyhow::Ok(Member { name: name.clone(), servant, clock: (0, 0) })
+            anyhow::Ok(Member::new(name, servant))
         };
         let members = agents.iter().map(dial).collect::<Result<_>>()?;
         let mut crew = Self { members };
@@ -109,7 +119,8 @@ impl Crew {
         }
         let mut longest = 0.0_f64;
         for member in &mut self.members {
-            match member.servant.hear()? {
+            let wait = connect_within(crowd.sockets) + Duration::from_secs(ANSWER_S_MAX);
+            match member.servant.hear_within(wait)? {
                 Answer::Connected { seconds } => longest = longest.max(seconds),
                 Answer::Failed(why) => bail!("{why}"),
                 other => bail!("asked to connect, {} said {other:?}", member.name),
@@ -152,11 +163,25 @@ impl Crew {
                     sum.present += part.present;
                     sum.p50_us = sum.p50_us.max(part.p50_us);
                     sum.p99_us = sum.p99_us.max(part.p99_us);
+                    member.used = (sys::now_ns(), part.cpu_ns, part.threads.max(1));
                 }
                 other => bail!("asked for progress, {} said {other:?}", member.name),
             }
         }
         Ok(sum)
+    }
+
+    /// How much of their threads' cores those on other hosts have used since this was last asked:
+    /// of the busiest.
+    pub fn busiest_agent(&mut self) -> f64 {
+        let share = |member: &mut Member| {
+            let (at_ns, cpu_ns, threads) = member.used;
+            let before = std::mem::replace(&mut member.asked, (at_ns, cpu_ns));
+            let passed_ns = at_ns.saturating_sub(before.0).max(1) * threads;
+            cpu_ns.saturating_sub(before.1) as f64 / passed_ns as f64
+        };
+        let remote = self.members.iter_mut().filter(|member| member.servant.pid().is_none());
+        remote.map(share).fold(0.0, f64::max)
     }
 
     /// What they saw, and how their clocks stood.

@@ -4,8 +4,8 @@
 //! not. The conformance suite judges those; here every nanosecond is multiplied by millions of
 //! deliveries.
 
-/// What a server may send in one frame; more means that the stream is out of step. Servers that join
-/// events send all that waits for a client in one (nats-server: up to 64 MiB).
+/// What a server may send in one frame; more means that the stream is out of step. Servers that
+/// join events send all that waits for a client in one (nats-server: up to 64 MiB).
 const PAYLOAD_BYTES_MAX: u64 = 64 << 20;
 
 /// A frame's head.

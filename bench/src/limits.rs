@@ -8,7 +8,8 @@ pub const SOCKETS_PER_TABLE_MAX: usize = 19_400;
 pub const SOCKETS_PER_SHARD_MAX: usize = (20_000 - 200) * 97 / 100;
 /// Handshakes one receiver thread keeps under way: below any listener's backlog (4,096), so that no
 /// SYN is dropped and a connect rate never measures the kernel's retransmit timer.
-pub const HANDSHAKES_MAX: usize = 512;
+/// (uSockets asks for 512.)
+pub const HANDSHAKES_MAX: usize = 500;
 /// What one `recv` may take. A socket that is behind gets up to 256 KiB in one send.
 pub const READ_BYTES_MAX: usize = 512 << 10;
 /// A frame that joins events is taken as it comes if it is larger: all that waits for a client may
@@ -26,6 +27,8 @@ pub const VOLLEY_SENDS_MAX: u32 = 4_096;
 pub const EVENTS_MAX: usize = 1 << 21;
 /// What clients and publisher may use of their core before they may be the limit themselves.
 pub const GENERATOR_SHARE_MAX: f64 = 0.9;
+/// From this share of its core on it may have been the server that had no time.
+pub const FULL_CORE_SHARE: f64 = 0.85;
 /// Looks at a run that are kept: when there are more, every other one goes, and the rest come half
 /// as often.
 pub const BEATS_MAX: usize = 1_200;

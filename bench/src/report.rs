@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use crate::child;
 use crate::probe::Host;
 use crate::receive::Standing;
 use crate::rows::{PLANS, Row};
@@ -127,6 +128,10 @@ impl Sink {
 
     /// A run that came to nothing.
     pub fn keep_failure(&mut self, pair: usize, subject: &Subject, why: &str) -> Result<()> {
+        if child::is_ending() {
+            // It failed because it was ended.
+            return Ok(());
+        }
         let row = self.row.clone();
         self.write(&Line::Failure { row: &row, pair, subject, why })?;
         self.say(&format!("          gave up: {why:.300}"));

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::crew::Clock;
-use crate::limits::GENERATOR_SHARE_MAX;
+use crate::limits::{FULL_CORE_SHARE, GENERATOR_SHARE_MAX};
 use crate::probe::{CpuUse, Memory};
 use crate::publish::Posted;
 use crate::receive::harvest::Harvest;
@@ -37,8 +37,9 @@ pub struct Run {
     pub cpu_us: f64,
     /// CPU of clients and publisher over the same time.
     pub generator: CpuUse,
-    /// The same in the measured phase in which it was largest, in cores, of the middle second;
-    /// 0 of a ramp, which goes beyond what anybody can carry.
+    /// The same in the measured phase in which it was largest, in cores, of the middle second of
+    /// those in which the server had time left; 0 of a ramp, which goes beyond what anybody can
+    /// carry.
     #[serde(default)]
     pub generator_most: f64,
     /// What else kept the server's core and the clients' core busy, in cores.
@@ -57,13 +58,15 @@ pub struct Run {
     pub clocks: Vec<Clock>,
 }
 
-/// The middle of what the generator used in each stretch of `beats`, of the stretch in which that
-/// was most. Stretches of less than two whole seconds say nothing.
+/// The middle of what the generator used in each stretch of `beats` while the server had time left,
+/// of the stretch in which that was most. Stretches of less than two whole seconds say nothing.
 pub fn generator_most(beats: &[Beat], stretches: impl Iterator<Item = (f64, f64)>) -> f64 {
     let of = |(from_s, to_s): (f64, f64)| {
         // A beat tells of the second before it.
         let within = |beat: &&Beat| beat.at_s > from_s + 1.0 && beat.at_s <= to_s;
-        let used: Vec<f64> = beats.iter().filter(within).map(|beat| beat.generator).collect();
+        let has_time = |beat: &&Beat| beat.cores < FULL_CORE_SHARE;
+        let used = beats.iter().filter(within).filter(has_time).map(|beat| beat.generator);
+        let used: Vec<f64> = used.collect();
         if used.len() < 2 { 0.0 } else { Figure::of(used).median }
     };
     stretches.map(of).fold(0.0, f64::max)
@@ -139,9 +142,12 @@ impl Run {
         Slope::of(&beats.map(|beat| (beat.at_s, beat.rss_bytes as f64)).collect::<Vec<_>>())
     }
 
-    /// Whether clients and publisher used so much of their core that they may have been the limit.
+    /// Whether clients and publisher used so much of their core that they may have been the limit,
+    /// while the server had time left. A server without any is its own limit: one that shares sends
+    /// as soon as it is behind keeps its receivers as busy as itself.
     pub fn is_limited(&self) -> bool {
-        self.generator.of_a_core.max(self.generator_most) > GENERATOR_SHARE_MAX
+        let is_full = self.generator.of_a_core > GENERATOR_SHARE_MAX;
+        is_full && self.cpu.of_a_core < FULL_CORE_SHARE || self.generator_most > GENERATOR_SHARE_MAX
     }
 
     /// What keeps this run from being believed, if anything.

@@ -26,6 +26,9 @@ pub struct Setup {
     pub flood: Option<Flood>,
     /// How long after the last event deliveries are waited for, seconds.
     pub drain_s_max: f64,
+    /// Settings of Touchline that aren't its defaults, as `--set` takes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<String>,
     /// Threads of server and floor, if not as few as hold the sockets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shards: Option<usize>,
@@ -94,6 +97,7 @@ impl Setup {
             acts: Vec::new(),
             flood: None,
             drain_s_max: 30.0,
+            settings: Vec::new(),
             shards: None,
         }
     }

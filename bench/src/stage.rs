@@ -1,5 +1,6 @@
 //! One run on the stage: a server, its clients, a schedule, and what is seen from all sides.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::Place;
 use crate::crew::Crew;
 use crate::probe::{self, CpuUse, Memory};
-use crate::publish::{Posted, Publisher, plain};
+use crate::publish::{Posted, Publisher, Stop, plain};
 use crate::receive::harvest::Harvest;
 use crate::run::{self, Beat, Run};
 use crate::schedule::Plan;
@@ -34,9 +35,7 @@ pub struct Stage {
 impl Stage {
     /// Starts both and connects all clients.
     pub fn set(place: &Place, subject: &Subject, setup: &Setup) -> Result<Self> {
-        let sockets = setup.crowd.sockets;
-        let shards = setup.shards.unwrap_or_else(|| place.shards(sockets));
-        let server = Server::start(place, subject, sockets, shards)?;
+        let server = Server::start(place, subject, setup)?;
         std::thread::sleep(Duration::from_millis(200));
         let memory = |server: &Server| server.pid().map_or(Ok(Memory::default()), Memory::of_tree);
         let empty = memory(&server)?;
@@ -76,9 +75,14 @@ impl Stage {
         let windows = self.setup.windows(&plan.schedule);
         self.crew.record(&plan.schedule, &windows)?;
         self.server.play(&plan.schedule)?;
-        let publisher = self.start_publisher(&plan)?;
+        let stop = Stop::default();
+        let publisher = self.start_publisher(&plan, &stop)?;
         let mut watch = Watch::new(place, &self.setup, &plan, self.memory[1].rss_bytes);
         let used = watch.until_over(&mut self.server, &mut self.crew, watcher)?;
+        if self.setup.flood.is_none() {
+            // Whoever is still behind is so for good.
+            stop.store(true, Relaxed);
+        }
         let posted = match publisher {
             Some(thread) => Some(thread.join().expect("the publisher doesn't panic")?),
             None => None,
@@ -140,22 +144,27 @@ impl Stage {
         }
     }
 
-    fn start_publisher(&self, plan: &Plan) -> Result<Option<JoinHandle<Result<Posted>>>> {
+    fn start_publisher(
+        &self,
+        plan: &Plan,
+        stop: &Stop,
+    ) -> Result<Option<JoinHandle<Result<Posted>>>> {
         let (plan, flood) = (plan.clone(), self.setup.flood);
         let work: Box<dyn FnOnce() -> Result<Posted> + Send> = match &self.server {
             Server::Floor { .. } => return Ok(None),
             Server::Touchline(appliance) => {
-                let publisher = Publisher::new(&appliance.ports[1].to_string(), SECRET)?;
+                let publisher =
+                    Publisher::new(&appliance.ports[1].to_string(), SECRET)?.until(stop);
                 Box::new(move || publisher.run(&plan, flood))
             }
             Server::Peer(peer) => match &peer.publish {
                 Publish::Webhook { api, secrets_file } => {
-                    let publisher = Publisher::with_secrets_of(api, secrets_file)?;
+                    let publisher = Publisher::with_secrets_of(api, secrets_file)?.until(stop);
                     Box::new(move || publisher.run(&plan, flood))
                 }
                 publish => {
-                    let publish = publish.clone();
-                    Box::new(move || plain::play(&publish, &plan))
+                    let (publish, stop) = (publish.clone(), stop.clone());
+                    Box::new(move || plain::play(&publish, &plan, &stop))
                 }
             },
         };

@@ -59,22 +59,40 @@ impl Slope {
     /// Of `points`, in order of their time; `None` where they are fewer than two for each stretch.
     ///
     /// A look at memory says much about the next look: counted as independent, thousands of them
-    /// would make any slope look certain. So the time is cut into 20 stretches, and the line is laid
-    /// through their means (batch means; Law and Kelton, Simulation Modeling and Analysis, 9.5.3).
+    /// would make any slope look certain. So the time is cut into 20 stretches, and the line is
+    /// laid through their means (batch means; Law and Kelton, Simulation Modeling and Analysis,
+    /// 9.5.3). Memory that grows by steps leaves even these alike; the error is widened by what
+    /// neighbours have in common, as of a process of first order (by `sqrt((1 + r) / (1 - r))`),
+    /// and to what the slopes of the two halves are.
     pub fn of(points: &[(f64, f64)]) -> Option<Self> {
-        let stretch = points.len() / STRETCHES;
-        if stretch < 2 {
+        if points.len() < 2 * STRETCHES {
             return None;
         }
-        let mean = |chunk: &[(f64, f64)]| {
-            let (x, y) = chunk.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0, y + point.1));
-            (x / chunk.len() as f64, y / chunk.len() as f64)
+        let mean = |index: usize| {
+            let at = |index: usize| index * points.len() / STRETCHES;
+            let part = &points[at(index)..at(index + 1)];
+            let (x, y) = part.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0, y + point.1));
+            (x / part.len() as f64, y / part.len() as f64)
         };
-        let means: Vec<(f64, f64)> =
-            points.chunks_exact(stretch).take(STRETCHES).map(mean).collect();
+        let means: Vec<(f64, f64)> = (0..STRETCHES).map(mean).collect();
         let (slope, error) = least_squares(&means)?;
-        Some(Self { per_s: slope, error: error * T })
+        let alike = resemblance(&means, slope).clamp(0.0, 0.95);
+        let widened = error * ((1.0 + alike) / (1.0 - alike)).sqrt();
+        // What goes on for the whole time goes on in each half of it; a step doesn't.
+        let halves = means.chunks(STRETCHES / 2).filter_map(least_squares);
+        let apart = halves.map(|(half, _)| (half - slope).abs()).fold(0.0, f64::max);
+        Some(Self { per_s: slope, error: apart.max(widened * T) })
     }
+}
+
+/// How much what is left of a point beside its line says about what is left of the next one: their
+/// correlation.
+fn resemblance(points: &[(f64, f64)], slope: f64) -> f64 {
+    let left: Vec<f64> = points.iter().map(|point| point.1 - slope * point.0).collect();
+    let mean = left.iter().sum::<f64>() / left.len() as f64;
+    let total: f64 = left.iter().map(|value| (value - mean).powi(2)).sum();
+    let pairs: f64 = left.windows(2).map(|pair| (pair[0] - mean) * (pair[1] - mean)).sum();
+    if total > 0.0 { pairs / total } else { 0.0 }
 }
 
 /// The slope of the line through `points`, and its standard error; `None` where there are fewer
@@ -123,14 +141,17 @@ mod tests {
     fn a_slope_is_found_and_how_far_off_it_may_be() {
         // Saw teeth of a period that no stretch divides, on a line.
         let points = |per_s: f64| -> Vec<(f64, f64)> {
-            (0..1_000)
-                .map(|at| (f64::from(at), per_s * f64::from(at) + f64::from(at % 7)))
-                .collect()
+            let saw = |at: u32| (f64::from(at), per_s * f64::from(at) + f64::from(at % 7));
+            (0..1_000).map(saw).collect()
         };
         let flat = Slope::of(&points(0.0)).unwrap();
-        assert!(flat.per_s.abs() <= flat.error && flat.error < 0.001, "{flat:?}");
+        assert!(flat.per_s.abs() <= flat.error && flat.error < 0.003, "{flat:?}");
         let steep = Slope::of(&points(0.5)).unwrap();
-        assert!((steep.per_s - 0.5).abs() <= steep.error && steep.error < 0.001, "{steep:?}");
+        assert!((steep.per_s - 0.5).abs() <= steep.error && steep.error < 0.003, "{steep:?}");
+        // One step in the middle of nothing is no growth that goes on.
+        let step = |at: u32| (f64::from(at), if at < 500 { 0.0 } else { 20.0 });
+        let step = Slope::of(&(0..1_000).map(step).collect::<Vec<_>>()).unwrap();
+        assert!(step.per_s > 0.0 && step.per_s <= step.error, "{step:?}");
         assert_eq!(Slope::of(&points(1.0)[..39]), None, "too few looks");
         assert_eq!(least_squares(&[(0.0, 1.0), (1.0, 3.0), (2.0, 5.0)]), Some((2.0, 0.0)));
         assert_eq!(least_squares(&[(1.0, 1.0), (1.0, 3.0), (1.0, 5.0)]), None);

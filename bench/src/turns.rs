@@ -1,4 +1,4 @@
-//! Who goes when.
+//! Who goes when: the order of the subjects in each round of a comparison.
 //!
 //! If everybody always followed the same neighbour, what that one leaves behind (memory that the
 //! kernel has yet to give back, connections in `TIME_WAIT`, a warm cache) would always meet the

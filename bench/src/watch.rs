@@ -107,7 +107,7 @@ impl<'a> Watch<'a> {
             self.act(now, server, crew, &mut meter)?;
             let standing = crew.standing()?;
             self.measured = standing.delivered.saturating_sub(before);
-            self.look(now, server, &crew.pids(), &standing)?;
+            self.look(now, server, crew, &standing)?;
             watcher(self.since_start(now), length_s, &standing);
             if let Some(since_ns) = self.drain_since_ns {
                 if standing.present == 0 || now > since_ns + DRAIN_NS_MAX {
@@ -142,38 +142,54 @@ impl<'a> Watch<'a> {
         &mut self,
         now: u64,
         server: &Server,
-        receivers: &[u32],
+        crew: &mut Crew,
         standing: &Standing,
     ) -> Result<()> {
-        let pid = server.pid().filter(|_| self.drain_since_ns.is_none());
-        let Some(pid) = pid else { return Ok(()) };
-        if self.family.first() != Some(&pid) {
-            self.family = vec![pid];
+        if self.drain_since_ns.is_some() {
+            return Ok(());
         }
-        let rss_bytes = probe::resident_bytes_of(&self.family);
-        let rss_bytes = rss_bytes.with_context(|| server.last_words())?;
+        let rss_bytes = self.resident_bytes(server)?;
         self.rss_bytes_max = self.rss_bytes_max.max(rss_bytes);
         if self.last_beat.as_ref().is_some_and(|glance| now < glance.at_ns + self.beat_ns) {
             return Ok(());
         }
-        self.family.truncate(1);
-        self.family.extend(probe::descendants(pid));
-        let controller = std::process::id();
-        let generator = receivers.iter().chain([&controller]);
-        let generator = generator.chain(&self.place.softirq_threads[1]).map(|pid| Cpu::of(*pid));
-        let glance = Glance {
-            at_ns: now,
-            server: Cpu::of_tree(pid)?,
-            generator: generator.collect::<Result<_>>()?,
-        };
+        self.family = server.pid().into_iter().collect();
+        self.family.extend(server.pid().into_iter().flat_map(probe::descendants));
+        let glance = self.glance(now, server, crew)?;
         let [cores, generator] = match &self.last_beat {
             Some(before) => glance.since(before),
             None => [0.0; 2],
         };
+        let generator = generator.max(crew.busiest_agent());
         self.last_beat = Some(glance);
         let at_s = self.since_start(now);
         let Standing { present, delivered, .. } = *standing;
-        self.beats.push(Beat { at_s, rss_bytes, cores, generator, present, delivered });
+        self.keep(Beat { at_s, rss_bytes, cores, generator, present, delivered });
+        Ok(())
+    }
+
+    /// Of the server and all that it had started at the last beat; 0 of one that runs elsewhere.
+    fn resident_bytes(&mut self, server: &Server) -> Result<u64> {
+        let Some(pid) = server.pid() else { return Ok(0) };
+        if self.family.first() != Some(&pid) {
+            self.family = vec![pid];
+        }
+        probe::resident_bytes_of(&self.family).with_context(|| server.last_words())
+    }
+
+    fn glance(&self, now: u64, server: &Server, crew: &Crew) -> Result<Glance> {
+        let generator = crew.pids().into_iter().chain([std::process::id()]);
+        let generator = generator.chain(self.place.softirq_threads[1]);
+        Ok(Glance {
+            at_ns: now,
+            server: server.pid().map_or(Ok(Cpu::default()), Cpu::of_tree)?,
+            generator: generator.map(Cpu::of).collect::<Result<_>>()?,
+        })
+    }
+
+    /// Of hours not every second is kept.
+    fn keep(&mut self, beat: Beat) {
+        self.beats.push(beat);
         if self.beats.len() >= BEATS_MAX {
             let mut is_kept = false;
             self.beats.retain(|_| {
@@ -182,7 +198,6 @@ impl<'a> Watch<'a> {
             });
             self.beat_ns *= 2;
         }
-        Ok(())
     }
 
     /// Does what is due.

@@ -174,7 +174,7 @@ fn frame(plan: &Plan, n: u32) -> bytes::Bytes {
     let event = Event {
         stream: Stream::Broadcast,
         source: crate::publish::SOURCE.into(),
-        id: crate::publish::event_id(n).into(),
+        id: crate::publish::event_id(0, n).into(),
         route: Route::new(&[team]).expect("a team's name is a valid one"),
         kind: crate::publish::KIND.into(),
         occurred_at: Timestamp(1_700_000_000_123_456 + (due / 1_000_000) as i64),

@@ -5,7 +5,7 @@ use super::names::title;
 use super::stretch::{self, Stretch};
 use super::study::{Chapter, Entry, Kind};
 use super::words::{count, list, number, tick};
-use crate::limits::GENERATOR_SHARE_MAX;
+use crate::limits::{FULL_CORE_SHARE, GENERATOR_SHARE_MAX};
 use crate::publish::Posted;
 use crate::run::{Run, generator_most};
 use crate::stats::Figure;
@@ -20,8 +20,6 @@ const PAIRS_MIN: usize = 5;
 const LATE: f64 = 1.1;
 /// A clock that may be wrong by more than this share of a p99 says little about it.
 const CLOCK_SHARE_MAX: f64 = 0.1;
-/// From this share of a core on it may have been the server that had no time.
-const FULL_CORE: f64 = 0.85;
 
 /// Every doubt about `chapter`, in sentences.
 pub fn of(chapter: &Chapter) -> Vec<String> {
@@ -48,6 +46,7 @@ pub fn of(chapter: &Chapter) -> Vec<String> {
             ));
         }
     }
+    doubts.extend(both_full(chapter));
     doubts.extend(steps(chapter));
     doubts.extend(waiting(chapter));
     doubts.extend(disturbed(chapter));
@@ -96,6 +95,26 @@ fn steps(chapter: &Chapter) -> Option<String> {
     })
 }
 
+/// Runs in which nobody had time left.
+fn both_full(chapter: &Chapter) -> Option<String> {
+    if stretch::is_ramp(&chapter.stretches) {
+        return None;
+    }
+    let is_full = |run: &&Run| !run.is_limited() && run.generator.of_a_core > GENERATOR_SHARE_MAX;
+    let of_entry = |entry: &Entry| {
+        let count = entry.runs.iter().filter(is_full).count();
+        (count > 0).then(|| format!("{} ({count} of {})", title(&entry.subject), entry.runs.len()))
+    };
+    let names: Vec<String> = chapter.entries.iter().filter_map(of_entry).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "The generator\u{2019}s core was full, and the server\u{2019}s was, too: {}. Latencies \
+             may partly be the generator\u{2019}s there.",
+            list(&names)
+        )
+    })
+}
+
 /// Subjects that were fed more slowly than planned while their core wasn't full: the way in was the
 /// limit then, and what is measured of the way out says little.
 fn waiting(chapter: &Chapter) -> Option<String> {
@@ -106,7 +125,7 @@ fn waiting(chapter: &Chapter) -> Option<String> {
     let planned_s: f64 = phases.iter().map(|phase| phase.seconds).sum();
     let waited = |run: &&Run| {
         let late = |posted: &Posted| posted.seconds > planned_s * LATE + 1.0;
-        run.posted.as_ref().is_some_and(late) && run.cpu.of_a_core < FULL_CORE
+        run.posted.as_ref().is_some_and(late) && run.cpu.of_a_core < FULL_CORE_SHARE
     };
     let of_entry = |entry: &Entry| {
         let count = entry.runs.iter().filter(waited).count();

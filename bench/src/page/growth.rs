@@ -1,71 +1,33 @@
 //! How cost grows: one workload at several sizes.
 //!
 //! Where the same scenario was measured with three numbers of sockets or more, or three numbers of
-//! shards for the same sockets, its total cost is fitted by a power of that number: least squares of log CPU over log sockets, over all runs that
-//! count. A fan-out costs one send a socket whatever anybody does, so an exponent of 1 is what
-//! there is to be had, and anything worse than linear is a defect: a list that is walked, a table
-//! that no longer fits a cache.
+//! shards for the same sockets, its total cost is fitted by a power of that number: least squares
+//! of log CPU over log size, over all runs that count. A fan-out costs one send a socket whatever
+//! anybody does, so an exponent of 1 is what there is to be had, and anything worse than linear is
+//! a defect: a list that is walked, a table that no longer fits a cache.
 //!
 //! Total cost is the server's CPU over the seconds of the schedule: where the rate of events is the
 //! same at each size, its exponent is that of the CPU for an event; where it grows with the sockets
-//! (so many teams more), the exponent says the same. More shards send no more: over them it ought to
-//! be 0.
+//! (so many teams more), the exponent says the same. More shards send no more: over them it ought
+//! to be 0.
 
 use super::axis::Axis;
+use super::family::{By, Family, SIZES_MIN};
 use super::load::LIMIT_MS;
 use super::measure::{CPU, Measure, P99};
 use super::names::title;
 use super::node::{Element, el};
 use super::plot::{self, BELOW, End, Plot, Room, depth};
-use super::study::{Chapter, Study};
+use super::study::{Chapter, Entry, Study};
 use super::table::plain;
 use super::words::{count, number, tick, whole};
+use crate::limits::FULL_CORE_SHARE;
 use crate::run::Run;
 use crate::stats::{Figure, least_squares};
 use crate::target::Subject;
 
-/// With fewer sizes nothing grows.
-const SIZES_MIN: usize = 3;
 /// An exponent up to this is linear: a cache that gets too small costs a few percent.
 const LINEAR_MAX: f64 = 1.05;
-
-/// What is larger from size to size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
-    Sockets,
-    Shards,
-}
-
-impl By {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Sockets => "sockets",
-            Self::Shards => "shards",
-        }
-    }
-
-    fn size(self, chapter: &Chapter) -> usize {
-        let setup = chapter.setup.as_ref();
-        match self {
-            Self::Sockets => setup.map_or(0, |setup| setup.crowd.sockets),
-            Self::Shards => setup.and_then(|setup| setup.shards).unwrap_or(0),
-        }
-    }
-
-    /// What must be the same at each size.
-    fn rest(self, chapter: &Chapter) -> (&str, usize, usize) {
-        let other = if self == Self::Sockets { Self::Shards } else { Self::Sockets };
-        (&chapter.name, chapter.host, other.size(chapter))
-    }
-}
-
-/// One workload at several sizes, the smallest first.
-pub struct Family<'a> {
-    /// The scenario's name.
-    pub name: &'a str,
-    by: By,
-    chapters: Vec<&'a Chapter>,
-}
 
 /// A subject over sizes.
 struct Trend<'a> {
@@ -82,28 +44,6 @@ struct Size {
     size: f64,
     cpu_us: Figure,
     p99_ms: Figure,
-}
-
-/// Every family of `study`.
-pub fn families(study: &Study) -> Vec<Family<'_>> {
-    let mut families: Vec<Family<'_>> = Vec::new();
-    let loaded = study.chapters.iter().filter(|chapter| chapter.is_loaded());
-    let members = loaded.flat_map(|chapter| [(By::Sockets, chapter), (By::Shards, chapter)]);
-    for (by, chapter) in members.filter(|(by, chapter)| by.size(chapter) > 0) {
-        let same = |family: &&mut Family<'_>| {
-            family.by == by && by.rest(family.chapters[0]) == by.rest(chapter)
-        };
-        match families.iter_mut().find(same) {
-            Some(family) => family.chapters.push(chapter),
-            None => families.push(Family { name: &chapter.name, by, chapters: vec![chapter] }),
-        }
-    }
-    for family in &mut families {
-        family.chapters.sort_by_key(|chapter| family.by.size(chapter));
-        family.chapters.dedup_by_key(|chapter| family.by.size(chapter));
-    }
-    families.retain(|family| family.chapters.len() >= SIZES_MIN);
-    families
 }
 
 /// The family's section, `number`ed from 1.
@@ -141,24 +81,10 @@ pub fn draw(study: &Study, family: &Family<'_>, number: usize) -> Option<Element
     Some(section.with(panels).with(figures(family, &trends)).with(key()))
 }
 
-impl Family<'_> {
-    /// The sizes in words.
-    pub fn sizes(&self) -> String {
-        let ends = [self.chapters.first(), self.chapters.last()];
-        let [least, most] =
-            ends.map(|chapter| chapter.map_or(0, |chapter| self.by.size(chapter) as u64));
-        format!("{} to {} {}", whole(least), whole(most), self.by.word())
-    }
-
-    fn question(&self) -> &'static str {
-        match self.by {
-            By::Sockets => "what does a larger crowd cost?",
-            By::Shards => "what do more shards cost?",
-        }
-    }
-}
-
 fn trends<'a>(study: &'a Study, family: &Family<'_>) -> Vec<Trend<'a>> {
+    // Another product's threads are its own affair.
+    let concerns =
+        |subject: &&Subject| family.by == By::Sockets || !matches!(subject, Subject::Peer(_));
     let trend = |subject: &'a Subject| {
         let (mut sizes, mut costs) = (Vec::new(), Vec::new());
         for chapter in &family.chapters {
@@ -170,14 +96,24 @@ fn trends<'a>(study: &'a Study, family: &Family<'_>) -> Vec<Trend<'a>> {
             if let [Some(cpu_us), Some(p99_ms)] = figures {
                 sizes.push(Size { size, cpu_us, p99_ms });
                 let cost = |run: &&Run| (size, cost(chapter, run));
-                costs.extend(entry.counted().iter().map(cost));
+                costs.extend(fitted(entry).iter().map(cost));
             }
         }
-        let exponent = (sizes.len() >= SIZES_MIN).then(|| exponent(&costs)).flatten();
+        let mut fitted: Vec<u64> = costs.iter().map(|(size, _)| *size as u64).collect();
+        fitted.dedup();
+        let exponent = (fitted.len() >= SIZES_MIN).then(|| exponent(&costs)).flatten();
         let (title, look) = (title(subject), study.look(subject));
         (sizes.len() > 1).then_some(Trend { subject, title, look, sizes, exponent })
     };
-    study.subjects.iter().filter_map(trend).collect()
+    study.subjects.iter().filter(concerns).filter_map(trend).collect()
+}
+
+/// Runs that say something about growth: everything arrived, and the core had room. A full one
+/// can't take more, whatever it costs, and shares sends where it would fall behind.
+fn fitted(entry: &Entry) -> Vec<&Run> {
+    let is_whole = |run: &&Run| run.harvest.counts.delivered >= run.expected;
+    let has_room = |run: &&Run| run.cpu.of_a_core < FULL_CORE_SHARE && !run.is_limited();
+    entry.runs.iter().filter(is_whole).filter(has_room).collect()
 }
 
 /// The server's CPU for a second of what was measured, in cores.
@@ -331,7 +267,7 @@ fn figures(family: &Family<'_>, trends: &[Trend<'_>]) -> Element {
 /// The exponent and what to think of it.
 fn verdict(trend: &Trend<'_>, by: By) -> String {
     let Some((slope, error)) = trend.exponent else { return "too few sizes".into() };
-    let judged = match (slope > LINEAR_MAX, trend.subject) {
+    let judged = match (slope - 2.0 * error > LINEAR_MAX, trend.subject) {
         (false, _) => "",
         (true, Subject::Floor(_)) => ": the kernel is worse than linear",
         (true, _) => ": worse than linear, a defect",
@@ -343,8 +279,9 @@ fn key() -> Element {
     let text = format!(
         "Of each size: CPU a delivery and p99. The exponent is the slope of log total CPU over log \
          size by least squares over all runs that count, with its standard error. 1 is linear; \
-         up to {LINEAR_MAX} is called so, and anything worse than linear is a defect. Whether p99 \
-         is tolerable is another question: {} ms is a glance.",
+         up to {LINEAR_MAX}, within two errors, is called so, and anything worse is a defect. \
+         Runs with a full core, or in which something was missing, are not fitted. Whether p99 is \
+         tolerable is another question: {} ms is a glance.",
         tick(LIMIT_MS)
     );
     el("p").class("key").text(text)
@@ -352,7 +289,7 @@ fn key() -> Element {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture;
+    use super::super::{family, fixture};
     use super::*;
 
     #[test]
@@ -368,19 +305,19 @@ mod tests {
     #[test]
     fn three_sizes_of_a_workload_are_a_family() {
         let study = fixture::study_of(&fixture::sizes());
-        let families = families(&study);
+        let families = family::all(&study);
         assert_eq!(families.len(), 1);
         assert_eq!(families[0].sizes(), "1,000 to 10,000 sockets");
         let page = draw(&study, &families[0], 1).unwrap().to_string();
         assert!(page.contains("sockets^1.00 \u{b1} 0.00<"), "axum is linear: {page}");
         assert!(page.contains("sockets^1.30 \u{b1} 0.00: worse than linear"), "{page}");
-        assert!(super::families(&fixture::study()).is_empty());
+        assert!(family::all(&fixture::study()).is_empty());
     }
 
     #[test]
     fn three_numbers_of_shards_are_one_too() {
         let study = fixture::study_of(&fixture::shards());
-        let families = families(&study);
+        let families = family::all(&study);
         assert_eq!(families.len(), 1);
         assert_eq!(families[0].sizes(), "1 to 9 shards");
         let page = draw(&study, &families[0], 1).unwrap().to_string();

@@ -43,9 +43,6 @@ pub enum Mark {
     None,
 }
 
-/// Who needs longer than this for what was left had more than its last event before it.
-const BEHIND_S: f64 = 1.0;
-
 const fn latency(
     head: &'static str,
     note: &'static str,
@@ -248,7 +245,10 @@ fn posted(run: &Run, of: fn(&Posted) -> f64) -> Option<f64> {
 }
 
 fn away_s(run: &Run, us: u64) -> Option<f64> {
-    (run.harvest.away.count > 0).then_some(us as f64 / 1e6)
+    // Whoever lets few back in has a short queue: it counts where all are back.
+    let counts = &run.harvest.counts;
+    let are_back = counts.returned >= counts.left + counts.closed.values().sum::<u64>();
+    (run.harvest.away.count > 0 && are_back).then_some(us as f64 / 1e6)
 }
 
 /// Columns of a table, from left to right: what the chapter is about, and what it has to say.
@@ -268,10 +268,10 @@ pub fn columns(chapter: &Chapter) -> Vec<&'static Measure> {
     }
 }
 
-/// Whether anybody was seconds behind when the last event had come.
+/// Whether anybody was more than a second behind when the last event had come.
 pub fn is_behind(chapter: &Chapter) -> bool {
     let mut drained = chapter.entries.iter().filter_map(|entry| DRAINED.figure(entry, 0));
-    drained.any(|drained| drained.median > BEHIND_S)
+    drained.any(|drained| drained.median > 1.0)
 }
 
 impl Measure {

@@ -12,7 +12,7 @@
 //! | [`measure`], [`load`] | what is measured, who is best; where the knee is |
 //! | [`preface`] | where, how and who |
 //! | [`chapter`] and its parts: [`brief`], [`podium`], [`noise`], [`memory`], [`doubt`], [`table`], [`windows`] | one workload |
-//! | [`growth`] | one workload at several sizes |
+//! | [`family`], [`growth`] | one workload at several sizes |
 //! | [`timeline`] with [`strips`], [`ramp`], [`curve`], [`pictures`] with [`bars`] | pictures |
 //! | [`plot`], [`flags`], [`axis`] | what pictures are made of |
 //! | [`node`], [`words`], [`names`] | markup that is always well-formed; numbers and names as people read them |
@@ -23,8 +23,9 @@ mod brief;
 mod chapter;
 mod curve;
 mod doubt;
+mod family;
 #[cfg(test)]
-mod fixture;
+pub mod fixture;
 mod flags;
 mod growth;
 mod load;
@@ -75,7 +76,7 @@ fn page(study: &Study) -> String {
         .with(el("meta").set("name", "color-scheme").set("content", "light dark"))
         .with(el("title").text(heading.clone()))
         .with(el("style").with(Node::Style(STYLE)));
-    let families = growth::families(study);
+    let families = family::all(study);
     let grown = families.iter().enumerate();
     let grown = grown.filter_map(|(index, family)| growth::draw(study, family, index + 1));
     let chapters = (0..study.chapters.len()).map(|index| chapter::draw(study, index));

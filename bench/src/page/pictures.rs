@@ -148,7 +148,7 @@ fn bar(study: &Study, entry: &Entry, measure: &Measure, window: usize) -> (f64, 
     };
     let Some(figure) = measure.figure(entry, window) else {
         let lacking = match measure.head == AWAY_P99.head {
-            true => "nobody was away",
+            true => "nobody was away, or not all came back",
             false => "not measured",
         };
         let text = if gave_up.is_empty() { lacking.into() } else { gave_up };

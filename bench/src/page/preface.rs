@@ -1,7 +1,7 @@
 //! The head of the page: what was compared, where, how, and who took part.
 
 use super::doubt;
-use super::growth::Family;
+use super::family::Family;
 use super::names::{title, what};
 use super::node::{Element, el};
 use super::study::{self, Chapter, Study};
@@ -207,6 +207,6 @@ mod tests {
         let names: Vec<String> =
             study.chapters.iter().map(|chapter| named(&study, chapter)).collect();
         assert_eq!(names[0], "hot-topic, 1,000 sockets");
-        assert_eq!(contents(&study, &super::super::growth::families(&study)).len(), 4);
+        assert_eq!(contents(&study, &super::super::family::all(&study)).len(), 4);
     }
 }

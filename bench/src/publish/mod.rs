@@ -10,6 +10,7 @@ pub mod plain;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
@@ -41,14 +42,20 @@ const RESEND_AFTER: Duration = Duration::from_millis(300);
 /// How long a post may take.
 const POST_S_MAX: u64 = 30;
 
-/// The id of event `n`.
-pub fn event_id(n: u32) -> String {
-    format!("bench-{n:08}")
+/// The id of event `n` of run `run`: 14 letters.
+pub fn event_id(run: u32, n: u32) -> String {
+    format!("{:06x}{n:08}", run & 0xff_ffff)
 }
+
+/// Set once nobody waits for events any more: whoever publishes stops then.
+pub type Stop = Arc<AtomicBool>;
 
 /// Where to post, and with which secret.
 #[derive(Clone, Debug)]
 pub struct Publisher {
+    stop: Stop,
+    /// A server that runs already remembers the ids of the run before.
+    run: u32,
     url: String,
     secret: Vec<u8>,
     client: Client,
@@ -75,7 +82,8 @@ impl Publisher {
         let timeout = Duration::from_secs(POST_S_MAX);
         let client = Client::builder().timeout(timeout).tcp_nodelay(true).build()?;
         let url = format!("http://{api}/v1/ingest/broadcast/{SOURCE}");
-        Ok(Self { url, secret: secret.to_vec(), client })
+        let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() as u32;
+        Ok(Self { stop: Stop::default(), run, url, secret: secret.to_vec(), client })
     }
 
     /// With the first secret of a file of `whsec_<base64>`, one a line.
@@ -87,6 +95,11 @@ impl Publisher {
             format!("{} holds no line `whsec_<base64>`", secrets_file.display())
         })?;
         Self::new(api, &STANDARD.decode(secret).context("a secret that is no base64")?)
+    }
+
+    /// The same, until `stop` is set.
+    pub fn until(self, stop: &Stop) -> Self {
+        Self { stop: Arc::clone(stop), ..self }
     }
 
     /// Posts all of `plan`, at its pace.
@@ -103,14 +116,14 @@ impl Publisher {
         let mut latencies = histogram();
         let mut posted = Posted::default();
         let (mut next, events) = (0, plan.events());
-        while next < events {
+        while next < events && !self.stop.load(Relaxed) {
             // Nothing else runs on this runtime, and its own timer counts in milliseconds.
             sys::sleep_until(plan.due_ns(next));
             let now = sys::now_ns();
             let due = (next..events.min(next + BODY_EVENTS_MAX as u32))
                 .take_while(|n| plan.due_ns(*n) <= now);
             let end = due.last().map_or(next + 1, |n| n + 1);
-            posted.retries += self.post(&body(plan, next..end), next).await?;
+            posted.retries += self.post(&body(self.run, plan, next..end), next).await?;
             let waited = sys::now_ns().saturating_sub(plan.due_ns(next));
             latencies.saturating_record((waited / 1_000).max(1));
             posted.posts += 1;
@@ -127,7 +140,7 @@ impl Publisher {
         let mut posted = Posted::default();
         let mut flights = tokio::task::JoinSet::new();
         let mut next = 0;
-        while next < plan.events() || !flights.is_empty() {
+        while !self.stop.load(Relaxed) && (next < plan.events() || !flights.is_empty()) {
             let wait = plan.due_ns(next).saturating_sub(sys::now_ns());
             let is_full = flights.len() >= flights_max || next >= plan.events();
             tokio::select! {
@@ -136,7 +149,8 @@ impl Publisher {
                     let end = plan.events().min(next + batch);
                     let (publisher, plan) = (self.clone(), plan.clone());
                     flights.spawn(async move {
-                        let retries = publisher.post(&body(&plan, next..end), next).await?;
+                        let body = body(publisher.run, &plan, next..end);
+                        let retries = publisher.post(&body, next).await?;
                         let waited = sys::now_ns().saturating_sub(plan.due_ns(next));
                         anyhow::Ok((u64::from(end - next), retries, waited))
                     });
@@ -156,8 +170,11 @@ impl Publisher {
 
     /// Posts one body until it is answered 202; says how many attempts were put off.
     async fn post(&self, body: &str, number: u32) -> Result<u64> {
-        let id = format!("msg-{number:08}");
+        let id = format!("msg-{:06x}-{number:08}", self.run & 0xff_ffff);
         for attempt in 0..ATTEMPTS_MAX {
+            if self.stop.load(Relaxed) {
+                break;
+            }
             let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
             let signature = sign(&self.secret, &id, seconds, body.as_bytes());
             let request = self
@@ -192,7 +209,7 @@ impl Publisher {
                 status => bail!("{} answered {status}: {:.300}", self.url, answer.text().await?),
             }
         }
-        bail!("{} put off one webhook {ATTEMPTS_MAX} times", self.url)
+        bail!("{} put off one webhook {ATTEMPTS_MAX} times, or to the end of the run", self.url)
     }
 }
 
@@ -209,13 +226,13 @@ fn histogram() -> Histogram<u64> {
         .expect("the bounds are constants that hdrhistogram takes")
 }
 
-/// A webhook's body: an array of events.
-pub fn body(plan: &Plan, events: std::ops::Range<u32>) -> String {
+/// A webhook's body: an array of events of run `run`.
+pub fn body(run: u32, plan: &Plan, events: std::ops::Range<u32>) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let occurred_at = Timestamp(now.as_micros() as i64).to_rfc3339();
     let items: Vec<String> = events
         .map(|n| {
-            let (id, team) = (event_id(n), team_name(plan.team(n)));
+            let (id, team) = (event_id(run, n), team_name(plan.team(n)));
             let data = plan.data(n);
             format!(
                 r#"{{"id":"{id}","teams":["{team}"],"type":"{KIND}","occurred_at":"{occurred_at}","data":{data}}}"#
@@ -254,11 +271,11 @@ mod tests {
     fn a_body_is_an_array_of_events_with_their_stamps() {
         let phases = vec![Phase::even("x", 10.0, 0.3, 2)];
         let plan = Schedule { start_ns: 5, teams: 2, pad: 0, phases }.plan();
-        let text = body(&plan, 1..3);
+        let text = body(7, &plan, 1..3);
         let items: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(items.as_array().unwrap().len(), 2);
         assert_eq!(items[0]["teams"][0], team_name(plan.team(1)));
-        assert_eq!(items[1]["id"], "bench-00000002");
+        assert_eq!(items[1]["id"], "00000700000002");
         assert_eq!(items[1]["data"]["seq"], "00000001");
     }
 }

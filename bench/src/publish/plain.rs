@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::{POST_S_MAX, Posted, histogram};
+use super::{POST_S_MAX, Posted, Stop, histogram};
 use crate::schedule::{Plan, team_name};
 use crate::sys;
 use crate::target::file::Publish;
@@ -25,13 +25,17 @@ const CONNECT_S_MAX: u64 = 10;
 /// Reads that may bring nothing, of 30 s each: a run and its drain are over by then.
 const SILENCES_MAX: u32 = 10;
 
-/// Publishes all of `plan`, each event when it is due or as soon after as the product takes it.
-pub fn play(publish: &Publish, plan: &Plan) -> Result<Posted> {
+/// Publishes all of `plan`, each event when it is due or as soon after as the product takes it,
+/// unless `stop` is set first.
+pub fn play(publish: &Publish, plan: &Plan, stop: &Stop) -> Result<Posted> {
     let mut door = Door::open(publish)?;
     let mut latencies = histogram();
     let mut posted = Posted::default();
     for n in 0..plan.events() {
         sys::sleep_until(plan.due_ns(n));
+        if stop.load(Relaxed) {
+            break;
+        }
         let data = plan.data(n);
         door.send(&team_name(plan.team(n)), &data)?;
         let waited = sys::now_ns().saturating_sub(plan.due_ns(n));

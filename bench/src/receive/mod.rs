@@ -86,6 +86,12 @@ pub struct Standing {
     pub p50_us: u64,
     /// 99th percentile, likewise.
     pub p99_us: u64,
+    /// CPU that the receivers' process has used so far, nanoseconds.
+    #[serde(default)]
+    pub cpu_ns: u64,
+    /// Its threads of clients.
+    #[serde(default)]
+    pub threads: u64,
 }
 
 /// What the controller is told.
@@ -161,6 +167,8 @@ impl Receivers {
                 present: self.total(|progress| &progress.present),
                 p50_us: self.greatest(|progress| &progress.p50_us),
                 p99_us: self.greatest(|progress| &progress.p99_us),
+                cpu_ns: sys::process_cpu_ns(std::process::id())?,
+                threads: self.workers.len() as u64,
             })),
             Command::Finish => self.finish(),
         }
@@ -195,7 +203,7 @@ impl Receivers {
         let started = Instant::now();
         let share = |index| clients.iter().copied().skip(index).step_by(count).collect();
         self.tell(|index| Order::Connect(Arc::clone(&manner), share(index)))?;
-        let deadline = Duration::from_secs(20 + clients.len() as u64 / 1_000);
+        let deadline = connect_within(clients.len());
         loop {
             let ready = self.total(|progress| &progress.present) as usize;
             let failed = self.total(|progress| &progress.failed);
@@ -225,6 +233,11 @@ impl Receivers {
         }
         Ok(Answer::Recorded(Box::new(merged.to_record())))
     }
+}
+
+/// How long so many clients may take until all of them are subscribed.
+pub fn connect_within(clients: usize) -> Duration {
+    Duration::from_secs(20 + clients as u64 / 1_000)
 }
 
 fn start_worker(index: usize) -> Result<Handle> {

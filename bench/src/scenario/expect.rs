@@ -5,8 +5,8 @@ use serde::Deserialize;
 use crate::run::Run;
 use crate::setup::{Deed, Setup};
 
-/// Close codes that say why: going away, too much of something, service restart, try again later, and
-/// those of our protocol.
+/// Close codes that say why: going away, too much of something, service restart, try again later,
+/// and those of our protocol.
 const TOLD: [u16; 6] = [1001, 1008, 1012, 1013, 4008, 4012];
 
 /// What must come of a run; what isn't named is not looked at.
@@ -77,6 +77,11 @@ impl Expect {
                 demand(cut_off == 0, format!("{cut_off} events didn't arrive before the drain"));
             }
         }
+        if let (Some(most), Some(slope)) = (self.growth_mib_per_hour_max, run.memory_slope(setup)) {
+            let [got, error] = [slope.per_s, slope.error].map(mib_per_hour);
+            let said = format!("memory grows by {got:.1} \u{b1} {error:.1} MiB an hour");
+            demand(got - error <= most, said);
+        }
         if self.taken {
             let posted = run.posted.clone().unwrap_or_default();
             let wanted = u64::from(setup.schedule(0).plan().events());
@@ -118,12 +123,6 @@ impl Expect {
                 marks => failures.push(format!("the drain did not end: {marks:?}")),
             }
         }
-        if let (Some(most), Some(slope)) = (self.growth_mib_per_hour_max, run.memory_slope(setup)) {
-            let [got, error] = [slope.per_s, slope.error].map(mib_per_hour);
-            if got - error > most {
-                failures.push(format!("memory grows by {got:.1} \u{b1} {error:.1} MiB an hour"));
-            }
-        }
         if let Some(most) = self.p99_ratio_max {
             let got = p99_ms(last) / p99_ms(0).max(0.001);
             if got > most {
@@ -154,4 +153,127 @@ pub fn recovered_s(setup: &Setup, run: &Run) -> Option<f64> {
     let first = (2..windows.len()).find(is_calm)?;
     // Windows are the phases after the first. (The sum of nothing would be -0.)
     Some(setup.phases[3..first + 1].iter().fold(0.0, |sum, phase| sum + phase.seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::fixture;
+    use crate::receive::harvest::Latency;
+    use crate::run::{Beat, Mark};
+    use crate::schedule::Phase;
+    use crate::setup::Act;
+    use crate::target::Subject;
+
+    /// Of a run that has been changed: how many of `expect`'s demands it fails.
+    fn failed(expect: &Expect, change: impl FnOnce(&mut Setup, &mut Run)) -> usize {
+        let (mut setup, mut run) = (fixture::setup(), fixture::run(Subject::Touchline, 5));
+        change(&mut setup, &mut run);
+        let failures = expect.failures(&setup, &run, false);
+        assert!(expect.failures(&setup, &run, true).len() <= failures.len());
+        failures.len()
+    }
+
+    fn close(run: &mut Run, code: u16) {
+        run.harvest.counts.closed.insert(code, 3);
+    }
+
+    #[test]
+    fn a_whole_run_lacks_nothing() {
+        let whole = Expect { whole: true, ..Expect::default() };
+        assert_eq!(failed(&whole, |_, _| ()), 0);
+        assert_eq!(failed(&whole, |_, run| run.harvest.counts.delivered -= 1), 1);
+        assert_eq!(failed(&whole, |_, run| close(run, 1006)), 1);
+    }
+
+    #[test]
+    fn what_is_declared_was_told_to_whoever_it_concerns() {
+        let declared = Expect { declared: true, ..Expect::default() };
+        let closed = |code| move |_: &mut Setup, run: &mut Run| close(run, code);
+        assert_eq!(failed(&declared, |_, run| run.harvest.counts.declared = 9), 0);
+        assert_eq!(failed(&declared, |_, run| run.harvest.counts.lost = 1), 1);
+        assert_eq!(failed(&declared, |_, run| run.harvest.counts.repeated = 1), 1);
+        assert_eq!(failed(&declared, closed(4008)), 0);
+        assert_eq!(failed(&declared, closed(1006)), 1, "they were told nothing");
+        let back = |returned| {
+            failed(&declared, |setup, run| {
+                setup.crowd.returns = true;
+                run.harvest.counts.closed.insert(1006, 3);
+                run.harvest.counts.returned = returned;
+            })
+        };
+        assert_eq!((back(3), back(2)), (0, 1));
+        let drained = |cut_off| {
+            failed(&declared, |setup, run| {
+                setup.acts = vec![Act { at_s: 1.0, deed: Deed::Drain }];
+                run.harvest.counts.cut_off = cut_off;
+            })
+        };
+        assert_eq!((drained(0), drained(1)), (0, 1));
+    }
+
+    #[test]
+    fn times_are_judged_against_their_bounds() {
+        let none = Expect::default();
+        let bound = |expect: Expect| failed(&expect, |_, _| ());
+        assert_eq!(bound(Expect { p99_ms_max: Some(51.0), ..none.clone() }), 0);
+        assert_eq!(bound(Expect { p99_ms_max: Some(49.0), ..none.clone() }), 1);
+        assert_eq!(bound(Expect { p99_ratio_max: Some(1.0), ..none.clone() }), 0);
+        let away = |us| {
+            let expect = Expect { away_s_max: Some(10.0), ..Expect::default() };
+            let away = Latency { p99: us, ..Latency::default() };
+            failed(&expect, |_, run| run.harvest.away = away)
+        };
+        assert_eq!((away(9_000_000), away(11_000_000)), (0, 1));
+        let drain = |left: &str, at_s| {
+            let expect = Expect { drain_s_max: Some(5.0), ..Expect::default() };
+            let mark = |at_s, what: &str| Mark { at_s, what: what.into() };
+            let marks = vec![mark(1.0, "asked to end"), mark(at_s, left)];
+            failed(&expect, |_, run| run.marks = marks)
+        };
+        assert_eq!(drain("0 clients are left", 5.5), 0);
+        assert_eq!(drain("0 clients are left", 7.0), 1);
+        assert_eq!(drain("3 clients are left", 5.5), 1);
+    }
+
+    #[test]
+    fn calm_comes_back_in_a_window_like_the_first() {
+        let expect = Expect { back_within_s: Some(6.0), ..Expect::default() };
+        let back = |ms: [u64; 4]| {
+            failed(&expect, |setup, run| {
+                setup.phases = (0..5).map(|_| Phase::even("x", 10.0, 5.0, 1)).collect();
+                let window = run.harvest.windows[0].clone();
+                run.harvest.windows = ms
+                    .map(|ms| {
+                        let mut window = window.clone();
+                        window.latency.p99 = ms * 1_000;
+                        window
+                    })
+                    .into();
+            })
+        };
+        assert_eq!(back([10, 900, 11, 10]), 0, "at once");
+        assert_eq!(back([10, 900, 50, 12]), 0, "after five seconds");
+        assert_eq!(back([10, 900, 50, 13]), 1, "never");
+    }
+
+    #[test]
+    fn memory_that_grows_fails_whatever_the_host_can() {
+        let expect = Expect { growth_mib_per_hour_max: Some(3.0), ..Expect::default() };
+        let grows = |bytes_per_s: u64| {
+            failed(&expect, |setup, run| {
+                setup.phases[1].seconds = 3_600.0;
+                let beat = |at: u64| Beat {
+                    at_s: at as f64,
+                    rss_bytes: at * bytes_per_s,
+                    cores: 0.0,
+                    generator: 0.0,
+                    present: 0,
+                    delivered: 0,
+                };
+                run.beats = (0..1_000).map(beat).collect();
+            })
+        };
+        assert_eq!((grows(512), grows(1_024)), (0, 1), "1.8 and 3.5 MiB an hour");
+    }
 }

@@ -63,6 +63,9 @@ pub struct Scenario {
     /// Only what followers of teams from this number on get is timed.
     #[serde(default)]
     pub timed_team_first: u32,
+    /// Settings of Touchline that aren't its defaults (`"key=value"`), where it is started here.
+    #[serde(default)]
+    pub settings: Vec<String>,
     /// How long deliveries are waited for after the last event, seconds.
     #[serde(default = "drain_s_max")]
     pub drain_s_max: f64,
@@ -225,6 +228,7 @@ impl Scenario {
             timed_team_first: self.timed_team_first,
             flood: self.flood,
             drain_s_max: self.drain_s_max,
+            settings: self.settings.clone(),
             shards: None,
         }
     }

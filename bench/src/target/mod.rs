@@ -23,11 +23,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::Place;
-use crate::child::{Servant, spawn_pinned};
+use crate::child::{self, Servant, spawn_pinned};
 use crate::dialogue::Dialogue;
 use crate::floor::{self, Kind, Variant};
 use crate::publish::SOURCE;
 use crate::schedule::Schedule;
+use crate::setup::Setup;
 use file::Target;
 use peer::Peer;
 
@@ -101,9 +102,10 @@ pub enum Server {
 }
 
 impl Server {
-    /// Starts `subject` for `sockets` clients, pinned to the server's core; ours and the floor on
-    /// `shards` threads.
-    pub fn start(place: &Place, subject: &Subject, sockets: usize, shards: usize) -> Result<Self> {
+    /// Starts `subject` for the clients of `setup`, pinned to the server's core.
+    pub fn start(place: &Place, subject: &Subject, setup: &Setup) -> Result<Self> {
+        let sockets = setup.crowd.sockets;
+        let shards = setup.shards.unwrap_or_else(|| place.shards(sockets));
         let core = place.server_core;
         match subject {
             Subject::Peer(name) => {
@@ -125,8 +127,8 @@ impl Server {
             }
             Subject::Touchline => {
                 let binary = place.binary.as_deref().context("there is no server to measure")?;
-                let folder = tempfile::Builder::new().prefix("touchline-bench-").tempdir()?;
-                let mut appliance = Appliance::new(folder, sockets, shards, core, binary)?;
+                let folder = tempfile::Builder::new().prefix(&child::folder_prefix()).tempdir()?;
+                let mut appliance = Appliance::new(folder, setup, shards, core, binary)?;
                 appliance.start()?;
                 Ok(Self::Touchline(appliance))
             }
@@ -205,6 +207,8 @@ fn start_floor(flags: &[&str], shards: usize, core: usize) -> Result<Server> {
 pub struct Appliance {
     folder: tempfile::TempDir,
     binary: PathBuf,
+    /// As `--set` takes them.
+    settings: Vec<String>,
     core: usize,
     /// Stream, API and admin.
     pub ports: [SocketAddrV4; 3],
@@ -214,7 +218,7 @@ pub struct Appliance {
 impl Appliance {
     fn new(
         folder: tempfile::TempDir,
-        sockets: usize,
+        setup: &Setup,
         shards: usize,
         core: usize,
         binary: &Path,
@@ -228,11 +232,12 @@ impl Appliance {
              [listen]\nstream = \"{stream}\"\napi = \"{api}\"\nadmin = \"{admin}\"\n\
              [sources.broadcast.{SOURCE}]\nsecrets = [\"whsec_{}\"]\n",
             data.display(),
-            sockets + 100,
+            setup.crowd.sockets + 100,
             STANDARD.encode(SECRET),
         );
         fs::write(folder.path().join("touchline.toml"), config)?;
-        Ok(Self { folder, binary: binary.to_owned(), core, ports, child: None })
+        let (binary, settings) = (binary.to_owned(), setup.settings.clone());
+        Ok(Self { folder, binary, settings, core, ports, child: None })
     }
 
     /// Starts it; says how long it took until it was ready.
@@ -244,6 +249,7 @@ impl Appliance {
             .arg("serve")
             .arg("--config")
             .arg(self.folder.path().join("touchline.toml"))
+            .args(self.settings.iter().flat_map(|setting| ["--set", setting]))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);

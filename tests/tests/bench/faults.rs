@@ -3,8 +3,9 @@
 use std::process::{Command, Stdio};
 
 use touchline_tests::e2e::server::{Backend, Home};
+use touchline_tests::e2e::until;
 
-use crate::{Results, turn};
+use crate::{Results, bench, turn};
 
 /// A scenario small, with what its file expects but for times.
 fn play(scenario: &str, sockets: &str, time: &str) -> Results {
@@ -67,4 +68,36 @@ fn fault_06_slow_connections_cost_a_running_bench_nothing_that_it_counts() {
     let run = &results.runs()[0];
     assert_eq!(run["harvest"]["counts"]["delivered"], run["expected"], "{}", results.said());
     assert!(run["expected"].as_u64().unwrap() > 50_000);
+}
+
+#[test]
+fn a_bench_that_is_asked_to_end_takes_everything_along() {
+    let Some(_turn) = turn() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(bench());
+    command.args(["run", "--scenario", "hot-topic", "--sockets", "500", "--out"]);
+    command.arg(folder.path().join("results.jsonl")).env("TMPDIR", folder.path());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let home = || {
+        let entries = std::fs::read_dir(folder.path()).unwrap().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with("touchline-bench-")).collect::<Vec<_>>()
+    };
+    // Each thread has children of its own.
+    let children = || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap().flatten();
+        let of = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children"));
+        let lists: Vec<String> = tasks.filter_map(|task| of(task).ok()).collect();
+        lists.concat().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    until("a server and clients are there", || !home().is_empty() && children().len() > 1);
+    let children = children();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143), "128 and the number of SIGTERM");
+    for pid in &children {
+        let state = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        assert!(!state.contains("touchline"), "{pid} lives on");
+    }
+    assert_eq!(home(), Vec::<String>::new(), "what the server kept is gone");
 }
