@@ -104,29 +104,33 @@ impl Crew {
         self.members.iter().filter_map(|member| member.servant.pid()).collect()
     }
 
-    /// Opens all clients; says how long that took.
+    /// Opens all clients; says how long that took, in seconds, and how many attempts failed on the
+    /// way.
     pub fn connect(
         &mut self,
         target: SocketAddrV4,
         dialogue: &Dialogue,
         crowd: &Crowd,
-    ) -> Result<f64> {
+    ) -> Result<(f64, u64)> {
         let of = self.members.len();
         for (index, member) in self.members.iter_mut().enumerate() {
             let (dialogue, crowd) = (dialogue.clone(), crowd.clone());
             let connect = Connect { target, dialogue, crowd, part: Part { index, of } };
             member.servant.tell(&Command::Connect(Box::new(connect)))?;
         }
-        let mut longest = 0.0_f64;
+        let (mut longest, mut all) = (0.0_f64, 0);
         for member in &mut self.members {
             let wait = connect_within(crowd.sockets) + Duration::from_secs(ANSWER_S_MAX);
             match member.servant.hear_within(wait)? {
-                Answer::Connected { seconds } => longest = longest.max(seconds),
+                Answer::Connected { seconds, retried } => {
+                    longest = longest.max(seconds);
+                    all += retried;
+                }
                 Answer::Failed(why) => bail!("{why}"),
                 other => bail!("asked to connect, {} said {other:?}", member.name),
             }
         }
-        Ok(longest)
+        Ok((longest, all))
     }
 
     /// Lets them record what comes in from now on.

@@ -10,6 +10,8 @@ pub const SOCKETS_PER_SHARD_MAX: usize = (20_000 - 200) * 97 / 100;
 /// SYN is dropped and a connect rate never measures the kernel's retransmit timer.
 /// (uSockets asks for 512.)
 pub const HANDSHAKES_MAX: usize = 500;
+/// How often a client tries again whose first connection came to nothing.
+pub const CONNECT_RETRIES_MAX: u8 = 3;
 /// What one `recv` may take. A socket that is behind gets up to 256 KiB in one send.
 pub const READ_BYTES_MAX: usize = 512 << 10;
 /// A frame that joins events is taken as it comes if it is larger: all that waits for a client may

@@ -29,6 +29,9 @@ pub struct Run {
     pub expected: u64,
     /// From the first connect to the last `subscribed`, seconds.
     pub connect_s: f64,
+    /// Attempts to connect that failed on the way and were made again.
+    #[serde(default)]
+    pub connect_retries: u64,
     /// From the last event's due time to the last delivery, seconds.
     pub drained_s: f64,
     /// The server's CPU from the end of the warm-up on.
@@ -157,6 +160,9 @@ impl Run {
             let share = self.generator.of_a_core.max(self.generator_most) * 100.0;
             doubts
                 .push(format!("the generator used {share:.0} % of its core: it may be the limit"));
+        }
+        if self.connect_retries > 0 {
+            doubts.push(format!("{} connections failed and were made again", self.connect_retries));
         }
         if self.is_disturbed() {
             let [a, b] = self.foreign.map(|share| share * 100.0);

@@ -28,6 +28,7 @@ pub struct Stage {
     crew: Crew,
     /// From the first connect to the last `subscribed`, seconds.
     pub connect_s: f64,
+    connect_retries: u64,
     memory: [Memory; 2],
     slab_bytes: u64,
 }
@@ -44,7 +45,7 @@ impl Stage {
             [] => Crew::here(place.client_core)?,
             agents => Crew::at(agents)?,
         };
-        let connect_s = crew
+        let (connect_s, connect_retries) = crew
             .connect(server.stream(), &server.dialogue(), &setup.crowd)
             .with_context(|| subject.to_string())?;
         std::thread::sleep(Duration::from_millis(500));
@@ -53,7 +54,7 @@ impl Stage {
         let memory = [empty, idle];
         let setup = setup.clone();
         let subject = subject.clone();
-        Ok(Self { subject, setup, server, crew, connect_s, memory, slab_bytes })
+        Ok(Self { subject, setup, server, crew, connect_s, connect_retries, memory, slab_bytes })
     }
 
     /// The server's memory before the clients came and with all of them idle.
@@ -129,6 +130,7 @@ impl Stage {
             posted: None,
             expected: 0,
             connect_s: self.connect_s,
+            connect_retries: self.connect_retries,
             drained_s: 0.0,
             cpu: CpuUse::default(),
             cpu_us: 0.0,

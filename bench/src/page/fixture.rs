@@ -58,6 +58,7 @@ pub fn run(subject: Subject, ms: u64) -> Run {
         posted: None,
         expected: 90_000,
         connect_s: 0.1,
+        connect_retries: 0,
         drained_s: 0.0,
         cpu: CpuUse { total_ns: 1, user_share: 0.25, of_a_core: 0.5 },
         cpu_us: ms as f64,

@@ -150,7 +150,7 @@ fn method(study: &Study) -> Element {
     let pairs: Vec<String> = pairs.iter().map(usize::to_string).collect();
     let turns = match study.subjects.len() {
         1 => "",
-        _ => "Subjects take turns, each time beginning with another one. ",
+        _ => "Subjects take turns, each round in another order. ",
     };
     let figures = format!(
         "{turns}Figures are medians of {} runs, with least and greatest beside them.",
@@ -163,8 +163,8 @@ fn method(study: &Study) -> Element {
          can\u{2019}t hide. Each socket checks what it gets for loss, repetition and order.";
     let loopback = "Over loopback the server\u{2019}s CPU contains the receiver\u{2019}s side of \
          TCP, for the floor as for the others: a network card would be cheaper.";
-    let limited = "A run whose generator used more than 90 % of its core may show the generator: \
-         it doesn\u{2019}t count.";
+    let limited = "A run whose generator used more than 90 % of its core while the server\u{2019}s wasn\u{2019}t \
+         full may show the generator: it doesn\u{2019}t count.";
     let rules = [
         Some(figures.as_str()),
         has_floor(study).then_some(floor),

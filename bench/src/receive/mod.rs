@@ -104,6 +104,9 @@ pub enum Answer {
     Connected {
         /// From the first connect to the last `subscribed`.
         seconds: f64,
+        /// Attempts that failed on the way.
+        #[serde(default)]
+        retried: u64,
     },
     /// Recording has begun.
     Recording,
@@ -211,7 +214,9 @@ impl Receivers {
                 bail!("{failed} of {} clients could not connect to {target}", clients.len());
             }
             if ready >= clients.len() {
-                return Ok(Answer::Connected { seconds: started.elapsed().as_secs_f64() });
+                let seconds = started.elapsed().as_secs_f64();
+                let retried = self.total(|progress| &progress.retried);
+                return Ok(Answer::Connected { seconds, retried });
             }
             if started.elapsed() > deadline {
                 bail!(

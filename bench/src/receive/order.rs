@@ -44,6 +44,8 @@ pub struct Progress {
     pub present: AtomicU64,
     /// Clients that failed before they ever did.
     pub failed: AtomicU64,
+    /// Attempts that failed before that and were made again.
+    pub retried: AtomicU64,
     /// Connections that ended after that.
     pub closed: AtomicU64,
     /// Events received in this run.

@@ -28,7 +28,7 @@ use super::conn::{Conn, Phase, take};
 use super::crowd::{Client, Reading};
 use super::order::{Manner, Order, Progress};
 use super::tally::Tally;
-use crate::limits::{HANDSHAKES_MAX, READ_BYTES_MAX, SOCKETS_PER_TABLE_MAX};
+use crate::limits::{CONNECT_RETRIES_MAX, HANDSHAKES_MAX, READ_BYTES_MAX, SOCKETS_PER_TABLE_MAX};
 use crate::schedule::Plan;
 use crate::sys::{self, Epoll, Ready};
 
@@ -43,6 +43,9 @@ const SLOW_RCVBUF: i32 = 16 << 10;
 const SLOW_TICK_NS: u64 = 20_000_000;
 /// How often a worker says what the run looks like.
 const REPORT_NS: u64 = 500_000_000;
+
+/// Within this time a client tries again that was turned away.
+const CONNECT_RETRY_NS: u64 = 1_000_000_000;
 
 /// Clients of one source address. The kernel looks for a free port one by one: with most of an
 /// address's 28,000 in use towards one target, connecting becomes five times slower.
@@ -294,8 +297,9 @@ impl Worker {
         conn.phase = Phase::Live;
         if conn.lost_at_ns != 0 {
             self.tally.record_return(now_ns.saturating_sub(conn.lost_at_ns) / 1_000);
-            (conn.lost_at_ns, conn.attempts) = (0, 0);
+            conn.lost_at_ns = 0;
         }
+        conn.attempts = 0;
         if conn.client.reading != Reading::Prompt {
             // Its readiness is of no interest any more; failing to say so would only cost wake-ups.
             let _ = self.epoll.remove(fd);
@@ -357,6 +361,12 @@ impl Worker {
         self.shaking -= 1;
         if conn.lost_at_ns != 0 {
             self.put_off(index, 1006);
+        } else if conn.attempts < CONNECT_RETRIES_MAX {
+            // As any client would. Of a million, one or another is turned away.
+            (conn.phase, conn.attempts) = (Phase::Away, conn.attempts + 1);
+            eprintln!("a client was turned away ({code}) and tries again");
+            self.progress.retried.fetch_add(1, Relaxed);
+            self.returns.within(index, now_ns, CONNECT_RETRY_NS);
         } else {
             self.progress.failed.fetch_add(1, Relaxed);
         }
