@@ -13,6 +13,7 @@ mkdir -p "$results"
 
 [ $# -gt 0 ] || set -- 250000 1000000
 files=()
+failed=0
 for sockets in "$@"; do
   # Two ends of 4.2 KB in the kernel, half a kilobyte of the server's and as much of the clients'.
   need_kib=$((sockets * 95 / 10))
@@ -22,8 +23,10 @@ for sockets in "$@"; do
     exit 1
   fi
   file="$results/scale-$sockets.jsonl"
-  "$binaries/touchline-bench" run --scenario scale --sockets "$sockets" --pairs 1 --out "$file"
+  # What didn't come out as expected is said, and shown on the page.
+  "$binaries/touchline-bench" run --scenario scale --sockets "$sockets" --pairs 1 --out "$file" || failed=1
   files+=("$file")
 done
 "$binaries/touchline-bench" report "${files[@]}" --html "$results/scale.html"
 echo "Results: ${files[*]}, $results/scale.html"
+exit "$failed"
