@@ -95,17 +95,22 @@ fn steps(chapter: &Chapter) -> Option<String> {
     })
 }
 
+/// Whoever has runs that are so, with how many of how many.
+fn having(chapter: &Chapter, is_so: impl Fn(&&Run) -> bool) -> Vec<String> {
+    let of_entry = |entry: &Entry| {
+        let count = entry.runs.iter().filter(&is_so).count();
+        (count > 0).then(|| format!("{} ({count} of {})", title(&entry.subject), entry.runs.len()))
+    };
+    chapter.entries.iter().filter_map(of_entry).collect()
+}
+
 /// Runs in which nobody had time left.
 fn both_full(chapter: &Chapter) -> Option<String> {
     if stretch::is_ramp(&chapter.stretches) {
         return None;
     }
     let is_full = |run: &&Run| !run.is_limited() && run.generator.of_a_core > GENERATOR_SHARE_MAX;
-    let of_entry = |entry: &Entry| {
-        let count = entry.runs.iter().filter(is_full).count();
-        (count > 0).then(|| format!("{} ({count} of {})", title(&entry.subject), entry.runs.len()))
-    };
-    let names: Vec<String> = chapter.entries.iter().filter_map(of_entry).collect();
+    let names = having(chapter, is_full);
     (!names.is_empty()).then(|| {
         format!(
             "The generator\u{2019}s core was full, and the server\u{2019}s was, too: {}. Latencies \
@@ -127,11 +132,7 @@ fn waiting(chapter: &Chapter) -> Option<String> {
         let late = |posted: &Posted| posted.seconds > planned_s * LATE + 1.0;
         run.posted.as_ref().is_some_and(late) && run.cpu.of_a_core < FULL_CORE_SHARE
     };
-    let of_entry = |entry: &Entry| {
-        let count = entry.runs.iter().filter(waited).count();
-        (count > 0).then(|| format!("{} ({count} of {})", title(&entry.subject), entry.runs.len()))
-    };
-    let names: Vec<String> = chapter.entries.iter().filter_map(of_entry).collect();
+    let names = having(chapter, waited);
     (!names.is_empty()).then(|| {
         format!(
             "Publishing took longer than the {planned_s:.0} s planned although the server\u{2019}s \
