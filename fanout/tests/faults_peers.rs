@@ -10,6 +10,7 @@ use common::{Stage, event, eventually, member, on_both_backends};
 use socket2::SockRef;
 use touchline_core::ws::{CloseCode, Refusal};
 use touchline_fanout::ShardCommand;
+use touchline_fanout::limits::READY_MAX;
 use touchline_fanout::testing::{Client, Heard};
 
 const MS: Duration = Duration::from_millis(1);
@@ -105,6 +106,36 @@ fn fault_22_no_pong_is_4012_and_any_answer_is_life() {
         };
         assert_eq!(close, Heard::Close(Some(4012), "no pong".into()));
         assert_eq!(stage.sum(|stats| stats.closed[CloseCode::NoPong.index()].get()), 1);
+        stage.stop();
+    });
+}
+
+#[test]
+fn fault_22_an_answer_that_a_late_shard_has_not_read_is_life() {
+    // More than one turn reads, so that timers come up before the last answers do.
+    const CLIENTS: usize = READY_MAX + 200;
+    on_both_backends(|mut options| {
+        options.plan.connections_max = CLIENTS + 1;
+        options.rules.sessions.heartbeat = 1_600 * MS;
+        options.rules.sessions.pong_max = 1_500 * MS;
+        options.faults.pause_ms = 1_900;
+        let stage = Stage::start(options);
+        let mut clients: Vec<_> = (0..CLIENTS).map(|_| stage.follow("teams=ars")).collect();
+        for client in &mut clients {
+            while !matches!(client.hear(), Heard::Ping(_)) {}
+        }
+        let mut pausing = stage.follow("teams=ars");
+        pausing.set_patience(5_000 * MS);
+        pausing.send_text("pause!");
+        std::thread::sleep(100 * MS);
+        clients.iter_mut().for_each(|client| client.send_frame(0x8a, b""));
+        assert!(pausing.text().starts_with(r#"{"op":"error""#), "the shard goes on");
+        std::thread::sleep(100 * MS);
+        assert_eq!(stage.sum(|stats| stats.closed[CloseCode::NoPong.index()].get()), 0);
+        stage.publish("ars", "e1");
+        for client in &mut clients {
+            while !matches!(client.hear(), Heard::Text(text) if text.contains("e1")) {}
+        }
         stage.stop();
     });
 }

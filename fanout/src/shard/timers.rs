@@ -4,7 +4,7 @@
 //! A session has one deadline, another while a message of its is incomplete, and, while its socket
 //! is blocked, a look once a second; the wheel holds the earliest of them. A heartbeat is one ping
 //! and one `mark`. What proves life afterwards is any byte from the peer, or that a blocked socket
-//! takes bytes again. Silence is judged only of who has been handed everything: while something is
+//! takes bytes again; before a peer is called dead its socket is read once more. Silence is judged only of who has been handed everything: while something is
 //! unsent, the ping may be among it, and it is the stall's deadline that counts. A reader that is
 //! merely slow, because the host or the network is, isn't dead.
 
@@ -74,6 +74,13 @@ impl Shard {
             conn.deadline = self.now - self.lapse + pong_max;
             return;
         }
+        if conn.is_pinged {
+            // A shard that is behind may not have come to read the answer yet.
+            self.read(id, false);
+        }
+        let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.stage == Stage::Open) else {
+            return;
+        };
         if conn.is_pinged {
             return self.end(id, CloseCode::NoPong, "no pong");
         }
