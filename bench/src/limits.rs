@@ -31,6 +31,8 @@ pub const EVENTS_MAX: usize = 1 << 21;
 pub const GENERATOR_SHARE_MAX: f64 = 0.9;
 /// From this share of its core on it may have been the server that had no time.
 pub const FULL_CORE_SHARE: f64 = 0.85;
+/// A window is calm again whose p99 is that of the first, times this at most.
+pub const CALM_RATIO: f64 = 1.2;
 /// Looks at a run that are kept: when there are more, every other one goes, and the rest come half
 /// as often.
 pub const BEATS_MAX: usize = 1_200;

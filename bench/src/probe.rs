@@ -306,11 +306,18 @@ fn cgroup_limits(mount: &Path, groups: &str) -> Vec<(String, String)> {
     found
 }
 
+/// The checkout's commit; with a note where this program was built before it.
 fn commit() -> Option<String> {
-    let output = std::process::Command::new("git")
-        .args(["-C", env!("CARGO_MANIFEST_DIR")])
-        .args(["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"])
-        .output();
+    let commit = git(&["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"])?;
+    let committed_s: u64 = git(&["log", "-1", "--format=%ct"])?.parse().ok()?;
+    let built = fs::metadata(std::env::current_exe().ok()?).and_then(|file| file.modified());
+    let built_s = built.ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
+    Some(if built_s < committed_s { format!("built before {commit}") } else { commit })
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    let folder = ["-C", env!("CARGO_MANIFEST_DIR")];
+    let output = std::process::Command::new("git").args(folder).args(arguments).output();
     let output = output.ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::Place;
 use crate::crew::Crew;
@@ -13,7 +13,7 @@ use crate::publish::{Posted, Publisher, Stop, plain};
 use crate::receive::harvest::Harvest;
 use crate::run::{self, Beat, Run};
 use crate::schedule::Plan;
-use crate::setup::Setup;
+use crate::setup::{Act, Deed, Setup};
 use crate::sys;
 use crate::target::file::Publish;
 use crate::target::{SECRET, Server, Subject};
@@ -28,7 +28,8 @@ pub struct Stage {
     crew: Crew,
     /// From the first connect to the last `subscribed`, seconds.
     pub connect_s: f64,
-    connect_retries: u64,
+    /// Attempts to connect that failed on the way and were made again.
+    pub connect_retries: u64,
     memory: [Memory; 2],
     slab_bytes: u64,
 }
@@ -72,22 +73,16 @@ impl Stage {
         if self.setup.phases.is_empty() {
             return Ok(self.result(Harvest::default()));
         }
+        self.check_acts()?;
         let plan = self.setup.schedule(sys::now_ns() + 500_000_000).plan();
         let windows = self.setup.windows(&plan.schedule);
         self.crew.record(&plan.schedule, &windows)?;
         self.server.play(&plan.schedule)?;
-        let stop = Stop::default();
-        let publisher = self.start_publisher(&plan, &stop)?;
+        let publishing = self.start_publisher(&plan)?;
         let mut watch = Watch::new(place, &self.setup, &plan, self.memory[1].rss_bytes);
         let used = watch.until_over(&mut self.server, &mut self.crew, watcher)?;
-        if self.setup.flood.is_none() {
-            // Whoever is still behind is so for good.
-            stop.store(true, Relaxed);
-        }
-        let posted = match publisher {
-            Some(thread) => Some(thread.join().expect("the publisher doesn't panic")?),
-            None => None,
-        };
+        // Whoever is still behind is so for good; a flood ends by itself.
+        let posted = publishing.finish(self.setup.flood.is_none())?;
         let (harvest, clocks) = self.crew.finish()?;
         let events = posted.as_ref().map_or(0, |posted| posted.events);
         let units = if self.setup.flood.is_some() { events } else { watch.measured };
@@ -146,22 +141,27 @@ impl Stage {
         }
     }
 
-    fn start_publisher(
-        &self,
-        plan: &Plan,
-        stop: &Stop,
-    ) -> Result<Option<JoinHandle<Result<Posted>>>> {
+    /// Whether the setup asks for something that can't be done to this server.
+    fn check_acts(&self) -> Result<()> {
+        let needs_pid = |act: &Act| !matches!(act.deed, Deed::Leave { .. });
+        let can = self.server.pid().is_some() || !self.setup.acts.iter().any(needs_pid);
+        ensure!(can, "the server runs elsewhere: it can't be stopped or ended from here");
+        Ok(())
+    }
+
+    fn start_publisher(&self, plan: &Plan) -> Result<Publishing> {
+        let stop = Stop::default();
         let (plan, flood) = (plan.clone(), self.setup.flood);
         let work: Box<dyn FnOnce() -> Result<Posted> + Send> = match &self.server {
-            Server::Floor { .. } => return Ok(None),
+            Server::Floor { .. } => return Ok(Publishing { stop, thread: None }),
             Server::Touchline(appliance) => {
                 let publisher =
-                    Publisher::new(&appliance.ports[1].to_string(), SECRET)?.until(stop);
+                    Publisher::new(&appliance.ports[1].to_string(), SECRET)?.until(&stop);
                 Box::new(move || publisher.run(&plan, flood))
             }
             Server::Peer(peer) => match &peer.publish {
                 Publish::Webhook { api, secrets_file } => {
-                    let publisher = Publisher::with_secrets_of(api, secrets_file)?.until(stop);
+                    let publisher = Publisher::with_secrets_of(api, secrets_file)?.until(&stop);
                     Box::new(move || publisher.run(&plan, flood))
                 }
                 publish => {
@@ -170,6 +170,34 @@ impl Stage {
                 }
             },
         };
-        Ok(Some(std::thread::Builder::new().name("publisher".into()).spawn(work)?))
+        let thread = std::thread::Builder::new().name("publisher".into()).spawn(work)?;
+        Ok(Publishing { stop, thread: Some(thread) })
+    }
+}
+
+/// A publisher at work. It ends with the run, however that ends: one that went on would post into
+/// the next.
+struct Publishing {
+    stop: Stop,
+    thread: Option<JoinHandle<Result<Posted>>>,
+}
+
+impl Publishing {
+    /// What it has posted, `at_once` or once it is through.
+    fn finish(mut self, at_once: bool) -> Result<Option<Posted>> {
+        if at_once {
+            self.stop.store(true, Relaxed);
+        }
+        let Some(thread) = self.thread.take() else { return Ok(None) };
+        thread.join().expect("the publisher doesn't panic").map(Some)
+    }
+}
+
+impl Drop for Publishing {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }

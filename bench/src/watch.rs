@@ -30,7 +30,8 @@ pub type Watcher<'w> = &'w mut dyn FnMut(f64, f64, &Standing);
 /// What was used by a moment.
 struct Glance {
     at_ns: u64,
-    server: Cpu,
+    /// Its processes, and the kernel's thread that works for them.
+    server: Vec<Cpu>,
     generator: Vec<Cpu>,
 }
 
@@ -46,6 +47,8 @@ pub struct Watch<'a> {
     beat_ns: u64,
     resume_at_ns: u64,
     drain_since_ns: Option<u64>,
+    /// What was used until the server was asked to end.
+    used: Option<Used>,
     /// Deliveries a perfect server makes.
     pub expected: u64,
     /// When everything had arrived, or was no longer waited for.
@@ -74,6 +77,7 @@ impl<'a> Watch<'a> {
             beat_ns: BEAT_NS,
             resume_at_ns: u64::MAX,
             drain_since_ns: None,
+            used: None,
             expected: setup.crowd.expected(plan),
             done_ns: 0,
             rss_bytes_max: rss_bytes,
@@ -113,7 +117,7 @@ impl<'a> Watch<'a> {
                 if standing.present == 0 || now > since_ns + DRAIN_NS_MAX {
                     self.mark(format!("{} clients are left", standing.present));
                     self.done_ns = now;
-                    return meter.read(None, &crew.pids());
+                    return self.used.take().context("read when the drain began");
                 }
                 sys::sleep_until(now + LOOK_NS);
                 continue;
@@ -180,11 +184,16 @@ impl<'a> Watch<'a> {
     fn glance(&self, now: u64, server: &Server, crew: &Crew) -> Result<Glance> {
         let generator = crew.pids().into_iter().chain([std::process::id()]);
         let generator = generator.chain(self.place.softirq_threads[1]);
-        Ok(Glance {
-            at_ns: now,
-            server: server.pid().map_or(Ok(Cpu::default()), Cpu::of_tree)?,
-            generator: generator.map(Cpu::of).collect::<Result<_>>()?,
-        })
+        let of_server = match server.pid() {
+            Some(pid) => {
+                let kernel = self.place.softirq_threads[0].map(Cpu::of);
+                [Cpu::of_tree(pid)].into_iter().chain(kernel).collect::<Result<_>>()?
+            }
+            // What its core does here is somebody else's.
+            None => Vec::new(),
+        };
+        let generator = generator.map(Cpu::of).collect::<Result<_>>()?;
+        Ok(Glance { at_ns: now, server: of_server, generator })
     }
 
     /// Of hours not every second is kept.
@@ -210,7 +219,7 @@ impl<'a> Watch<'a> {
     ) -> Result<()> {
         if now >= self.resume_at_ns {
             self.resume_at_ns = u64::MAX;
-            signal(server, Signal::CONT)?;
+            signal_all(server, Signal::CONT)?;
             self.mark("the server goes on".into());
         }
         let start_ns = self.plan.schedule.start_ns;
@@ -226,15 +235,14 @@ impl<'a> Watch<'a> {
                 self.mark(format!("ready again after {:.2} s", took.as_secs_f64()));
             }
             Deed::Drain => {
-                meter.carry(server.pid())?;
-                meter.renew(None)?;
+                self.used = Some(meter.read(server.pid(), &crew.pids())?);
                 self.mark("asked to end".into());
-                signal(server, Signal::TERM)?;
+                signal(server.pid(), Signal::TERM)?;
                 self.drain_since_ns = Some(now);
             }
             Deed::Stop { seconds } => {
                 self.mark(format!("stopped for {seconds:.0} s"));
-                signal(server, Signal::STOP)?;
+                signal_all(server, Signal::STOP)?;
                 self.resume_at_ns = now + (seconds * 1e9) as u64;
             }
             Deed::Leave { within_s } => {
@@ -249,14 +257,26 @@ impl<'a> Watch<'a> {
 impl Glance {
     /// What server and generator used since `before`, in cores.
     fn since(&self, before: &Self) -> [f64; 2] {
-        let pairs = self.generator.iter().zip(&before.generator);
-        let generator = pairs.map(|(after, before)| after.since(before).of_a_core).sum();
-        [self.server.since(&before.server).of_a_core, generator]
+        let of = |after: &[Cpu], before: &[Cpu]| {
+            let pairs = after.iter().zip(before);
+            pairs.map(|(after, before)| after.since(before).of_a_core).sum()
+        };
+        [of(&self.server, &before.server), of(&self.generator, &before.generator)]
     }
 }
 
-fn signal(server: &Server, signal: Signal) -> Result<()> {
-    let pid = server.pid().and_then(|pid| Pid::from_raw(pid as i32));
+/// To each of the server's processes: one that goes on would carry the others' clients.
+fn signal_all(server: &Server, to_all: Signal) -> Result<()> {
+    let first = server.pid();
+    let others = first.into_iter().flat_map(probe::descendants);
+    signal(first, to_all)?;
+    // One that has ended meanwhile needs no signal.
+    others.for_each(|pid| drop(signal(Some(pid), to_all)));
+    Ok(())
+}
+
+fn signal(pid: Option<u32>, signal: Signal) -> Result<()> {
+    let pid = pid.and_then(|pid| Pid::from_raw(pid as i32));
     let pid = pid.context("the server runs elsewhere: nothing can be done to it from here")?;
     kill_process(pid, signal).context("signal the server")
 }

@@ -11,7 +11,7 @@ use std::io;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::plan::{Plan, Settings, Wish, read_spot, says, write_spot};
+use crate::plan::{Change, Plan, Settings, Wish, read_spot, says, write_spot};
 use crate::reading::Spot;
 use crate::record::{FileBefore, Record, Store, list, write_whole};
 use crate::root::Root;
@@ -74,10 +74,15 @@ pub fn apply_with(
     let earlier = list(state)?;
     let number = earlier.last().map_or(1, |(number, _)| number + 1);
     let files = plan.files.iter().map(|(path, _)| FileBefore::look(path));
+    // Somebody may have set it between the plan and the answer to the question.
+    let as_now = |change: &Change| {
+        let before = read_spot(root, &change.spot).unwrap_or_else(|_| change.before.clone());
+        Change { before, ..change.clone() }
+    };
     let mut record = Record {
         made_at_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
         complete: false,
-        live: plan.live.clone(),
+        live: plan.live.iter().map(as_now).collect(),
         limits: plan.limits.clone(),
         files: files.collect::<io::Result<_>>()?,
     };

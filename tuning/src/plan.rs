@@ -7,13 +7,14 @@
 //! second apply adds to the first.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Report, Row, State};
-use crate::ethtool;
-use crate::knob::{Knob, Set, find};
+use crate::ethtool::{self, Field};
+use crate::knob::{Knob, Set, all, find};
 use crate::reading::{Spot, fields_of};
 use crate::record::Record;
 use crate::root::Root;
@@ -24,6 +25,11 @@ pub const SYSCTL_FILE: &str = "sysctl.d/99-touchline.conf";
 pub const DROP_IN_FILE: &str = "systemd/system/touchline.service.d/99-tune.conf";
 /// Below `/etc`.
 pub const BOOT_FILE: &str = "touchline/tune-boot.sh";
+
+const IRQ_FOLDER: &str = "/proc/irq/";
+const QUEUES: &str = "nic.queues";
+/// What is judged by the queues there are.
+const STEERING: [&str; 4] = ["nic.irq_affinity", "nic.rps", "nic.rps_flows", "nic.xps"];
 
 /// A value that is changed now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +44,9 @@ pub struct Change {
     pub after: String,
     /// How a boot sets it again, in shell; a sysctl needs none.
     pub boot: Option<String>,
+    /// Of an interrupt, its name: its number is another one after a boot, or once queues change.
+    #[serde(default)]
+    pub interrupt: Option<String>,
 }
 
 /// A limit that the next start of the service takes on.
@@ -86,6 +95,7 @@ impl Plan {
         for row in report.rows.iter().filter(is_wanted) {
             plan.add(root, row, wish.keep);
         }
+        plan.put_off_steering();
         if wish.keep {
             let all = Settings::of(root, earlier, &plan.live, &plan.limits);
             plan.limits = all.limits_of(&plan.limits);
@@ -102,7 +112,9 @@ impl Plan {
                 for target in &row.targets {
                     let Some(spot) = target.spot.clone() else { continue };
                     let boot = boot_line(root, knob, &spot, &target.value);
+                    let interrupt = interrupt_of(root, &spot);
                     self.live.push(Change {
+                        interrupt,
                         knob: knob.id.clone(),
                         before: target.raw.clone(),
                         after: target.value.clone(),
@@ -123,6 +135,23 @@ impl Plan {
         }
     }
 
+    /// Interrupts and steering are judged by the queues there are: where these change, the rest is
+    /// for the next apply, which sees what came of it.
+    fn put_off_steering(&mut self) {
+        let changes_queues =
+            |change: &Change| matches!(change.spot, Spot::Nic { field: Field::Queues, .. });
+        if !self.live.iter().any(changes_queues) {
+            return;
+        }
+        let steers = |change: &Change| STEERING.contains(&&*change.knob);
+        let planned = self.live.len();
+        self.live.retain(|change| !steers(change));
+        if self.live.len() < planned {
+            let again = "touchline tune apply   # again: interrupts and steering follow the queues";
+            self.hand.push((QUEUES.to_owned(), vec![again.to_owned()]));
+        }
+    }
+
     /// Whether there is nothing that we can do.
     pub fn is_empty(&self) -> bool {
         self.live.is_empty() && self.files.is_empty()
@@ -140,9 +169,8 @@ fn boot_line(root: &Root, knob: &Knob, spot: &Spot, value: &str) -> Option<Strin
     }
     Some(match spot {
         Spot::Nic { nic, field } => field.command(nic, value),
-        Spot::File { path, .. } => match path.strip_prefix("/proc/irq/") {
-            Some(rest) => {
-                let irq = rest.split('/').next().unwrap_or_default();
+        Spot::File { path, .. } => match irq_of(spot) {
+            Some(irq) => {
                 let name = interrupt_name(root, irq)?;
                 format!(
                     "for irq in $(awk '$NF == \"{name}\" {{ sub(\":\", \"\", $1); print $1 }}' \
@@ -152,6 +180,38 @@ fn boot_line(root: &Root, knob: &Knob, spot: &Spot, value: &str) -> Option<Strin
             None => format!("echo {value} >{path}"),
         },
     })
+}
+
+/// The number in `/proc/irq/N/...`.
+fn irq_of(spot: &Spot) -> Option<&str> {
+    let Spot::File { path, .. } = spot else { return None };
+    path.strip_prefix(IRQ_FOLDER)?.split('/').next()
+}
+
+fn interrupt_of(root: &Root, spot: &Spot) -> Option<String> {
+    interrupt_name(root, irq_of(spot)?)
+}
+
+/// Where a change stands by now; `None` where the interrupt, queue or device that it concerned is
+/// gone.
+pub fn standing_spot(root: &Root, change: &Change) -> Option<Spot> {
+    let spot = &change.spot;
+    let Spot::File { path, bracketed } = spot else { return Some(spot.clone()) };
+    if let (Some(name), Some(irq)) = (&change.interrupt, irq_of(spot)) {
+        let now = interrupt_number(root, name)?;
+        let path = path.replacen(&format!("{IRQ_FOLDER}{irq}/"), &format!("{IRQ_FOLDER}{now}/"), 1);
+        return Some(Spot::File { path, bracketed: *bracketed });
+    }
+    let is_of_a_device = path.starts_with("/sys/class/net/") || path.starts_with(IRQ_FOLDER);
+    let is_gone = is_of_a_device && root.raw(path).is_err_and(|error| error.kind() == NotFound);
+    (!is_gone).then(|| spot.clone())
+}
+
+fn interrupt_number(root: &Root, name: &str) -> Option<String> {
+    let text = root.text("/proc/interrupts")?;
+    let is_it = |line: &&str| line.split_whitespace().next_back() == Some(name);
+    let (number, _) = text.lines().find(is_it)?.trim_start().split_once(':')?;
+    Some(number.to_owned())
 }
 
 fn interrupt_name(root: &Root, irq: &str) -> Option<String> {
@@ -167,7 +227,8 @@ fn interrupt_name(root: &Root, irq: &str) -> Option<String> {
 #[derive(Debug, Default)]
 pub struct Settings {
     sysctls: BTreeMap<String, String>,
-    boot: BTreeMap<(String, String), String>,
+    /// In the order of the knobs: rings and queues come before what follows from them.
+    boot: BTreeMap<(usize, String), String>,
     limits: BTreeMap<String, String>,
 }
 
@@ -216,7 +277,8 @@ impl Settings {
                 self.sysctls.insert(name.replace('/', "."), change.after.clone());
             }
             (Some(line), _) => {
-                self.boot.insert((change.knob.clone(), place), line.clone());
+                let order = all().iter().position(|knob| knob.id == change.knob);
+                self.boot.insert((order.unwrap_or(usize::MAX), place), line.clone());
             }
             (None, None) => {}
         }
@@ -249,12 +311,12 @@ impl Settings {
     fn boot_text(&self) -> Option<String> {
         let mut text = String::new();
         let mut last = None;
-        for ((knob, _), line) in &self.boot {
-            if last != Some(knob) {
-                let title = find(knob).map_or(knob.as_str(), |knob| &knob.title);
+        for ((order, _), line) in &self.boot {
+            if last != Some(order) {
+                let title = all().get(*order).map_or("", |knob| &knob.title);
                 text += &format!("\n# {title}\n");
             }
-            last = Some(knob);
+            last = Some(order);
             text += &format!("{line}\n");
         }
         (!text.is_empty()).then_some(text)
@@ -276,7 +338,9 @@ const HEAD: &str = "# Written by `touchline tune apply`; `touchline tune revert`
 
 /// Whether a change holds still.
 pub fn is_in_force(root: &Root, change: &Change) -> bool {
-    read_spot(root, &change.spot).is_ok_and(|raw| says(&raw, &change.spot, &change.after))
+    standing_spot(root, change).is_some_and(|spot| {
+        read_spot(root, &spot).is_ok_and(|raw| says(&raw, &spot, &change.after))
+    })
 }
 
 /// Whether what was read says `value`.

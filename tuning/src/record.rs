@@ -95,7 +95,15 @@ impl FileBefore {
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+/// Closing alone would not give the lock back while a child between fork and exec has a copy of the
+/// descriptor.
+impl Drop for Store {
+    fn drop(&mut self) {
+        let _ = flock(&self.lock, FlockOperation::Unlock);
+    }
 }
 
 impl Store {
@@ -114,7 +122,7 @@ impl Store {
                 _ => error.into(),
             }
         })?;
-        Ok(Self { folder: folder.to_owned(), _lock: lock })
+        Ok(Self { folder: folder.to_owned(), lock: lock })
     }
 
     /// Writes a record; it is durable when this returns.

@@ -8,7 +8,7 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use crate::plan::{Change, read_spot, says, write_spot};
+use crate::plan::{Change, read_spot, says, standing_spot, write_spot};
 use crate::reading::{Spot, fields_of};
 use crate::record::{FileBefore, Store, beside, list, write_whole};
 use crate::root::Root;
@@ -34,6 +34,8 @@ pub enum Back {
         /// Written.
         to: String,
     },
+    /// The interrupt, queue or device that it concerned is gone, and the value with it.
+    Gone,
     /// It is not.
     Failed(String),
 }
@@ -83,33 +85,36 @@ pub fn revert(root: &Root, state: &Path, dry: bool) -> io::Result<Reverted> {
 }
 
 fn put_back(root: &Root, change: &Change, dry: bool) -> Undone {
-    let what = change.spot.name();
-    let result = match read_spot(root, &change.spot) {
+    let Some(spot) = standing_spot(root, change) else {
+        return Undone { what: change.spot.name(), result: Back::Gone };
+    };
+    let what = spot.name();
+    let result = match read_spot(root, &spot) {
         Ok(raw) if raw == change.before => Back::Untouched,
-        Ok(raw) => write_back(root, change, &raw, dry),
+        Ok(raw) => write_back(root, &spot, &change.before, &raw, dry),
         Err(error) => Back::Failed(error.to_string()),
     };
     Undone { what, result }
 }
 
-fn write_back(root: &Root, change: &Change, now: &str, dry: bool) -> Back {
-    let bracketed = matches!(change.spot, Spot::File { bracketed: true, .. });
+fn write_back(root: &Root, spot: &Spot, as_read: &str, now: &str, dry: bool) -> Back {
+    let bracketed = matches!(spot, Spot::File { bracketed: true, .. });
     // Of a list with a chosen word the kernel takes the word alone.
     let before = match bracketed {
-        true => fields_of(&change.before, true).join(" "),
-        false => change.before.clone(),
+        true => fields_of(as_read, true).join(" "),
+        false => as_read.to_owned(),
     };
     let done =
         Back::Restored { from: fields_of(now, bracketed).join(" "), to: before.trim().to_owned() };
     if dry {
         return done;
     }
-    if let Err(error) = write_spot(root, &change.spot, &before) {
+    if let Err(error) = write_spot(root, spot, &before) {
         return Back::Failed(error.to_string());
     }
-    match read_spot(root, &change.spot) {
-        Ok(raw) if raw == change.before => done,
-        Ok(raw) if bracketed && says(&raw, &change.spot, &before) => done,
+    match read_spot(root, spot) {
+        Ok(raw) if raw == as_read => done,
+        Ok(raw) if bracketed && says(&raw, spot, &before) => done,
         Ok(raw) => Back::Failed(format!("it reads {}", raw.trim())),
         Err(error) => Back::Failed(error.to_string()),
     }

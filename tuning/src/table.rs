@@ -240,6 +240,7 @@ pub fn reverted(reverted: &Reverted, dry: bool, style: Style) -> String {
     for one in &reverted.undone {
         let word = match &one.result {
             Back::Untouched => style.dim("as it was"),
+            Back::Gone => style.dim("gone, and the value with it"),
             Back::Restored { from, to } if dry => format!("would go back: {from} -> {to}"),
             Back::Restored { from, to } => style.paint("32", &format!("back: {from} -> {to}")),
             Back::Failed(why) => style.paint("1;31", &format!("not back: {why}")),

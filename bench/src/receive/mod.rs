@@ -89,7 +89,7 @@ pub struct Standing {
     /// CPU that the receivers' process has used so far, nanoseconds.
     #[serde(default)]
     pub cpu_ns: u64,
-    /// Its threads of clients.
+    /// Its threads of clients, or the cores they have to share where those are fewer.
     #[serde(default)]
     pub threads: u64,
 }
@@ -171,7 +171,7 @@ impl Receivers {
                 p50_us: self.greatest(|progress| &progress.p50_us),
                 p99_us: self.greatest(|progress| &progress.p99_us),
                 cpu_ns: sys::process_cpu_ns(std::process::id())?,
-                threads: self.workers.len() as u64,
+                threads: self.workers.len().min(cores()) as u64,
             })),
             Command::Finish => self.finish(),
         }
@@ -259,4 +259,9 @@ fn start_worker(index: usize) -> Result<Handle> {
     };
     std::thread::Builder::new().name(format!("receiver-{index}")).spawn(run)?;
     Ok(Handle { orders, progress })
+}
+
+/// Cores that this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get())
 }

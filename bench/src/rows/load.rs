@@ -7,6 +7,7 @@ use crate::Place;
 use crate::floor::Kind;
 use crate::report::Sink;
 use crate::run::Run;
+use crate::scenario::expect::recovered_s;
 use crate::schedule::{Following, Phase};
 use crate::setup::Setup;
 use crate::target::Subject;
@@ -66,26 +67,18 @@ pub fn overload(place: &Place, sink: &mut Sink) -> Result<Findings> {
     describe(&mut findings, &runs, 1);
     for runs in runs.iter().filter(|runs| !runs.is_empty()) {
         let who = &runs[0].subject;
-        let back = runs.iter().map(|run| recovered_s(run, place.seconds(5.0)));
+        let back = runs.iter().map(|run| recovered_s(&setup, run).unwrap_or(f64::INFINITY));
         findings.add(format!("s until p99 is idle again, {who}"), back);
     }
     if !runs[1].is_empty() {
         let grown = |run: &Run| run.rss_bytes_max.saturating_sub(run.memory[1].rss_bytes) as f64;
         findings.add("MiB more than idle", runs[1].iter().map(|run| grown(run) / 1_048_576.0));
-        let meets = |run: &Run| run.is_whole() && recovered_s(run, place.seconds(5.0)) <= 30.0;
+        let is_back = |run: &Run| recovered_s(&setup, run).is_some_and(|s| s <= 30.0);
+        let meets = |run: &Run| run.is_whole() && is_back(run);
         findings.met = Some(runs[1].iter().all(meets));
     }
     findings.doubt(&runs);
     Ok(findings)
-}
-
-/// Seconds after the overload until a window's p99 is back at its idle level (a fifth above it at
-/// most), in steps of a window.
-fn recovered_s(run: &Run, window_s: f64) -> f64 {
-    let p99 = |index: usize| run.harvest.windows[index].latency.p99 as f64;
-    let is_calm = |index: usize| p99(index) > 0.0 && p99(index) <= p99(0) * 1.2;
-    let first = (2..run.harvest.windows.len()).find(|index| is_calm(*index));
-    first.map_or(f64::INFINITY, |index| (index - 2) as f64 * window_s)
 }
 
 /// Row `teams`.

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::limits::CALM_RATIO;
 use crate::run::Run;
 use crate::setup::{Deed, Setup};
 
@@ -19,6 +20,10 @@ pub struct Expect {
     /// clients don't come back, those that were closed were told why, and in a run that ends with a
     /// drain they had everything by then.
     pub declared: bool,
+    /// Everything arrives, sooner or later: what was declared missing is missing.
+    pub lossless: bool,
+    /// Of a hundred clients, so many at most lose their connection without being asked to leave.
+    pub closed_percent_max: Option<f64>,
     /// All of it is taken, and nothing is put off on its way in.
     pub taken: bool,
     /// 99th percentile of the last window, milliseconds.
@@ -76,6 +81,15 @@ impl Expect {
                 let cut_off = if drains { counts.cut_off } else { 0 };
                 demand(cut_off == 0, format!("{cut_off} events didn't arrive before the drain"));
             }
+        }
+        if self.lossless {
+            let missing = run.expected.saturating_sub(counts.delivered);
+            demand(missing == 0, format!("{missing} deliveries are missing, declared or not"));
+        }
+        if let Some(most) = self.closed_percent_max {
+            let closed = counts.closed.values().sum::<u64>() as f64;
+            let percent = closed * 100.0 / run.sockets.max(1) as f64;
+            demand(percent <= most, format!("{percent:.1} % of the clients were closed"));
         }
         if let (Some(most), Some(slope)) = (self.growth_mib_per_hour_max, run.memory_slope(setup)) {
             let [got, error] = [slope.per_s, slope.error].map(mib_per_hour);
@@ -145,12 +159,17 @@ pub fn mib_per_hour(bytes_per_s: f64) -> f64 {
 }
 
 /// Seconds after the second measured phase until a window's p99 is that of the first again, a fifth
-/// above it at most: in steps of a window.
+/// above it at most, and stays so in half of the windows from there on at least: in steps of a
+/// window.
 pub fn recovered_s(setup: &Setup, run: &Run) -> Option<f64> {
     let windows = &run.harvest.windows;
     let p99 = |index: usize| windows[index].latency.p99 as f64;
-    let is_calm = |index: &usize| p99(*index) > 0.0 && p99(*index) <= p99(0) * 1.2;
-    let first = (2..windows.len()).find(is_calm)?;
+    let is_calm = |index: &usize| p99(*index) > 0.0 && p99(*index) <= p99(0) * CALM_RATIO;
+    let stays_calm = |index: &usize| {
+        let rest = *index..windows.len();
+        is_calm(index) && rest.clone().filter(is_calm).count() * 2 >= rest.len()
+    };
+    let first = (2..windows.len()).find(stays_calm)?;
     // Windows are the phases after the first. (The sum of nothing would be -0.)
     Some(setup.phases[3..first + 1].iter().fold(0.0, |sum, phase| sum + phase.seconds))
 }
@@ -213,6 +232,25 @@ mod tests {
     }
 
     #[test]
+    fn what_was_declared_missing_is_missing_where_nothing_may_be() {
+        let lossless = Expect { lossless: true, ..Expect::default() };
+        assert_eq!(failed(&lossless, |_, _| ()), 0);
+        let less = |_: &mut Setup, run: &mut Run| {
+            run.harvest.counts.delivered -= 1;
+            run.harvest.counts.declared += 1;
+        };
+        assert_eq!(failed(&lossless, less), 1);
+        let few = Expect { closed_percent_max: Some(1.0), ..Expect::default() };
+        let closed = |count| {
+            failed(&few, |_, run| {
+                run.sockets = 300;
+                run.harvest.counts.closed.insert(4012, count);
+            })
+        };
+        assert_eq!((closed(3), closed(4)), (0, 1));
+    }
+
+    #[test]
     fn times_are_judged_against_their_bounds() {
         let none = Expect::default();
         let bound = |expect: Expect| failed(&expect, |_, _| ());
@@ -255,6 +293,7 @@ mod tests {
         assert_eq!(back([10, 900, 11, 10]), 0, "at once");
         assert_eq!(back([10, 900, 50, 12]), 0, "after five seconds");
         assert_eq!(back([10, 900, 50, 13]), 1, "never");
+        assert_eq!(back([10, 900, 11, 50]), 0, "one window of two is noise");
     }
 
     #[test]

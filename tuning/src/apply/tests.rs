@@ -16,7 +16,7 @@ use crate::testing::{Tree, judge_host, need};
 fn host() -> Tree {
     let tree = Tree::host(8);
     tree.nic("eth0", "ena", 2)
-        .file("/told/ethtool/eth0", "ring_rx 1024 8192\nqueues 2 4\n")
+        .file("/told/ethtool/eth0", "ring_rx 1024 8192\nqueues 4 4\n")
         .file("/proc/irq/41/smp_affinity_list", "0\n")
         .file("/proc/irq/42/smp_affinity_list", "0\n")
         .file("/proc/interrupts", "41: 7 PCI 1-edge eth0-Tx-Rx-0\n42: 9 PCI 2-edge eth0-Tx-Rx-1\n")
@@ -227,6 +227,48 @@ fn a_record_that_cannot_be_undone_stays() {
     assert_eq!(fs::read_to_string(&swappiness).unwrap(), "60\n");
 }
 
+/// After a boot, or once queues change, an interrupt has another number and its number another
+/// owner.
+#[test]
+fn an_interrupt_is_found_by_its_name_and_one_that_is_gone_holds_up_nothing() {
+    let tree = host();
+    apply_all(&tree, 50_000);
+    let of = |irq: u32| {
+        let path = format!("/proc/irq/{irq}/smp_affinity_list");
+        tree.root().text(&path).map(|text| text.trim().to_owned())
+    };
+    let set = of(41).unwrap();
+    tree.file("/proc/interrupts", "41: 7 PCI 1-edge nvme0\n51: 7 PCI 1-edge eth0-Tx-Rx-0\n")
+        .file("/proc/irq/41/smp_affinity_list", "3\n")
+        .file("/proc/irq/51/smp_affinity_list", &format!("{set}\n"));
+    let reverted = revert(&tree.root(), &state(&tree), false).unwrap();
+    assert!(!reverted.is_bad(), "{reverted:?}");
+    assert_eq!((of(41).as_deref(), of(51).as_deref()), (Some("3"), Some("0")));
+    let gone = reverted.undone.iter().filter(|one| one.result == Back::Gone).count();
+    assert_eq!(gone, 1, "that of the second queue");
+    assert!(records(&tree).is_empty());
+}
+
+#[test]
+fn steering_waits_for_the_queues_it_follows_from() {
+    let tree = host();
+    tree.file("/told/ethtool/eth0", "ring_rx 1024 8192\nqueues 2 4\n");
+    let first = plan_of(&tree, &wish(&tree), 50_000);
+    let knobs = |plan: &Plan| plan.live.iter().map(|it| it.knob.clone()).collect::<Vec<_>>();
+    assert!(knobs(&first).contains(&"nic.queues".into()), "{first:?}");
+    let steers = |knob: &String| ["nic.irq_affinity", "nic.rps"].contains(&knob.as_str());
+    assert!(!knobs(&first).iter().any(steers));
+    assert!(
+        first.hand.iter().any(|(knob, said)| knob == "nic.queues" && said[0].contains("again"))
+    );
+    apply_all(&tree, 50_000);
+    assert!(knobs(&plan_of(&tree, &wish(&tree), 50_000)).iter().any(steers));
+    apply_all(&tree, 50_000);
+    let boot = text(&tree, BOOT_FILE);
+    let at = |part: &str| boot.find(part).unwrap_or_else(|| panic!("{part} in {boot}"));
+    assert!(at("ethtool -L eth0 combined 4") < at("smp_affinity_list"), "{boot}");
+}
+
 #[test]
 fn a_choice_of_knobs_and_nothing_kept_touch_only_those() {
     let tree = host();
@@ -258,4 +300,35 @@ fn the_script_is_plain_shell_that_says_what_it_does() {
     fs::write(&file, &script).unwrap();
     let sound = std::process::Command::new("sh").arg("-n").arg(&file).status().unwrap();
     assert!(sound.success(), "{script}");
+}
+
+#[test]
+fn the_script_keeps_files_of_others_with_bytes_and_mode_and_touches_none_it_has_no_copy_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let tree = host();
+    let path = tree.path("/etc").join(SYSCTL_FILE);
+    tree.file(&format!("/etc/{SYSCTL_FILE}"), "vm.swappiness = 1");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let files = || {
+        let is_file = |(path, _): &(String, String)| !path.ends_with('/');
+        tree.files("/etc").into_iter().filter(is_file).collect::<Vec<_>>()
+    };
+    let before = files();
+    let mut plan = plan_of(&tree, &wish(&tree), 50_000);
+    plan.live.clear();
+    let file = tree.path("/script.sh");
+    fs::write(&file, script(&plan, 50_000)).unwrap();
+    let run = |arguments: &[&str]| {
+        let done = std::process::Command::new("sh").arg(&file).args(arguments).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    run(&["undo"]);
+    assert_eq!(files(), before, "nothing was applied");
+    run(&[]);
+    run(&[]);
+    assert_ne!(fs::read_to_string(&path).unwrap(), "vm.swappiness = 1");
+    run(&["undo"]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "vm.swappiness = 1");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(files(), before);
 }
