@@ -122,7 +122,7 @@ impl Store {
                 _ => error.into(),
             }
         })?;
-        Ok(Self { folder: folder.to_owned(), lock: lock })
+        Ok(Self { folder: folder.to_owned(), lock })
     }
 
     /// Writes a record; it is durable when this returns.
