@@ -56,6 +56,10 @@ pub const DESCRIPTORS_PERCENT: u64 = 97;
 /// More shards than this are a mistake in the configuration.
 pub const SHARDS_MAX: usize = 256;
 
+/// Messages of one client that wait while the log is asked how far it reaches; a client that says
+/// more than that without an answer doesn't resume, it floods.
+pub const AHEAD_MESSAGES_MAX: usize = 4;
+
 const _: () = assert!(WHEEL_SLOTS.is_multiple_of(64));
 const _: () = assert!(SCRATCH_BYTES >= REQUEST_HEAD_BYTES_MAX);
 const _: () = assert!(INBOUND_BYTES_MAX >= SCRATCH_BYTES);

@@ -33,7 +33,7 @@ struct Crowd {
 }
 
 fn bounds(next: u64) -> LogBounds {
-    LogBounds { epoch: EPOCH, lanes: [LaneBounds { first: 0, next }].into() }
+    LogBounds { epoch: EPOCH, lanes: [LaneBounds::whole(0, next)].into() }
 }
 
 fn goal(route: &str, seq: u64) -> Published {

@@ -53,6 +53,8 @@ pub enum Code {
     Overloaded,
     /// The log is behind.
     LogBusy,
+    /// No broker of the log answers.
+    LogUnreachable,
     /// The log's disk is full.
     LogFull,
     /// The log is read-only until a restart.
@@ -69,7 +71,7 @@ type Row = (Code, &'static str, u16, &'static str);
 impl Code {
     /// All of them, in the order of their numbers.
     #[rustfmt::skip]
-    pub const ALL: [Row; 23] = [
+    pub const ALL: [Row; 24] = [
         (Self::UnknownPartner, "unknown_partner", 404, "No partner of that name is configured."),
         (Self::MethodNotAllowed, "method_not_allowed", 405, "Webhooks are POSTed."),
         (Self::UnsupportedType, "unsupported_type", 415, "The body must be application/json, not compressed."),
@@ -89,6 +91,7 @@ impl Code {
         (Self::DedupeFull, "dedupe_full", 429, "The dedupe window is full."),
         (Self::Overloaded, "overloaded", 503, "Too many webhooks are in flight."),
         (Self::LogBusy, "log_busy", 503, "The log is behind."),
+        (Self::LogUnreachable, "log_unreachable", 503, "No broker of the log answers."),
         (Self::LogFull, "log_full", 503, "The log's disk is full."),
         (Self::LogReadOnly, "log_read_only", 503, "The log is read-only until a restart."),
         (Self::LogUnknown, "log_unknown", 503, "It is not known whether the events are durable; send them again."),

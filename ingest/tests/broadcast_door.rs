@@ -191,6 +191,7 @@ async fn each_refusal_of_the_log_tells_the_partner_when_to_come_back() {
     let cases = [
         (Mode::Refuse(AppendError::DedupeFull), "429 dedupe_full"),
         (Mode::Refuse(AppendError::Busy), "503 log_busy"),
+        (Mode::Refuse(AppendError::Unreachable), "503 log_unreachable"),
         (Mode::Refuse(AppendError::DiskFull), "503 log_full"),
         (Mode::Refuse(AppendError::ReadOnly), "503 log_read_only"),
         (Mode::Refuse(AppendError::Unknown("reset".into())), "503 log_unknown"),

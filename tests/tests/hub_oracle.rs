@@ -57,7 +57,7 @@ struct World {
 }
 
 fn bounds(next: u64) -> LogBounds {
-    LogBounds { epoch: EPOCH, lanes: [LaneBounds { first: 0, next }].into() }
+    LogBounds { epoch: EPOCH, lanes: [LaneBounds::whole(0, next)].into() }
 }
 
 fn event(teams: &[usize], social: bool, seq: u64) -> Published {

@@ -40,5 +40,5 @@ pub fn batch(from: u64, next: u64) -> Batch {
 
 /// A log of one lane that holds `0..next`.
 pub fn bounds(next: u64) -> LogBounds {
-    LogBounds { epoch: EPOCH, lanes: [LaneBounds { first: 0, next }].into() }
+    LogBounds { epoch: EPOCH, lanes: [LaneBounds::whole(0, next)].into() }
 }

@@ -67,8 +67,18 @@ impl Mark {
 pub struct LaneBounds {
     /// The oldest sequence that retention has left.
     pub first: u64,
-    /// One above the durable watermark.
+    /// One above the durable watermark, as far as this node has read.
     pub next: u64,
+    /// One above the last record that the log is known to hold. Above `next` where several nodes
+    /// share a log and this one has yet to read what another may have shown already.
+    pub end: u64,
+}
+
+impl LaneBounds {
+    /// Of a lane of which all can be read.
+    pub const fn whole(first: u64, next: u64) -> Self {
+        Self { first, next, end: next }
+    }
 }
 
 /// What of the log can be read now.
@@ -197,6 +207,9 @@ pub enum AppendError {
     /// 503: more waits for the disk than may.
     #[error("the log is behind; retry")]
     Busy,
+    /// 503: no broker of the cluster answers.
+    #[error("the log's brokers can't be reached; retry")]
+    Unreachable,
     /// 503: there is no room on the disk (R13).
     #[error("the log's disk is full; free some room")]
     DiskFull,
@@ -244,6 +257,13 @@ pub trait EventLog: Send + Sync {
     fn read(&self, request: ReadRequest, reply: ReadReply);
     /// What can be read now. Cheap: it takes no lock that a writer holds over a disk operation.
     fn bounds(&self) -> LogBounds;
+    /// A client has positions beyond the `end` that [`EventLog::bounds`] knows (R4). `true`:
+    /// another node may have shown them; the log asks how far it reaches, and bounds will tell in a
+    /// moment. `false`, where nobody else writes: nobody can have seen them in this life of the
+    /// log.
+    fn look_ahead(&self) -> bool {
+        false
+    }
     /// Topics fixed for an epoch: the lane of a topic (R1).
     fn lane_of(&self, topic: &Topic) -> Lane;
     /// Whether it can be written to, for `/readyz` and back-pressure: `Err` says why not, and whose
@@ -275,6 +295,9 @@ pub enum LogHealthError {
          restart if it is right now"
     )]
     Clock(Duration),
+    /// No broker answers.
+    #[error("no broker of the log answers since {0:?}: check the cluster, and the way to it")]
+    Unreachable(Duration),
     /// The oldest waiting append has waited longer than it should.
     #[error("the log's disk is slow: the oldest append has waited {0:?}")]
     Slow(Duration),

@@ -57,11 +57,11 @@ impl Hub {
     /// Whether mark and positions can stem from this life of the log: its epoch, its lanes, below
     /// its real end (R4).
     fn is_of_this_life(&self, resume: &Resume, bounds: &LogBounds) -> bool {
-        let end = |lane: Lane| bounds.lanes.get(usize::from(lane.0)).map(|lane| lane.next);
+        let end = |lane: Lane| bounds.lanes.get(usize::from(lane.0)).map(|lane| lane.end);
         let mark_fits = resume.mark.as_ref().is_none_or(|mark| {
             mark.epoch == bounds.epoch
                 && mark.next.len() == bounds.lanes.len()
-                && mark.next.iter().zip(&bounds.lanes).all(|(next, lane)| *next <= lane.next)
+                && mark.next.iter().zip(&bounds.lanes).all(|(next, lane)| *next <= lane.end)
         });
         mark_fits
             && bounds.epoch == self.epoch

@@ -47,7 +47,7 @@ pub(super) fn update(route: &str, seq: u64, original: &str, rev: u32) -> Publish
 
 /// A log of one lane that holds `first..next`.
 pub(super) fn bounds(first: u64, next: u64) -> LogBounds {
-    LogBounds { epoch: EPOCH, lanes: [LaneBounds { first, next }].into() }
+    LogBounds { epoch: EPOCH, lanes: [LaneBounds::whole(first, next)].into() }
 }
 
 /// A batch of one lane that covers `from..next`.

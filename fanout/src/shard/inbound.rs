@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
+use touchline_core::log::LogBounds;
 use touchline_core::protocol::answer::{self, Hello, HelloLimits};
 use touchline_core::protocol::request::{parse_message, parse_query};
 use touchline_core::protocol::{ClientMessage, ErrorCode, RequestError};
@@ -260,7 +261,23 @@ impl Shard {
 
     fn carry_out(&mut self, id: SessionId, message: ClientMessage) -> Result<(), RequestError> {
         let bounds = self.log.bounds();
-        self.hub.handle_message(id, message, &bounds, self.session_now())
+        match self.put_off_if_ahead(id, message, &bounds) {
+            Some(message) => self.hub.handle_message(id, message, &bounds, self.session_now()),
+            None => Ok(()),
+        }
+    }
+
+    /// Carries out a message that has waited; its error is told as that of any message.
+    pub(super) fn carry_out_now(
+        &mut self,
+        id: SessionId,
+        message: ClientMessage,
+        bounds: &LogBounds,
+    ) {
+        let done = self.hub.handle_message(id, message, bounds, self.session_now());
+        if let Err(error) = done {
+            self.refuse_message(id, error, Duration::ZERO);
+        }
     }
 
     /// A fault that a session may commit a few times (FAULTS 25).

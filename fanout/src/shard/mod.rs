@@ -28,6 +28,7 @@
 //! Who is sent what (`hub`), how bytes go out (`volley`), and who starts and stops it (`fanout`).
 
 mod accept;
+mod ahead;
 mod command;
 mod conn;
 mod drain;
@@ -67,6 +68,7 @@ use crate::volley::{Launcher, Miss};
 use crate::wheel::Wheel;
 
 use accept::Door;
+use ahead::Ahead;
 use conn::Conns;
 use drain::Drain;
 use lobby::Lobby;
@@ -123,6 +125,7 @@ pub(crate) struct Shard {
     misses: Vec<Miss>,
     spreads: Spreads,
     put_off: PutOff,
+    ahead: Ahead,
     /// Sockets that had more to read than a turn allows.
     unread: Vec<SessionId>,
     ready: Vec<Ready>,
@@ -204,6 +207,7 @@ impl Shard {
         while let Some(command) = self.mail.commands.try_recv() {
             self.obey(command);
         }
+        self.serve_ahead();
         self.ask_the_log();
         taken == BATCHES_MAX
     }
@@ -281,7 +285,8 @@ impl Shard {
         let awaits = stats.catching_up > 0
             || !self.hub.is_ready()
             || self.drain.is_some()
-            || self.door.is_paused();
+            || self.door.is_paused()
+            || self.ahead.is_waiting();
         let at_most = if awaits { NAP_SHORT } else { NAP_MAX };
         let at_most = at_most.min(self.put_off.wait(now).unwrap_or(NAP_MAX));
         match self.wheel.next_poll() {

@@ -20,6 +20,7 @@ use touchline_core::metrics::Padded;
 use touchline_core::ws::ping_frame;
 
 use super::accept::Door;
+use super::ahead::Ahead;
 use super::conn::Conns;
 use super::lobby::Lobby;
 use super::poller::Poller;
@@ -216,6 +217,7 @@ fn assemble(boot: Boot, listener: TcpListener, poller: Poller, launcher: Launche
         misses: Vec::new(),
         spreads: Spreads::default(),
         put_off: PutOff::default(),
+        ahead: Ahead::default(),
         unread: Vec::new(),
         ready: Vec::with_capacity(READY_MAX),
         fired: Vec::new(),

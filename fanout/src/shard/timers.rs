@@ -4,9 +4,10 @@
 //! A session has one deadline, another while a message of its is incomplete, and, while its socket
 //! is blocked, a look once a second; the wheel holds the earliest of them. A heartbeat is one ping
 //! and one `mark`. What proves life afterwards is any byte from the peer, or that a blocked socket
-//! takes bytes again; before a peer is called dead its socket is read once more. Silence is judged only of who has been handed everything: while something is
-//! unsent, the ping may be among it, and it is the stall's deadline that counts. A reader that is
-//! merely slow, because the host or the network is, isn't dead.
+//! takes bytes again; before a peer is called dead its socket is read once more. Silence is judged
+//! only of who has been handed everything: while something is unsent, the ping may be among it, and
+//! it is the stall's deadline that counts. A reader that is merely slow, because the host or the
+//! network is, isn't dead.
 
 use std::time::Duration;
 

@@ -24,6 +24,11 @@ struct Inner {
     records: Vec<Record>,
     sinks: Vec<Box<dyn TailSink>>,
     reads: u64,
+    /// Whether other nodes read this log as well.
+    is_shared: bool,
+    /// Records that other nodes may have shown before this one has read them.
+    ahead: u64,
+    looks_ahead: u64,
 }
 
 impl MemoryLog {
@@ -35,7 +40,22 @@ impl MemoryLog {
             records: Vec::new(),
             sinks: Vec::new(),
             reads: 0,
+            is_shared: false,
+            ahead: 0,
+            looks_ahead: 0,
         })))
+    }
+
+    /// From now on the log is one that other nodes read too, and this one is `ahead` records behind
+    /// what it knows the log to hold.
+    pub fn share(&self, ahead: u64) {
+        let mut inner = self.inner();
+        (inner.is_shared, inner.ahead) = (true, ahead);
+    }
+
+    /// How often it was asked how far it reaches.
+    pub fn looks_ahead(&self) -> u64 {
+        self.inner().looks_ahead
     }
 
     /// From now on `sink` hears of what is appended.
@@ -120,7 +140,14 @@ impl EventLog for MemoryLog {
     fn bounds(&self) -> LogBounds {
         let inner = self.inner();
         let next = inner.first + inner.records.len() as u64;
-        LogBounds { epoch: inner.epoch, lanes: [LaneBounds { first: inner.first, next }].into() }
+        let lane = LaneBounds { first: inner.first, next, end: next + inner.ahead };
+        LogBounds { epoch: inner.epoch, lanes: [lane].into() }
+    }
+
+    fn look_ahead(&self) -> bool {
+        let mut inner = self.inner();
+        inner.looks_ahead += 1;
+        inner.is_shared
     }
 
     fn lane_of(&self, _topic: &Topic) -> Lane {

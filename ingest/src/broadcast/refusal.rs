@@ -13,6 +13,7 @@ pub fn of(error: &AppendError) -> Problem {
         AppendError::IdReused(_) => (Code::IdReused, 0),
         AppendError::DedupeFull => (Code::DedupeFull, 60),
         AppendError::Busy => (Code::LogBusy, 1),
+        AppendError::Unreachable => (Code::LogUnreachable, 5),
         AppendError::DiskFull => (Code::LogFull, 10),
         AppendError::ReadOnly => (Code::LogReadOnly, 60),
         AppendError::Unknown(_) => (Code::LogUnknown, 2),

@@ -91,7 +91,7 @@ impl EventLog for MemoryLog {
         let lanes = self.lanes.lock().unwrap();
         let bounds = |lane: &Vec<Record>| {
             let next = lane.len() as u64;
-            LaneBounds { first: first.min(next), next }
+            LaneBounds::whole(first.min(next), next)
         };
         LogBounds { epoch: Epoch(9), lanes: lanes.iter().map(bounds).collect() }
     }

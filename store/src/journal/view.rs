@@ -155,7 +155,7 @@ impl Shared {
     pub fn bounds(&self) -> LogBounds {
         let next = self.next();
         let first = self.first().min(next);
-        LogBounds { epoch: self.epoch, lanes: [LaneBounds { first, next }].into() }
+        LogBounds { epoch: self.epoch, lanes: [LaneBounds::whole(first, next)].into() }
     }
 
     /// The segments as they are now.

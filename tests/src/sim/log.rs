@@ -79,7 +79,7 @@ impl SimLog {
     }
 
     pub(super) fn bounds(&self) -> LogBounds {
-        let lane = |lane: &LogLane| LaneBounds { first: lane.first, next: lane.next };
+        let lane = |lane: &LogLane| LaneBounds::whole(lane.first, lane.next);
         LogBounds { epoch: self.epoch, lanes: self.lanes.iter().map(lane).collect() }
     }
 

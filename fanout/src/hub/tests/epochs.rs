@@ -11,7 +11,7 @@ const PING: Bytes = Bytes::from_static(b"\x89\x00");
 
 /// The log begins anew at `seq`.
 fn begin(it: &mut Fixture, seq: u64) {
-    let lanes = [LaneBounds { first: seq, next: seq }].into();
+    let lanes = [LaneBounds::whole(seq, seq)].into();
     it.hub.handle_bounds(&LogBounds { epoch: NEXT_LIFE, lanes });
     it.next = seq;
 }
