@@ -1,6 +1,6 @@
 # Touchline. `make` alone tells what there is; the work is done by scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help run check test bench bench-scale setup
+.PHONY: help run check test bench bench-scale kafka setup
 
 ARGS ?=
 
@@ -27,6 +27,9 @@ bench: ## the table of docs/performance.md, measured on this host
 bench-scale: ## 250,000 sockets, then 1,000,000, both ends on this host: 24 GiB, 15 minutes
 	@scripts/setup.sh build
 	@scripts/bench-scale.sh $(ARGS)
+
+kafka: ## three real brokers on 127.0.0.1, for trying things out; `scripts/kafka.sh stop` ends them
+	@scripts/kafka.sh start 3
 
 setup: ## all tools that the tests use, without running any
 	@scripts/setup.sh all

@@ -75,6 +75,8 @@ need_compiler() {
         apt_install "a C compiler" build-essential
     fi
     have pkg-config || apt_install "pkg-config" pkg-config
+    # librdkafka is built from its sources, which its crate brings along.
+    pkg-config --exists openssl zlib || apt_install "TLS and zlib, for the Kafka client" libssl-dev zlib1g-dev
     have git || apt_install "git" git
 }
 
@@ -113,6 +115,12 @@ need_board_modules() {
 
 need_promtool() { have promtool || unpack_deb prometheus promtool; }
 
+need_java() {
+    have java || apt_install "Java, for the brokers of the tests" openjdk-17-jre-headless
+    have mvn || apt_install "Maven, which fetches the brokers" maven
+    scripts/kafka.sh fetch
+}
+
 need_slowhttptest() { have slowhttptest || unpack_deb slowhttptest slowhttptest; }
 
 need_cargo_fuzz() {
@@ -144,6 +152,7 @@ case "${1:-build}" in
         need_board_modules
         need_promtool
         need_slowhttptest
+        need_java
         need_cargo_fuzz
         ;;
     *) die "setup knows build, check and all, not $1" ;;

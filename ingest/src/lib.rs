@@ -14,11 +14,17 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`broadcast`] | signed webhooks of partners: `POST /v1/ingest/broadcast/{partner}` |
+//! | [`sensor`] | values polled from devices over HTTP |
+//! | [`breaker`] | whether a dependency that fails is asked again yet |
+//! | [`kafka`] | Kafka as the log: what several nodes share |
 //! | [`problem`] | refusals as `application/problem+json`, one table of codes |
 //! | [`correlation`] | the id that follows a request through answer, log lines and log |
 //! | [`limits`] | every bound of this crate, with its arithmetic |
 
+pub mod breaker;
 pub mod broadcast;
 pub mod correlation;
+pub mod kafka;
 pub mod limits;
 pub mod problem;
+pub mod sensor;

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use touchline_core::limits::{BODY_BYTES_MAX, BODY_EVENTS_MAX, DATA_BYTES_MAX, ID_BYTES_MAX};
+use touchline_core::event::Stream;
+use touchline_core::limits::{
+    BODY_BYTES_MAX, BODY_EVENTS_MAX, DATA_BYTES_MAX, ID_BYTES_MAX, LANES_MAX,
+};
 
 /// Partners one node takes webhooks of. Each is a value of the metric label `source`.
 pub const PARTNERS_MAX: usize = 64;
@@ -61,6 +64,35 @@ pub const ROUTES_PERIOD: Duration = Duration::from_secs(30 * 60);
 /// Lines about refused requests that may be logged in one second; the rest is counted.
 pub const REFUSAL_LINES_PER_S: u32 = 20;
 
+/// How much sooner than its window an event is too old: clocks of sources may be off by as much
+/// (R16).
+pub const TOO_OLD_MARGIN: Duration = Duration::from_secs(5 * 60);
+/// Partitions of each stream's topic: four topics of them fill a mark.
+pub const PARTITIONS_MAX: u16 = (LANES_MAX / Stream::ALL.len()) as u16;
+/// How far the clocks of brokers may differ (R17).
+pub const BROKER_SKEW_MAX: Duration = Duration::from_secs(5 * 60);
+/// Appends of one sensor source that may be under way: a log that takes half a second is followed
+/// at ten ticks a second.
+pub const SENSOR_APPENDS_MAX: usize = 8;
+/// Readings in one answer of a sensor source.
+pub const READINGS_MAX: usize = 1_000;
+/// Keys of one sensor source whose last value is remembered, about 150 bytes each.
+pub const KEYS_MAX: usize = 4_096;
+/// Events of one append to Kafka.
+pub const APPEND_EVENTS_MAX: usize = 4_096;
+/// Duplicates of one lane whose places are remembered: 1 MiB. Who reads further back judges anew.
+pub const SUPPRESSED_MAX: usize = 128 * 1024;
+/// Records that are taken from the tail at once: what a batch of the feed holds.
+pub const TAIL_BATCH_EVENTS_MAX: usize = touchline_core::limits::BATCH_EVENTS_MAX;
+/// Bytes that are taken from the tail at once.
+pub const TAIL_BATCH_BYTES_MAX: usize = 4 << 20;
+/// Reads of ranges that may wait.
+pub const READS_WAITING_MAX: usize = 256;
+/// Bytes of one read.
+pub const READ_BYTES_MAX: usize = 8 << 20;
+/// Lanes whose duplicates are kept for reads far back, each with the entries of one window.
+pub const SCOUTS_MAX: usize = 4;
+
 const _: () =
     assert!(EVENTS_BURST as usize >= BODY_EVENTS_MAX, "a full body fits an idle partner's burst");
 const _: () = assert!(ROUTES_MAX >= BODY_EVENTS_MAX, "a body of all new routes fits");
@@ -69,3 +101,5 @@ const _: () =
 const _: () = assert!(BODY_BYTES_MAX.is_multiple_of(IN_FLIGHT_STEP_BYTES));
 const _: () = assert!(DATA_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(FIELD_ECHO_BYTES_MAX <= ID_BYTES_MAX);
+const _: () = assert!(APPEND_EVENTS_MAX >= BODY_EVENTS_MAX, "a full body is one append");
+const _: () = assert!(PARTITIONS_MAX as usize * Stream::ALL.len() <= LANES_MAX);

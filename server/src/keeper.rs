@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use touchline_core::event::{Stream, StreamSet};
-use touchline_core::log::{EventLog as _, LogHealthError};
+use touchline_core::log::LogHealthError;
 use touchline_core::metrics::Padded;
 use touchline_fanout::{ShardCommand, ShardStats};
 
@@ -31,6 +31,7 @@ use crate::limits::{
     DRAIN_OVERTIME, DRAIN_S_MAX, INTERRUPT_REQUESTS, INTERRUPT_SESSIONS, LOOK_INTERVAL,
     MEMORY_HYSTERESIS_PERCENT, STOP_REQUESTS,
 };
+use crate::node_log::NodeLog;
 use crate::notify;
 use crate::running::{Appliance, Order, Stage};
 
@@ -108,14 +109,22 @@ impl Keeper {
             let reasons = self.appliance.reasons_not_ready().join("; ");
             tracing::error!(reasons, "a shard shows no life; not ready until a restart");
         }
-        let health = self.appliance.journal.health();
-        let takes_nothing =
-            matches!(health, Err(LogHealthError::DiskFull | LogHealthError::ReadOnly));
+        let health = self.appliance.log.health();
+        let takes_nothing = matches!(
+            health,
+            Err(LogHealthError::DiskFull
+                | LogHealthError::ReadOnly
+                | LogHealthError::Unreachable(_))
+        );
         if takes_nothing != self.seen.takes_nothing {
             let state = if takes_nothing { "degraded" } else { "live" };
             let reason = health.err().map(|error| error.to_string());
             tracing::warn!(state, reason, "the log's state has changed; sessions are told");
-            let streams = StreamSet::EMPTY.with(Stream::Broadcast);
+            // Of a journal only what sources send is held up; without brokers nothing comes at all.
+            let streams = match self.appliance.log {
+                NodeLog::Journal(_) => StreamSet::EMPTY.with(Stream::Broadcast),
+                NodeLog::Kafka(_) => StreamSet::ALL,
+            };
             self.appliance.command(ShardCommand::Status { state: state.into(), streams });
         }
         let is_short = self.is_short_of_memory();

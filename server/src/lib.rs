@@ -36,11 +36,13 @@ pub mod limits;
 pub mod live;
 pub mod logging;
 pub mod metrics;
+pub mod node_log;
 pub mod notify;
 pub mod ports;
 pub mod reload;
 pub mod running;
 pub mod signals;
+pub mod sources;
 mod start_error;
 pub mod wiring;
 

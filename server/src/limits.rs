@@ -13,6 +13,9 @@ use touchline_ingest::limits::{
 /// times over.
 pub const SECRETS_FILE_BYTES_MAX: u64 = 64 * 1024;
 
+/// Sensor sources of one node: each is a value of the metric label `source`.
+pub const SENSOR_SOURCES_MAX: usize = 1_000;
+
 /// A request's head must have arrived within it (FAULTS 6). It also ends connections that are kept
 /// open without a request; partners open a new one.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);

@@ -13,18 +13,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use touchline_core::log::EventLog as _;
 use touchline_core::metrics::Padded;
 use touchline_fanout::{Fanout, ShardCommand, ShardStats, SlowSession, clock};
 use touchline_ingest::broadcast::BroadcastState;
-use touchline_store::journal::Journal;
 use touchline_tuning::memory::Meter;
 
 use crate::config::Loaded;
 use crate::http::StreamPlace;
 use crate::limits::SHARD_SILENCE_MAX;
 use crate::live::Live;
+use crate::node_log::NodeLog;
 use crate::reload::Reloads;
+use crate::sources::FollowedSources;
 
 /// The addresses it listens on; port 0 of the configuration has become a real one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +81,8 @@ pub struct Appliance {
     /// Where it listens.
     pub addresses: Addresses,
     /// The log.
-    pub journal: Arc<Journal>,
-    /// How the journal's disk is written to, for people.
+    pub log: NodeLog,
+    /// How it is kept, for people: how the journal's disk is written to, or which brokers.
     pub disk: Arc<str>,
     /// What each shard counts.
     pub shards: Vec<Arc<Padded<ShardStats>>>,
@@ -90,6 +90,8 @@ pub struct Appliance {
     pub(crate) fanout: RwLock<Option<Fanout>>,
     /// The webhook source.
     pub webhooks: BroadcastState,
+    /// The sources that are asked.
+    pub followed: FollowedSources,
     /// The day's matches.
     pub live: Arc<Live>,
     /// What pages are told of the stream port.
@@ -129,7 +131,7 @@ impl Appliance {
         if self.stage() > Stage::Serving {
             reasons.push(self.stage().as_str().to_owned());
         }
-        if let Err(error) = self.journal.health() {
+        if let Err(error) = self.log.health() {
             reasons.push(format!("log: {error}"));
         }
         let now = clock::monotonic();
@@ -179,11 +181,10 @@ impl Appliance {
 
     /// Ends what works behind the ports: shards, live state, journal.
     pub(crate) fn end_parts(&self) {
+        self.followed.stop();
         self.end_shards();
         self.live.stop();
-        if !self.journal.close() {
-            tracing::error!("the disk took too long; what was acknowledged is on it all the same");
-        }
+        self.log.close();
     }
 
     /// Open sessions.

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 
 use touchline_fanout::StartError as FanoutError;
 use touchline_fanout::plan::PlanError;
+use touchline_ingest::kafka;
+use touchline_ingest::sensor::SourceError;
 use touchline_store::journal::OpenError;
 
 use crate::config::layers::variable_of;
@@ -64,6 +66,12 @@ pub enum StartError {
     /// The journal.
     #[error("{0}")]
     Journal(OpenError),
+    /// A source.
+    #[error("{0}")]
+    Source(SourceError),
+    /// Kafka.
+    #[error("{0}")]
+    Kafka(kafka::OpenError),
     /// The configured number of shards can't hold the configured number of connections.
     #[error("`node.shards`: {0}")]
     Plan(PlanError),

@@ -2,9 +2,10 @@
 //!
 //! 1. The plan of shards and cores; then all ports, so that the likeliest mistakes end a start
 //!    before it touches data.
-//! 2. The journal: opened, repaired, its dedupe window rebuilt.
-//! 3. The shards, which read the newest of the log; the feed from the journal into their mailboxes.
-//! 4. The live state, which reads the day back; its tap on the journal.
+//! 2. The log. The journal: opened, repaired, its dedupe window rebuilt. Kafka: topics checked, the
+//!    epoch found, the dedupe window read.
+//! 3. The shards, which read the newest of the log; the feed from the log into their mailboxes.
+//! 4. The live state, which reads the day back; its tap on the log.
 //! 5. The API port, last of all: from its first request on everything behind it is there. The admin
 //!    port.
 //!
@@ -26,6 +27,7 @@ use touchline_fanout::options::FanoutOptions;
 use touchline_fanout::plan::{Plan, PlanError, PlanInput};
 use touchline_fanout::{Fanout, ShardCommand, StartError as FanoutError};
 use touchline_ingest::broadcast::{self, BroadcastState};
+use touchline_ingest::kafka::KafkaLog;
 use touchline_store::journal::{Journal, OpenError, OpenReport};
 use touchline_tuning::host;
 use touchline_tuning::memory::Meter;
@@ -38,9 +40,11 @@ use crate::http::{self, StreamPlace};
 use crate::keeper::{Keeper, Ports, Seen, look_interval};
 use crate::limits::{ADMIN_CONNECTIONS_MAX, API_CONNECTIONS_MAX, API_THREADS};
 use crate::live::{self, Live, LiveTap, StreamAddress};
+use crate::node_log::NodeLog;
 use crate::ports::holder;
 use crate::reload::{Reloads, rules_with_board};
 use crate::running::{Addresses, Appliance, Order, Running};
+use crate::sources::FollowedSources;
 
 pub use crate::start_error::StartError;
 
@@ -96,12 +100,12 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
         confine();
     }
     let mut bound = bind_ports(&options)?;
-    let (journal, report) = open_journal(&options)?;
-    let log: Arc<dyn EventLog> = journal.clone();
-    let fanout = match start_fanout(&options, plan, &bound, &journal) {
+    let (node_log, kept) = open_log(&options)?;
+    let log = node_log.events();
+    let fanout = match start_fanout(&options, plan, &bound, &node_log) {
         Ok(fanout) => fanout,
         Err(error) => {
-            journal.close();
+            node_log.close();
             return Err(error);
         }
     };
@@ -112,21 +116,32 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
             // What they say in leaving is of less use than why we don't start.
             let _ = fanout.command(ShardCommand::Stop);
             let _ = fanout.join();
-            journal.close();
+            node_log.close();
             return Err(error);
         }
     };
-    journal.attach(Box::new(tap));
+    node_log.attach(Box::new(tap));
+    let followed = match FollowedSources::start(options.sensors.clone(), Arc::clone(&log)) {
+        Ok(followed) => followed,
+        Err(error) => {
+            let _ = fanout.command(ShardCommand::Stop);
+            let _ = fanout.join();
+            live.stop();
+            node_log.close();
+            return Err(error);
+        }
+    };
     let webhooks = BroadcastState::new(log, options.sources.clone(), options.ingest.clone());
     let (orders, inbox) = channel();
     let appliance = Arc::new(Appliance {
         loaded: ArcSwap::from_pointee(loaded),
         addresses: bound.addresses,
-        journal,
-        disk: report.backend.clone(),
+        log: node_log,
+        disk: kept,
         shards: fanout.stats().to_vec(),
         fanout: RwLock::new(Some(fanout)),
         webhooks,
+        followed,
         live,
         place: Arc::new(StreamPlace {
             address: bound.addresses.stream,
@@ -194,6 +209,25 @@ fn refused(port: &'static str, address: SocketAddr, error: std::io::Error) -> St
     }
 }
 
+/// The log, and how it is kept.
+fn open_log(options: &Options) -> Result<(NodeLog, Arc<str>), StartError> {
+    let Some(kafka) = &options.kafka else {
+        let (journal, report) = open_journal(options)?;
+        return Ok((NodeLog::Journal(journal), report.backend));
+    };
+    let (log, report) = KafkaLog::open(kafka, || false).map_err(StartError::Kafka)?;
+    tracing::info!(
+        brokers = kafka.brokers,
+        epoch = format!("{:016x}", report.epoch.0),
+        generation = report.generation,
+        lanes = report.lanes,
+        records_read = report.records_read,
+        took_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
+        "the log is read"
+    );
+    Ok((NodeLog::Kafka(log), format!("Kafka at {}", kafka.brokers).into()))
+}
+
 fn open_journal(options: &Options) -> Result<(Arc<Journal>, OpenReport), StartError> {
     let folder = &options.data_dir;
     try_folder(folder).map_err(|error| StartError::DataFolder { folder: folder.clone(), error })?;
@@ -249,7 +283,7 @@ fn start_fanout(
     options: &Options,
     plan: Plan,
     bound: &Bound,
-    journal: &Arc<Journal>,
+    log: &NodeLog,
 ) -> Result<Fanout, StartError> {
     let mut wanted = FanoutOptions::new(options.listen.stream, plan);
     wanted.rules = rules_with_board(&options.rules, bound.addresses.api.port());
@@ -257,12 +291,11 @@ fn start_fanout(
     wanted.node = options.node.clone();
     wanted.backend = options.io;
     wanted.warm_events = options.warm_events;
-    let log: Arc<dyn EventLog> = journal.clone();
-    let (fanout, feed) = Fanout::start(wanted, log).map_err(|error| match error {
+    let (fanout, feed) = Fanout::start(wanted, log.events()).map_err(|error| match error {
         FanoutError::Listen { address, source } => refused("stream", address, source),
         error => StartError::Fanout(error),
     })?;
-    journal.attach(Box::new(feed));
+    log.attach(Box::new(feed));
     Ok(fanout)
 }
 

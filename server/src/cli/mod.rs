@@ -24,6 +24,7 @@ use clap_complete::Shell;
 use crate::config::{ConfigError, LoadRequest, Loaded, load};
 use crate::wiring::StartError;
 use crate::{config as configuration, metrics};
+use touchline_ingest::kafka;
 
 /// What the process says with its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,11 +147,17 @@ pub enum Failure {
 impl Failure {
     fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Start(StartError::Plan(_)) => Exit::Config,
+            Self::Config(_) | Self::Start(StartError::Plan(_) | StartError::Source(_)) => {
+                Exit::Config
+            }
             Self::Start(StartError::Host(_) | StartError::Fanout(_)) => Exit::Host,
             Self::Start(StartError::Journal(error)) => match error {
                 touchline_store::journal::OpenError::Options(_) => Exit::Config,
                 touchline_store::journal::OpenError::Backend(_) => Exit::Host,
+                _ => Exit::Failed,
+            },
+            Self::Start(StartError::Kafka(error)) => match error {
+                kafka::OpenError::Options(_) | kafka::OpenError::Misfit(_) => Exit::Config,
                 _ => Exit::Failed,
             },
             Self::Start(_) | Self::Other(_) => Exit::Failed,

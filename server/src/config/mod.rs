@@ -10,6 +10,7 @@
 //! # What it leaves out
 //! Whether a port is free or a folder can be written: that is tried at start, and told there.
 
+mod kafka;
 pub mod keys;
 pub mod layers;
 pub mod options;
@@ -18,6 +19,7 @@ pub mod print;
 pub mod raw;
 pub mod reference;
 pub mod secrets;
+mod sensors;
 pub mod units;
 
 use std::collections::BTreeMap;

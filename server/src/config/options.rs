@@ -14,11 +14,13 @@ use touchline_core::ws::{FrameLimits, OriginPolicy};
 use touchline_fanout::options::{AddressRules, Backend, Rules, SessionRules, SocketOptions};
 use touchline_fanout::plan::Shards;
 use touchline_ingest::broadcast::{BroadcastOptions, Partner, Sources};
+use touchline_ingest::kafka::KafkaOptions;
+use touchline_ingest::sensor::SensorSource;
 use touchline_store::journal::{self, JournalOptions};
 
 use super::raw::{AutoCount, Raw, Size};
 use super::units::{seconds, size_text};
-use super::{ConfigError, Origin, Problem, secrets};
+use super::{ConfigError, Origin, Problem, kafka, secrets, sensors};
 
 /// The journal's folder, below the data folder.
 pub const JOURNAL_FOLDER: &str = "journal";
@@ -44,10 +46,14 @@ pub struct Options {
     pub warm_events: u64,
     /// Ports.
     pub listen: Listen,
-    /// The journal.
+    /// The journal: the log, unless there is Kafka.
     pub journal: JournalOptions,
+    /// Kafka, where that is the log.
+    pub kafka: Option<KafkaOptions>,
     /// Who may send webhooks, with their limits.
     pub sources: Sources,
+    /// Which devices are polled.
+    pub sensors: Vec<SensorSource>,
     /// What the webhook source allows.
     pub ingest: BroadcastOptions,
     /// What sessions may do. The board's port is not in it: it is known once it is bound.
@@ -95,17 +101,25 @@ pub struct LoggingSettings {
 pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, ConfigError> {
     let mut problems = Vec::new();
     let sources = sources(raw, origin_of, &mut problems);
+    let folder_of_sensor = |name: &str| {
+        folder_of(&origin_of(&format!("sources.sensor.{name}.secret_file"))).to_owned()
+    };
+    let sensors = sensors::build(raw, &folder_of_sensor, &mut problems);
     check_joins(raw, &mut problems);
     check_addresses(raw, &mut problems);
     let journal = journal(raw);
     if let Err(error) = journal.check() {
         problems.push(Problem::Unfit(format!("[log]: {error}")));
     }
+    let node = if raw.node.name.is_empty() { host_name() } else { raw.node.name.clone() };
+    let kafka_file = origin_of("log.kafka.sasl_password_file");
+    let kafka = kafka::build(raw, &node, folder_of(&kafka_file));
+    let kafka = kafka.map_err(|problem| problems.push(problem)).ok();
     if !problems.is_empty() {
         return Err(ConfigError(problems));
     }
     Ok(Options {
-        node: if raw.node.name.is_empty() { host_name() } else { raw.node.name.clone() },
+        node,
         data_dir: raw.node.data_dir.clone(),
         connections_max: raw.node.connections_max,
         shards: match raw.node.shards {
@@ -122,7 +136,9 @@ pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, C
         warm_events: raw.node.warm_events,
         listen: listen(raw),
         journal,
+        kafka: kafka.filter(|_| raw.log.kind == "kafka"),
         sources,
+        sensors,
         ingest: BroadcastOptions {
             body_timeout: seconds(raw.ingest.body_timeout_s),
             append_timeout: seconds(raw.ingest.append_timeout_s),

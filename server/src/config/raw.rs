@@ -66,6 +66,28 @@ pub struct Log {
     pub dedupe_entries_max: usize,
     pub pending_bytes_max: Size,
     pub pending_age_max_s: f64,
+    pub kafka: Kafka,
+}
+
+/// `[log.kafka]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kafka {
+    pub brokers: String,
+    pub topic_prefix: String,
+    pub partitions: u16,
+    pub replication: u16,
+    pub in_sync_min: u16,
+    pub retention_s: f64,
+    pub creates_topics: bool,
+    pub deliver_s_max: f64,
+    pub tls: bool,
+    pub ca_file: PathBuf,
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+    pub sasl_mechanism: String,
+    pub sasl_user: String,
+    pub sasl_password_file: PathBuf,
 }
 
 /// `[sources]`
@@ -74,6 +96,32 @@ pub struct Log {
 pub struct Sources {
     #[serde(default)]
     pub broadcast: BTreeMap<String, Partner>,
+    #[serde(default)]
+    pub sensor: BTreeMap<String, Sensor>,
+}
+
+/// `[sources.sensor.NAME]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sensor {
+    pub url: Option<String>,
+    pub interval_s: Option<f64>,
+    pub timeout_s: Option<f64>,
+    pub age_max_s: Option<f64>,
+    pub heartbeat_s: Option<f64>,
+    pub body_bytes_max: Option<Size>,
+    #[serde(default)]
+    pub headers: Vec<String>,
+    pub secret_header: Option<String>,
+    pub secret_file: Option<PathBuf>,
+    pub items: Option<String>,
+    pub team: Option<String>,
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    pub key: Option<String>,
+    pub sequence: Option<String>,
+    pub time: Option<String>,
+    pub value: Option<String>,
 }
 
 /// `[sources.broadcast.NAME]`

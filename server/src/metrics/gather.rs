@@ -3,15 +3,18 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use touchline_core::event::Stream;
-use touchline_core::log::{EventLog as _, HoleReason};
+use touchline_core::log::HoleReason;
 use touchline_core::metrics::{Counter, Snapshot};
 use touchline_core::ws::{CloseCode, Refusal};
 use touchline_fanout::{ShardStats, clock};
-use touchline_store::journal::HistogramStats;
+use touchline_ingest::kafka::KafkaLog;
+use touchline_ingest::sensor::SensorStats;
 use touchline_store::journal::stats::bucket_bound;
+use touchline_store::journal::{HistogramStats, JournalStats};
 
 use super::page::{Buckets, Page};
 use super::table::*;
+use crate::node_log::NodeLog;
 use crate::running::Appliance;
 
 /// Values of the label `result` of resumes, in the order in which shards count them.
@@ -118,6 +121,9 @@ fn sources(page: &mut Page, appliance: &Appliance) {
     for source in &sources {
         family.sample(&[source.source()], count(source.accepted()));
     }
+    for source in appliance.followed.sensors() {
+        family.sample(&[source.source()], count(source.published()));
+    }
     let mut family = page.family(&EVENTS_DUPLICATE);
     for source in &sources {
         family.sample(&[source.source()], count(source.duplicates()));
@@ -132,16 +138,63 @@ fn sources(page: &mut Page, appliance: &Appliance) {
             family.sample(&[source.source(), reason], count(errors));
         }
     }
+    for source in appliance.followed.sensors() {
+        for (reason, troubles) in source.troubles() {
+            family.sample(&[source.source(), reason], count(troubles));
+        }
+    }
     let now = appliance.webhooks.now();
     let mut family = page.family(&SOURCE_STALENESS_SECONDS);
     for source in &sources {
         family.sample(&[source.source()], source.staleness(now).as_secs_f64());
     }
+    for source in appliance.followed.sensors() {
+        family.sample(&[source.source()], source.staleness(now).as_secs_f64());
+    }
+    sensors(page, appliance);
     page.single(&INGEST_IN_FLIGHT_BYTES, appliance.webhooks.in_flight_bytes() as f64);
 }
 
+fn sensors(page: &mut Page, appliance: &Appliance) {
+    let sensors = appliance.followed.sensors();
+    let mut each = |metric: &'static Metric, value: &dyn Fn(&SensorStats) -> f64| {
+        let mut family = page.family(metric);
+        for it in sensors {
+            family.sample(&[it.source()], value(it));
+        }
+    };
+    each(&SOURCE_POLLS, &|it| count(it.polls()));
+    each(&SOURCE_TICKS_MISSED, &|it| count(it.ticks_missed()));
+    each(&SOURCE_TICKS_SKIPPED, &|it| count(it.ticks_skipped()));
+    each(&SOURCE_UNCHANGED, &|it| count(it.unchanged()));
+    each(&SOURCE_CLOCK_SKEW_SECONDS, &SensorStats::skew_seconds);
+    each(&BREAKER_STATE, &|it| f64::from(it.breaker()));
+}
+
 fn log(page: &mut Page, appliance: &Appliance) {
-    let stats = appliance.journal.stats();
+    page.single(&LOG_WRITABLE, flag(appliance.log.health().is_ok()));
+    match &appliance.log {
+        NodeLog::Journal(journal) => journal_log(page, &journal.stats()),
+        NodeLog::Kafka(log) => kafka_log(page, log),
+    }
+}
+
+fn kafka_log(page: &mut Page, log: &KafkaLog) {
+    let stats = log.stats();
+    page.single(&LOG_PENDING_BYTES, count(stats.pending_bytes));
+    page.single(&DEDUPE_ENTRIES, count(stats.dedupe_entries));
+    page.single(&KAFKA_READ, count(stats.read));
+    page.single(&KAFKA_SUPPRESSED, count(stats.suppressed));
+    page.single(&KAFKA_POISON, count(stats.poison));
+    page.single(&KAFKA_UNACKNOWLEDGED, count(stats.failed));
+    page.single(&KAFKA_JUMPS, count(stats.jumps));
+    let mut family = page.family(&KAFKA_LAG);
+    for (topic, partition, lag) in log.lags() {
+        family.sample(&[&topic, &partition.to_string()], count(lag));
+    }
+}
+
+fn journal_log(page: &mut Page, stats: &JournalStats) {
     page.family(&LOG_APPEND_SECONDS).buckets(&[], &journal_buckets(&stats.append));
     page.family(&LOG_FSYNC_SECONDS).buckets(&[], &journal_buckets(&stats.fsync));
     page.single(&LOG_SIZE_BYTES, count(stats.size_bytes));
@@ -150,7 +203,6 @@ fn log(page: &mut Page, appliance: &Appliance) {
     page.single(&LOG_WRITTEN_BYTES, count(stats.written_bytes));
     page.single(&LOG_PENDING_BYTES, count(stats.pending_bytes));
     page.single(&LOG_PENDING_SECONDS, stats.pending_age.as_secs_f64());
-    page.single(&LOG_WRITABLE, flag(appliance.journal.health().is_ok()));
     page.single(&DEDUPE_ENTRIES, count(stats.dedupe_entries));
     page.single(&DEDUPE_BYTES, count(stats.dedupe_bytes));
 }

@@ -122,6 +122,15 @@ metrics! {
     INGEST_ERRORS: Counter "ingest_errors_total" ["source", "reason"] "Bodies refused whole";
     SOURCE_STALENESS_SECONDS: Gauge "source_staleness_seconds" ["source"] "Since a source's last \
      accepted event";
+    SOURCE_POLLS: Counter "source_polls_total" ["source"] "Requests to a source that is polled";
+    SOURCE_TICKS_MISSED: Counter "source_ticks_missed_total" ["source"] "Ticks that passed while an \
+     earlier answer was awaited";
+    SOURCE_TICKS_SKIPPED: Counter "source_ticks_skipped_total" ["source"] "Ticks at which its \
+     breaker let nothing out";
+    SOURCE_UNCHANGED: Counter "source_unchanged_total" ["source"] "Values that said nothing new";
+    SOURCE_CLOCK_SKEW_SECONDS: Gauge "source_clock_skew_seconds" ["source"] "What a source's clock \
+     is behind ours";
+    BREAKER_STATE: Gauge "breaker_state" ["name"] "0 closed, 1 half-open, 2 open";
     INGEST_IN_FLIGHT_BYTES: Gauge "ingest_in_flight_bytes" [] "Bodies being read or waiting for \
      the log";
 
@@ -138,6 +147,17 @@ metrics! {
     LOG_WRITABLE: Gauge "log_writable" [] "1 while the log takes events";
     DEDUPE_ENTRIES: Gauge "dedupe_entries" [] "Events whose ids are remembered";
     DEDUPE_BYTES: Gauge "dedupe_bytes" [] "Memory that takes";
+
+    KAFKA_READ: Counter "kafka_records_read_total" [] "Records read from all partitions";
+    KAFKA_SUPPRESSED: Counter "kafka_duplicates_suppressed_total" [] "Of these, repeats that are \
+     not shown";
+    KAFKA_POISON: Counter "kafka_poison_total" [] "Of these, passed by because they can't be shown";
+    KAFKA_UNACKNOWLEDGED: Counter "kafka_unacknowledged_total" [] "Events that brokers did not \
+     acknowledge in time, or refused";
+    KAFKA_JUMPS: Counter "kafka_jumps_total" [] "Times that retention had overtaken this node's \
+     reading";
+    KAFKA_LAG: Gauge "kafka_lag_records" ["topic", "partition"] "Records that brokers have and \
+     this node has not read";
 }
 
 /// `docs/reference/metrics.md`.

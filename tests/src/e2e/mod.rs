@@ -3,6 +3,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`server`] | a `touchline serve` of its own for each test: started, killed, asked, ended |
+//! | [`brokers`] | real Kafka brokers, killed and started again |
 //! | [`http`] | one request on a connection of its own, and webhooks as a partner signs them |
 //! | [`socket`] | a WebSocket client that can do everything wrong, and tells errors from silence |
 //! | [`log`] | what the log holds, read by `touchline log dump`, and its files |
@@ -11,6 +12,7 @@
 //! is the process. Where a call may fail because the process has just been killed, it returns an
 //! error; where it can't, it panics with the server's own log.
 
+pub mod brokers;
 pub mod http;
 pub mod log;
 pub mod server;

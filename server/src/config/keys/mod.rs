@@ -6,7 +6,9 @@
 //! stands for one name that the owner chooses (a partner); everything else is fixed.
 
 mod clients;
+mod kafka;
 mod server;
+mod sources;
 
 /// What a key's value looks like, and between which bounds it may lie.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -97,7 +99,8 @@ fn fits(own: &str, name: &str) -> bool {
 
 /// All of them, in the order of the reference.
 pub fn all() -> impl Iterator<Item = &'static Key> + Clone {
-    server::KEYS.iter().chain(clients::KEYS)
+    let log = server::KEYS.iter().chain(kafka::KEYS);
+    log.chain(sources::KEYS).chain(clients::KEYS)
 }
 
 /// The key at `path`.

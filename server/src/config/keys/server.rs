@@ -83,7 +83,13 @@ pub(super) const KEYS: &[Key] = &[
          stream's port",
         "none",
     ),
-    key("log.kind", Kind::Choice(&["journal"]), "journal", "what keeps the events", "none"),
+    key(
+        "log.kind",
+        Kind::Choice(&["journal", "kafka"]),
+        "journal",
+        "what keeps the events: an embedded journal, or a Kafka cluster that several nodes share",
+        "none",
+    ),
     key(
         "log.disk",
         Kind::Choice(&["auto", "glommio", "plain"]),

@@ -1,0 +1,156 @@
+//! Clients of librdkafka: their settings and their log lines.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+
+use super::options::{KafkaOptions, OpenError};
+
+/// A consumer that is assigned partitions by hand.
+pub(super) type Reader = BaseConsumer<Context>;
+
+/// How long a request to a broker may take, where nothing else is said.
+pub(super) const ASK_MAX: Duration = Duration::from_secs(5);
+
+/// Lines of librdkafka that are logged a second; what it says while brokers are away is much and
+/// always the same.
+const LINES_PER_S: u64 = 5;
+
+/// Shared by all clients of one log.
+#[derive(Clone)]
+pub(super) struct Context {
+    voice: Arc<Voice>,
+}
+
+struct Voice {
+    begin: Instant,
+    second: AtomicU64,
+    lines: AtomicU64,
+}
+
+impl Context {
+    pub fn new() -> Self {
+        let voice =
+            Voice { begin: Instant::now(), second: AtomicU64::new(0), lines: AtomicU64::new(0) };
+        Self { voice: Arc::new(voice) }
+    }
+
+    fn may_speak(&self) -> bool {
+        let second = self.voice.begin.elapsed().as_secs();
+        if self.voice.second.swap(second, Ordering::Relaxed) != second {
+            self.voice.lines.store(0, Ordering::Relaxed);
+        }
+        self.voice.lines.fetch_add(1, Ordering::Relaxed) < LINES_PER_S
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if !self.may_speak() {
+            return;
+        }
+        match level {
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug | RDKafkaLogLevel::Notice => {
+                tracing::debug!(target: "librdkafka", facility, message);
+            }
+            _ => tracing::warn!(target: "librdkafka", facility, message),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if self.may_speak() {
+            tracing::warn!(target: "librdkafka", %error, reason);
+        }
+    }
+}
+
+impl ConsumerContext for Context {}
+
+/// Of messages whose fate is read back rather than told.
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _result: &DeliveryResult<'_>, (): ()) {}
+}
+
+/// What every client of the cluster is told.
+pub(super) fn config(options: &KafkaOptions) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", &options.brokers)
+        .set("client.id", format!("touchline-{}", options.node))
+        .set("socket.keepalive.enable", "true")
+        .set("socket.nagle.disable", "true")
+        // A broker that is back is noticed within a second or two.
+        .set("reconnect.backoff.ms", "50")
+        .set("reconnect.backoff.max.ms", "2000")
+        .set("topic.metadata.refresh.interval.ms", "10000")
+        .set_log_level(RDKafkaLogLevel::Info);
+    secure(&mut config, options);
+    config
+}
+
+fn secure(config: &mut ClientConfig, options: &KafkaOptions) {
+    let security = &options.security;
+    let protocol = match (&security.tls, &security.sasl) {
+        (None, None) => "plaintext",
+        (Some(_), None) => "ssl",
+        (None, Some(_)) => "sasl_plaintext",
+        (Some(_), Some(_)) => "sasl_ssl",
+    };
+    config.set("security.protocol", protocol);
+    if let Some(tls) = &security.tls {
+        let files = [
+            ("ssl.ca.location", &tls.ca_file),
+            ("ssl.certificate.location", &tls.cert_file),
+            ("ssl.key.location", &tls.key_file),
+        ];
+        for (key, file) in files {
+            if let Some(file) = file {
+                config.set(key, file.to_string_lossy());
+            }
+        }
+    }
+    if let Some(sasl) = &security.sasl {
+        config
+            .set("sasl.mechanism", &sasl.mechanism)
+            .set("sasl.username", &sasl.user)
+            .set("sasl.password", &sasl.password);
+    }
+}
+
+/// A consumer without a group: it commits nothing, and reads what it is assigned. It may see
+/// everything below the high watermark: nobody writes transactions to these topics.
+pub(super) fn reader(options: &KafkaOptions, context: &Context) -> Result<Reader, OpenError> {
+    config(options)
+        .set("group.id", format!("touchline-{}-reader", options.node))
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("isolation.level", "read_uncommitted")
+        .set("allow.auto.create.topics", "false")
+        .set("fetch.min.bytes", "1")
+        .set("fetch.wait.max.ms", "100")
+        .set("fetch.error.backoff.ms", "50")
+        .set("fetch.queue.backoff.ms", "5")
+        .set("fetch.message.max.bytes", "1048576")
+        .set("queued.max.messages.kbytes", "65536")
+        .set("check.crcs", "true")
+        .create_with_context(context.clone())
+        .map_err(OpenError::Client)
+}
+
+/// What went wrong when `what` was asked of the brokers.
+pub(super) fn unreachable(
+    options: &KafkaOptions,
+    what: &'static str,
+) -> impl Fn(KafkaError) -> OpenError {
+    let brokers: Box<str> = options.brokers.as_str().into();
+    move |error| OpenError::Brokers { brokers: brokers.clone(), what, error }
+}

@@ -1,0 +1,187 @@
+//! What becomes of appends, and of records read back.
+
+use super::*;
+use bytes::Bytes;
+use std::sync::mpsc;
+use touchline_core::event::Route;
+
+const NOW: Timestamp = Timestamp(3_600_000_000_000);
+
+struct Fixture {
+    door: Door,
+    lanes: Lanes,
+    told: mpsc::Sender<Result<Vec<Outcome>, AppendError>>,
+    answers: mpsc::Receiver<Result<Vec<Outcome>, AppendError>>,
+}
+
+fn fixture() -> Fixture {
+    let lanes = Lanes::new("", 4);
+    let windows = [3_600, 3_600, 600, 60].map(Duration::from_secs);
+    let rules = Rules { windows, entries_max: 5, pending_bytes_max: 1_000 };
+    let (told, answers) = mpsc::channel();
+    Fixture { door: Door::new(&lanes, rules), lanes, told, answers }
+}
+
+fn event(id: &str, data: &'static str) -> Event {
+    Event {
+        stream: Stream::Broadcast,
+        source: "skyline".into(),
+        id: id.into(),
+        route: Route::parse("ars").unwrap(),
+        kind: "goal".into(),
+        occurred_at: NOW,
+        data: Bytes::from_static(data.as_bytes()),
+        lang: None,
+        supersedes: None,
+        sensor: None,
+        correlation: "c".into(),
+    }
+}
+
+impl Fixture {
+    fn admit(&mut self, events: &[Event]) -> Result<Admitted, AppendError> {
+        let told = self.told.clone();
+        let reply = Box::new(move |answer| told.send(answer).unwrap());
+        self.door.admit(events, NOW, &self.lanes, reply).map_err(|(error, _)| error)
+    }
+
+    fn flying(&mut self, events: &[Event]) -> (Arc<Flight>, Vec<New>) {
+        match self.admit(events) {
+            Ok(Admitted::Flying(flight, new)) => (flight, new),
+            Ok(Admitted::Settled(_, outcomes)) => panic!("settled: {outcomes:?}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn settled(&mut self, events: &[Event]) -> Vec<Outcome> {
+        match self.admit(events) {
+            Ok(Admitted::Settled(_, outcomes)) => outcomes,
+            Ok(Admitted::Flying(..)) => panic!("something is under way"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn land(&mut self, flight: &Flight, new: New, seq: Option<u64>) {
+        let at = seq.map(|seq| Position { lane: new.lane, seq });
+        let result = |at: Option<Position>, twin: bool| match at {
+            Some(_) if twin => Ok(Outcome::Duplicate),
+            Some(at) => Ok(Outcome::Accepted(at)),
+            None => Err(AppendError::Unknown("lost".into())),
+        };
+        for (flight, index) in self.door.landed(new.identity, at) {
+            flight.settle(index, result(at, true));
+        }
+        flight.settle(new.index, result(at, false));
+    }
+
+    fn read(&mut self, new: New, seq: u64, event: &Event) -> bool {
+        self.door.is_first(Position { lane: new.lane, seq }, NOW.0 / 1_000, event)
+    }
+}
+
+#[test]
+fn a_duplicate_waits_for_its_twin_and_shares_its_fate() {
+    for seq in [Some(7), None] {
+        let mut it = fixture();
+        let (first, new) = it.flying(&[event("e1", "{}")]);
+        let (second, nothing) = it.flying(&[event("e1", "{}")]);
+        assert!(nothing.is_empty(), "it isn't sent again");
+        assert!(it.answers.try_recv().is_err());
+        it.land(&first, new[0], seq);
+        drop(second);
+        let answers = [it.answers.recv().unwrap(), it.answers.recv().unwrap()];
+        assert_eq!(
+            answers.iter().filter(|answer| answer.is_ok()).count() * 2,
+            seq.map_or(0, |_| 4)
+        );
+        match seq {
+            Some(_) => assert_eq!(it.settled(&[event("e1", "{}")]), [Outcome::Duplicate]),
+            None => drop(it.flying(&[event("e1", "{}")])),
+        }
+    }
+}
+
+#[test]
+fn what_is_durable_stays_known_until_and_after_it_is_read() {
+    let mut it = fixture();
+    let e1 = event("e1", "{}");
+    let (flight, new) = it.flying(std::slice::from_ref(&e1));
+    it.land(&flight, new[0], Some(3));
+    assert_eq!((it.door.pending.len(), it.door.entries()), (1, 1));
+    assert!(it.read(new[0], 3, &e1), "the first copy");
+    assert_eq!((it.door.pending.len(), it.door.pending_bytes(), it.door.entries()), (0, 0, 1));
+    assert_eq!(it.settled(std::slice::from_ref(&e1)), [Outcome::Duplicate]);
+    assert!(!it.read(new[0], 4, &e1), "a copy that another node has sent");
+}
+
+#[test]
+fn what_is_read_before_its_acknowledgement_leaves_nothing_pending() {
+    let mut it = fixture();
+    let e1 = event("e1", "{}");
+    let (flight, new) = it.flying(std::slice::from_ref(&e1));
+    assert!(it.read(new[0], 3, &e1));
+    it.land(&flight, new[0], Some(3));
+    assert_eq!((it.door.pending.len(), it.door.pending_bytes()), (0, 0));
+}
+
+#[test]
+fn the_same_id_with_other_content_refuses_the_batch() {
+    let mut it = fixture();
+    let error = it.admit(&[event("e1", "{}"), event("e2", "{}"), event("e1", "[]")]).err();
+    assert_eq!(error, Some(AppendError::IdReused(vec![2])), "within one body");
+    assert_eq!(it.door.entries(), 0, "nothing of it is pending");
+    let (flight, new) = it.flying(&[event("e1", "{}")]);
+    let pending = it.admit(&[event("e1", "[]")]).err();
+    assert_eq!(pending, Some(AppendError::IdReused(vec![0])));
+    it.land(&flight, new[0], Some(0));
+    it.read(new[0], 0, &event("e1", "{}"));
+    let durable = it.admit(&[event("e1", "[]")]).err();
+    assert_eq!(durable, Some(AppendError::IdReused(vec![0])));
+    let mut elsewhere = event("e1", "{}");
+    elsewhere.route = Route::parse("che+liv").unwrap();
+    assert_eq!(
+        it.admit(&[elsewhere]).err(),
+        Some(AppendError::IdReused(vec![0])),
+        "another route is other content, whatever its partition"
+    );
+}
+
+#[test]
+fn twins_within_a_body_are_sent_once() {
+    let mut it = fixture();
+    let (flight, new) = it.flying(&[event("e1", "{}"), event("e1", "{}")]);
+    assert_eq!(new.len(), 1);
+    it.land(&flight, new[0], Some(0));
+    let accepted = Outcome::Accepted(Position { lane: new[0].lane, seq: 0 });
+    assert_eq!(it.answers.recv().unwrap(), Ok(vec![accepted, Outcome::Duplicate]));
+}
+
+#[test]
+fn old_events_are_acknowledged_and_not_sent() {
+    let mut it = fixture();
+    let mut old = event("e1", "{}");
+    old.occurred_at = NOW.minus(Duration::from_secs(55 * 60 + 1));
+    assert_eq!(it.settled(&[old]), [Outcome::TooOld]);
+}
+
+#[test]
+fn a_full_window_and_full_pockets_refuse_what_is_new() {
+    let mut it = fixture();
+    let many: Vec<_> = (0..6).map(|n| event(&format!("e{n}"), "{}")).collect();
+    assert_eq!(it.admit(&many).err(), Some(AppendError::DedupeFull));
+    let (flight, new) = it.flying(&many[..5]);
+    assert_eq!(it.settled_or_error(&many[5..]), AppendError::DedupeFull);
+    it.land(&flight, new[0], None);
+    let big = {
+        let mut big = event("big", "{}");
+        big.data = Bytes::from(vec![b' '; 900]);
+        big
+    };
+    assert_eq!(it.settled_or_error(&[big]), AppendError::Busy, "bytes of what is pending");
+}
+
+impl Fixture {
+    fn settled_or_error(&mut self, events: &[Event]) -> AppendError {
+        self.admit(events).err().expect("refused")
+    }
+}

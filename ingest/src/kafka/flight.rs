@@ -1,0 +1,92 @@
+//! One append on its way: as many answers as it has events, and one reply when all are in.
+//!
+//! A batch is told of as a whole (R14): accepted once every event of it is durable or known, failed
+//! as soon as it is clear that one isn't, but not before all are settled, so that nothing of it is
+//! still under way when its source comes back.
+
+use std::sync::{Mutex, PoisonError};
+
+use touchline_core::log::{AppendError, AppendReply, Outcome};
+
+/// A batch whose outcome isn't known yet.
+pub(super) struct Flight {
+    state: Mutex<State>,
+}
+
+struct State {
+    outcomes: Vec<Outcome>,
+    error: Option<AppendError>,
+    left: usize,
+    reply: Option<AppendReply>,
+}
+
+impl Flight {
+    /// Of `outcomes.len()` events, of which `left` have yet to be settled; the outcomes of the
+    /// others stand.
+    pub fn new(outcomes: Vec<Outcome>, left: usize, reply: AppendReply) -> Self {
+        let state = State { outcomes, error: None, left, reply: Some(reply) };
+        Self { state: Mutex::new(state) }
+    }
+
+    /// The event `index` has become durable, or hasn't. The last one to be settled gives the reply,
+    /// on the caller's thread.
+    pub fn settle(&self, index: usize, result: Result<Outcome, AppendError>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(outcome) => state.outcomes[index] = outcome,
+            Err(error) => drop(state.error.get_or_insert(error)),
+        }
+        state.left -= 1;
+        if state.left > 0 {
+            return;
+        }
+        let answer = match state.error.take() {
+            Some(error) => Err(error),
+            None => Ok(std::mem::take(&mut state.outcomes)),
+        };
+        let reply = state.reply.take();
+        drop(state);
+        if let Some(reply) = reply {
+            reply(answer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, mpsc};
+    use touchline_core::log::{Lane, Position};
+
+    type Answers = mpsc::Receiver<Result<Vec<Outcome>, AppendError>>;
+
+    fn flight(left: usize) -> (Arc<Flight>, Answers) {
+        let (told, answers) = mpsc::channel();
+        let reply = Box::new(move |answer| told.send(answer).unwrap());
+        (Arc::new(Flight::new(vec![Outcome::Duplicate; 3], left, reply)), answers)
+    }
+
+    fn accepted(seq: u64) -> Outcome {
+        Outcome::Accepted(Position { lane: Lane(0), seq })
+    }
+
+    #[test]
+    fn the_reply_comes_once_all_are_settled_in_whatever_order() {
+        let (flight, answers) = flight(2);
+        flight.settle(2, Ok(accepted(5)));
+        assert!(answers.try_recv().is_err(), "one is under way");
+        flight.settle(0, Ok(accepted(4)));
+        let expected = vec![accepted(4), Outcome::Duplicate, accepted(5)];
+        assert_eq!(answers.try_recv().unwrap(), Ok(expected));
+    }
+
+    #[test]
+    fn one_that_fails_fails_all_and_the_first_error_is_told() {
+        let (flight, answers) = flight(3);
+        flight.settle(1, Err(AppendError::Busy));
+        flight.settle(0, Ok(accepted(4)));
+        assert!(answers.try_recv().is_err(), "nothing is told while something is under way");
+        flight.settle(2, Err(AppendError::Closed));
+        assert_eq!(answers.try_recv().unwrap(), Err(AppendError::Busy));
+    }
+}

@@ -1,0 +1,172 @@
+//! What the Kafka log is told at its start, and why it may not start.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rdkafka::error::KafkaError;
+
+use crate::limits::PARTITIONS_MAX;
+
+/// How to reach a cluster, and what its topics must be like.
+#[derive(Clone, Debug)]
+pub struct KafkaOptions {
+    /// `host:port` of some brokers, with commas between them; the others are learned.
+    pub brokers: String,
+    /// What the names of all topics begin with. Default none.
+    pub prefix: String,
+    /// Name of this node: part of the client's id, which brokers log.
+    pub node: String,
+    /// Folder of the node's own notes: how far it has seen the log. `None`: it keeps none.
+    pub dir: Option<PathBuf>,
+    /// Partitions of each stream's topic, 1 to 64; fixed for an epoch (R1). Default 8.
+    pub partitions: u16,
+    /// Copies of each partition. Default 3.
+    pub replication: u16,
+    /// Copies that must have a record before it is acknowledged. Default 2.
+    pub in_sync_min: u16,
+    /// How long topics keep records, where we make them. Default 7 days.
+    pub retention: Duration,
+    /// Whether topics that don't exist are made. Default true.
+    pub creates_topics: bool,
+    /// Whether the topics' settings are checked. Only tests leave it out: librdkafka's mock cluster
+    /// has no settings.
+    pub checks_topics: bool,
+    /// Dedupe window by stream (R16, R17). Default 1 h, 1 h, 10 min, 1 min.
+    pub windows: [Duration; 4],
+    /// Entries of the dedupe windows, about 60 bytes each. Default 8 million.
+    pub dedupe_entries_max: usize,
+    /// Bytes of events that may wait for brokers; past it sources get 503. Default 16 MiB.
+    pub pending_bytes_max: usize,
+    /// How long brokers may take to acknowledge an event; past it the outcome is unknown (R14).
+    /// Default 4 s.
+    pub deliver_max: Duration,
+    /// How the connection is protected.
+    pub security: Security,
+}
+
+/// How connections to brokers are protected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Security {
+    /// Whether it is TLS.
+    pub tls: Option<Tls>,
+    /// How we sign in.
+    pub sasl: Option<Sasl>,
+}
+
+/// Files of TLS, in PEM.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Who signs the brokers' certificates. `None`: whom the host trusts.
+    pub ca_file: Option<PathBuf>,
+    /// Our own certificate, where brokers ask for one.
+    pub cert_file: Option<PathBuf>,
+    /// Its key.
+    pub key_file: Option<PathBuf>,
+}
+
+/// How we sign in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Sasl {
+    /// `SCRAM-SHA-256`, `SCRAM-SHA-512` or `PLAIN`.
+    pub mechanism: String,
+    /// Who we are.
+    pub user: String,
+    /// And the proof.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Sasl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sasl({} as {}, password hidden)", self.mechanism, self.user)
+    }
+}
+
+impl Default for KafkaOptions {
+    fn default() -> Self {
+        Self {
+            brokers: "127.0.0.1:9092".into(),
+            prefix: String::new(),
+            node: "touchline".into(),
+            dir: None,
+            partitions: 8,
+            replication: 3,
+            in_sync_min: 2,
+            retention: Duration::from_secs(7 * 24 * 3600),
+            creates_topics: true,
+            checks_topics: true,
+            windows: [3600, 3600, 600, 60].map(Duration::from_secs),
+            dedupe_entries_max: 8_000_000,
+            pending_bytes_max: 16 << 20,
+            deliver_max: Duration::from_secs(4),
+            security: Security::default(),
+        }
+    }
+}
+
+impl KafkaOptions {
+    /// Checks what can be checked without a broker.
+    pub fn check(&self) -> Result<(), OpenError> {
+        let refuse = |text: String| Err(OpenError::Options(text.into()));
+        if self.brokers.trim().is_empty() {
+            return refuse("`brokers` is empty: name at least one `host:port`".into());
+        }
+        if !(1..=PARTITIONS_MAX).contains(&self.partitions) {
+            return refuse(format!("`partitions` must be 1 to {PARTITIONS_MAX}"));
+        }
+        if self.in_sync_min == 0 || self.in_sync_min > self.replication {
+            return refuse("`in_sync_min` must be 1 to `replication`".into());
+        }
+        if self.retention < self.window_max() * 2 {
+            return refuse("`retention` must be twice the longest dedupe window at least".into());
+        }
+        Ok(())
+    }
+
+    /// The longest dedupe window.
+    pub fn window_max(&self) -> Duration {
+        self.windows.into_iter().max().unwrap_or_default()
+    }
+}
+
+/// Why the log can't be opened. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The options contradict themselves.
+    #[error("{0}")]
+    Options(Box<str>),
+    /// librdkafka refuses a setting.
+    #[error("the Kafka client can't be made: {0}")]
+    Client(KafkaError),
+    /// No broker answers.
+    #[error("no broker of {brokers} can {what}: {error}; check that they run and can be reached")]
+    Brokers {
+        /// As configured.
+        brokers: Box<str>,
+        /// What was asked of them.
+        what: &'static str,
+        /// What came of it.
+        error: KafkaError,
+    },
+    /// The cluster isn't one that could keep what we acknowledge.
+    #[error("the cluster doesn't fit:\n  {}", .0.join("\n  "))]
+    Misfit(Vec<String>),
+    /// The topic of epochs can't be understood.
+    #[error("topic {topic} holds something that is none of our epochs: {why}")]
+    Life {
+        /// Its name.
+        topic: Box<str>,
+        /// What is wrong with it.
+        why: Box<str>,
+    },
+    /// It was told to stop before it was ready.
+    #[error("stopped while the log was being read")]
+    Stopped,
+    /// A thread can't be started, or the node's notes can't be read.
+    #[error("{what}: {error}")]
+    Host {
+        /// What failed.
+        what: Box<str>,
+        /// Why.
+        error: std::io::Error,
+    },
+}

@@ -1,0 +1,233 @@
+//! Reading a range back: for sessions that resume below the windows, and for shards that are
+//! behind.
+//!
+//! A thread of its own takes one request after the other. Which records of a range are duplicates
+//! is known from where this node's own reading is exact; below that a *scout* reads the lane from W
+//! earlier and judges for itself (R17). Scouts are kept, since the next request mostly goes on
+//! where the last one ended.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
+use rdkafka::message::BorrowedMessage;
+use rdkafka::{Offset, TopicPartitionList};
+use touchline_core::log::{Hole, HoleReason, Lane, Position};
+use touchline_core::log::{ReadChunk, ReadError, ReadReply, ReadRequest, Record};
+
+use super::client::{ASK_MAX, Reader};
+use super::judge::Judge;
+use super::state::Shared;
+use super::wire::{Taken, decode};
+use crate::limits::{BROKER_SKEW_MAX, READ_BYTES_MAX, SCOUTS_MAX};
+
+/// How long one range may take: longer than any fetch, shorter than anybody's patience.
+const RANGE_MAX: Duration = Duration::from_secs(20);
+/// How long it waits for a message before it looks at the time.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// A lane's duplicates as of some position.
+struct Scout {
+    lane: Lane,
+    next: u64,
+    judge: Judge,
+    used_at: Instant,
+}
+
+/// The reader of ranges.
+pub(super) struct Scan {
+    reader: Reader,
+    shared: Arc<Shared>,
+    windows: [Duration; 4],
+    scouts: Vec<Scout>,
+    /// What the consumer is assigned, and the offset of its next message.
+    stands: Option<(Lane, u64)>,
+}
+
+impl Scan {
+    pub fn new(reader: Reader, shared: Arc<Shared>, windows: [Duration; 4]) -> Self {
+        Self { reader, shared, windows, scouts: Vec::new(), stands: None }
+    }
+
+    /// Answers requests until nobody can send any, or the log is closed.
+    pub fn run(mut self, requests: &Receiver<(ReadRequest, ReadReply)>) {
+        loop {
+            match requests.recv_timeout(WAIT) {
+                Ok((_, reply)) if self.shared.is_closing() => reply(Err(ReadError::Closed)),
+                Ok((request, reply)) => {
+                    let answer = self.read(request);
+                    reply(answer);
+                }
+                Err(RecvTimeoutError::Timeout) if !self.shared.is_closing() => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn read(&mut self, request: ReadRequest) -> Result<ReadChunk, ReadError> {
+        let Position { lane, seq } = request.from;
+        let (first, next) = (self.shared.first(lane), self.shared.next(lane));
+        let mut chunk =
+            ReadChunk { lane, from: seq, next: seq, records: Vec::new(), holes: Vec::new() };
+        if usize::from(lane.0) >= self.shared.lanes.count() || seq >= next {
+            return Ok(chunk);
+        }
+        if seq < first {
+            let to = first.min(next) - 1;
+            chunk.holes.push(Hole { from: seq, to, reason: HoleReason::Retention });
+            chunk.next = to + 1;
+        }
+        if chunk.next < next {
+            let bytes_max = request.bytes_max.min(READ_BYTES_MAX);
+            self.fill(&mut chunk, next, bytes_max).map_err(|error| {
+                self.stands = None;
+                match error {
+                    Trouble::Closing => ReadError::Closed,
+                    Trouble::Kafka(error) => ReadError::Io(error.to_string().into()),
+                    Trouble::Late => ReadError::Io("brokers don't answer".into()),
+                }
+            })?;
+        }
+        Ok(chunk)
+    }
+
+    /// Adds records from `chunk.next` on, below `end`.
+    fn fill(&mut self, chunk: &mut ReadChunk, end: u64, bytes_max: usize) -> Result<(), Trouble> {
+        let lane = chunk.lane;
+        let exact_from = self.shared.past(lane, |past| past.exact_from);
+        let mut scout = match chunk.next < exact_from {
+            true => Some(self.scout(lane, chunk.next)?),
+            false => None,
+        };
+        let (mut bytes, deadline) = (0, Instant::now() + RANGE_MAX);
+        self.stand_at(lane, chunk.next)?;
+        while chunk.next < end && bytes < bytes_max {
+            let taken = self.message(lane, deadline)?;
+            let seq = taken.position.seq;
+            if seq >= end {
+                // What lies between holds no records of ours.
+                chunk.next = end;
+                self.stands = None;
+                break;
+            }
+            chunk.next = seq + 1;
+            bytes += taken.bytes;
+            let Ok((event, received_at)) = taken.event else { continue };
+            let is_first = match &mut scout {
+                Some(scout) => {
+                    scout.next = seq + 1;
+                    scout.judge.is_first(taken.at_ms, event.identity(), event.content())
+                }
+                None => !self.shared.past(lane, |past| past.is_suppressed(seq)),
+            };
+            if is_first {
+                chunk.records.push(Record { position: taken.position, received_at, event });
+            }
+        }
+        if let Some(scout) = scout {
+            self.keep(scout);
+        }
+        Ok(())
+    }
+
+    /// The next message of what is assigned.
+    fn message(&mut self, lane: Lane, deadline: Instant) -> Result<Taken, Trouble> {
+        loop {
+            if self.shared.is_closing() {
+                return Err(Trouble::Closing);
+            }
+            match self.reader.poll(WAIT) {
+                Some(Ok(message)) => {
+                    let Some(taken) = self.of_lane(lane, &message) else { continue };
+                    self.stands = Some((lane, taken.position.seq + 1));
+                    return Ok(taken);
+                }
+                Some(Err(error)) => return Err(Trouble::Kafka(error)),
+                None if Instant::now() > deadline => return Err(Trouble::Late),
+                None => {}
+            }
+        }
+    }
+
+    /// A message of an earlier assignment may still have been under way.
+    fn of_lane(&self, lane: Lane, message: &BorrowedMessage<'_>) -> Option<Taken> {
+        decode(message, &self.shared.lanes).filter(|taken| taken.position.lane == lane)
+    }
+
+    fn stand_at(&mut self, lane: Lane, seq: u64) -> Result<(), Trouble> {
+        if self.stands == Some((lane, seq)) {
+            return Ok(());
+        }
+        let Some((stream, partition)) = self.shared.lanes.place(lane) else { return Ok(()) };
+        let mut wanted = TopicPartitionList::with_capacity(1);
+        let offset = Offset::Offset(i64::try_from(seq).unwrap_or(i64::MAX));
+        wanted.add_partition_offset(self.shared.lanes.topic(stream), partition, offset)?;
+        self.reader.assign(&wanted)?;
+        self.stands = Some((lane, seq));
+        Ok(())
+    }
+
+    /// One that has judged `lane` up to `seq`: kept from before, or new, by reading W back.
+    fn scout(&mut self, lane: Lane, seq: u64) -> Result<Scout, Trouble> {
+        let kept = self.scouts.iter().position(|it| it.lane == lane && it.next == seq);
+        if let Some(kept) = kept {
+            return Ok(self.scouts.swap_remove(kept));
+        }
+        let Some((stream, partition)) = self.shared.lanes.place(lane) else {
+            return Err(Trouble::Late);
+        };
+        let window = self.windows[stream as usize];
+        let mut scout =
+            Scout { lane, next: seq, judge: Judge::new(window), used_at: Instant::now() };
+        let deadline = Instant::now() + RANGE_MAX;
+        self.stand_at(lane, seq)?;
+        let at = self.message(lane, deadline)?;
+        let back = i64::try_from((window + BROKER_SKEW_MAX).as_millis()).unwrap_or(i64::MAX);
+        let mut asked = TopicPartitionList::with_capacity(1);
+        let topic = self.shared.lanes.topic(stream);
+        asked.add_partition_offset(topic, partition, Offset::Offset(at.at_ms - back))?;
+        let found = self.reader.offsets_for_times(asked, ASK_MAX)?;
+        let from = found.elements().first().map(|it| it.offset());
+        let Some(Offset::Offset(from)) = from else { return Ok(scout) };
+        scout.next = u64::try_from(from).unwrap_or(0);
+        self.stand_at(lane, scout.next)?;
+        while scout.next < seq {
+            let taken = self.message(lane, deadline)?;
+            if taken.position.seq >= seq {
+                self.stands = None;
+                break;
+            }
+            if let Ok((event, _)) = &taken.event {
+                scout.judge.is_first(taken.at_ms, event.identity(), event.content());
+            }
+            scout.next = taken.position.seq + 1;
+        }
+        scout.next = seq;
+        Ok(scout)
+    }
+
+    fn keep(&mut self, scout: Scout) {
+        if self.scouts.len() >= SCOUTS_MAX
+            && let Some(oldest) =
+                (0..self.scouts.len()).min_by_key(|index| self.scouts[*index].used_at)
+        {
+            self.scouts.swap_remove(oldest);
+        }
+        self.scouts.push(Scout { used_at: Instant::now(), ..scout });
+    }
+}
+
+/// Why a range couldn't be read.
+enum Trouble {
+    Kafka(KafkaError),
+    Late,
+    Closing,
+}
+
+impl From<KafkaError> for Trouble {
+    fn from(error: KafkaError) -> Self {
+        Self::Kafka(error)
+    }
+}

@@ -1,0 +1,239 @@
+//! Reading every lane as it grows: what Kafka has, this node's sockets get.
+//!
+//! One consumer is assigned all partitions. What it has fetched is taken in batches: each record is
+//! judged (R17), what is to be shown goes to the sinks, and the bounds move. A batch is what has
+//! arrived meanwhile: nothing waits for more.
+//!
+//! # Invariants
+//! - Records of a lane are taken once and in order. Where some are skipped (retention overtook us),
+//!   the next span doesn't join the one before; whoever follows rereads, and is told of the hole.
+
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+use touchline_core::log::{Lane, Position, Record, Span};
+
+use super::client::{ASK_MAX, Reader};
+use super::state::{Shared, lock};
+use super::wire::{Taken, decode};
+use crate::limits::{TAIL_BATCH_BYTES_MAX, TAIL_BATCH_EVENTS_MAX};
+
+/// How long it waits for something to come, and so how soon it sees that it is to end.
+const WAIT: Duration = Duration::from_millis(100);
+/// How often it says how far it has got, before it is ready.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+
+/// Where a lane's reading begins, and how far it must have got before the node is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Start {
+    pub lane: Lane,
+    /// First offset to be read: W before what may be shown.
+    pub from: u64,
+    /// The end, when reading began.
+    pub until: u64,
+}
+
+/// The reader of all lanes.
+pub(super) struct Tail {
+    reader: Reader,
+    shared: Arc<Shared>,
+    /// By lane.
+    next: Vec<u64>,
+    /// By lane: what must be read before anybody is shown anything.
+    until: Vec<u64>,
+    ready: Option<SyncSender<()>>,
+    told_at: Instant,
+}
+
+impl Tail {
+    /// Reads from `starts` on; `ready` is told once all of what there was then has been read.
+    pub fn new(
+        reader: Reader,
+        shared: Arc<Shared>,
+        starts: &[Start],
+        ready: SyncSender<()>,
+    ) -> Result<Self, KafkaError> {
+        let mut tail = Self {
+            reader,
+            next: vec![0; shared.lanes.count()],
+            until: vec![0; shared.lanes.count()],
+            shared,
+            ready: Some(ready),
+            told_at: Instant::now(),
+        };
+        for start in starts {
+            tail.next[usize::from(start.lane.0)] = start.from;
+            tail.until[usize::from(start.lane.0)] = start.until;
+        }
+        tail.assign()?;
+        Ok(tail)
+    }
+
+    fn assign(&self) -> Result<(), KafkaError> {
+        let mut wanted = TopicPartitionList::with_capacity(self.next.len());
+        for (lane, topic, partition) in self.shared.lanes.all() {
+            let next = i64::try_from(self.next[usize::from(lane.0)]).unwrap_or(i64::MAX);
+            wanted.add_partition_offset(topic, partition, Offset::Offset(next))?;
+        }
+        self.reader.assign(&wanted)
+    }
+
+    /// Reads until the log is closed.
+    pub fn run(mut self) {
+        while !self.shared.is_closing() {
+            self.look_whether_ready();
+            let batch = self.gather();
+            if !batch.is_empty() {
+                self.take(batch);
+            }
+        }
+    }
+
+    fn look_whether_ready(&mut self) {
+        let Some(ready) = &self.ready else { return };
+        let left: u64 = self
+            .next
+            .iter()
+            .zip(&self.until)
+            .map(|(next, until)| until.saturating_sub(*next))
+            .sum();
+        if left == 0 {
+            let _ = ready.send(());
+            self.ready = None;
+        } else if self.told_at.elapsed() > TELL_EVERY {
+            self.told_at = Instant::now();
+            tracing::info!(records_left = left, "reading the log before serving");
+        }
+    }
+
+    /// What has been fetched by now; waits a little if that is nothing.
+    fn gather(&mut self) -> Vec<Taken> {
+        let (mut batch, mut bytes, mut wait) = (Vec::new(), 0, WAIT);
+        while batch.len() < TAIL_BATCH_EVENTS_MAX && bytes < TAIL_BATCH_BYTES_MAX {
+            let error = match self.reader.poll(wait) {
+                None => break,
+                Some(Ok(message)) => {
+                    if let Some(taken) = decode(&message, &self.shared.lanes) {
+                        bytes += taken.bytes;
+                        batch.push(taken);
+                    }
+                    None
+                }
+                Some(Err(error)) => Some(error),
+            };
+            if let Some(error) = error {
+                self.meet(&error);
+                break;
+            }
+            wait = Duration::ZERO;
+        }
+        batch
+    }
+
+    fn meet(&mut self, error: &KafkaError) {
+        match error.rdkafka_error_code() {
+            // Retention has removed what was to be read next.
+            Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset) => {
+                self.jump();
+            }
+            _ => tracing::debug!(%error, "a fetch failed; it is tried again"),
+        }
+    }
+
+    /// Goes on where retention has left something. What lies between is missing, and whoever
+    /// follows is told so when it rereads.
+    fn jump(&mut self) {
+        let lanes = self.shared.lanes.clone();
+        for (lane, topic, partition) in lanes.all() {
+            let Ok((low, _)) = self.reader.fetch_watermarks(topic, partition, ASK_MAX) else {
+                continue;
+            };
+            let (low, next) =
+                (u64::try_from(low).unwrap_or(0), &mut self.next[usize::from(lane.0)]);
+            if low > *next {
+                tracing::error!(
+                    topic,
+                    partition,
+                    from = *next,
+                    to = low - 1,
+                    "retention has overtaken this node: clients are told of a gap"
+                );
+                *next = low;
+                self.shared.stats.add_jump();
+                self.shared.set_reach(lane, low, low);
+            }
+        }
+        if let Err(error) = self.assign() {
+            tracing::error!(%error, "partitions can't be assigned again");
+        }
+    }
+
+    /// Judges a batch, and shows what is to be shown. A lane that has jumped begins another batch.
+    fn take(&mut self, batch: Vec<Taken>) {
+        let mut part = Part::default();
+        for taken in batch {
+            let Position { lane, seq } = taken.position;
+            let next = self.next[usize::from(lane.0)];
+            if seq < next {
+                // Fetched again after an assignment.
+                continue;
+            }
+            if seq > next && part.spans.iter().any(|span| span.lane == lane) {
+                std::mem::take(&mut part).show(&self.shared);
+            }
+            self.next[usize::from(lane.0)] = seq + 1;
+            part.add(taken);
+        }
+        part.show(&self.shared);
+    }
+}
+
+/// Records that join up in each of their lanes.
+#[derive(Default)]
+struct Part {
+    taken: Vec<Taken>,
+    spans: Vec<Span>,
+}
+
+impl Part {
+    fn add(&mut self, taken: Taken) {
+        let Position { lane, seq } = taken.position;
+        match self.spans.iter_mut().find(|span| span.lane == lane) {
+            Some(span) => span.next = seq + 1,
+            None => self.spans.push(Span { lane, from: seq, next: seq + 1 }),
+        }
+        self.taken.push(taken);
+    }
+
+    fn show(self, shared: &Shared) {
+        if self.taken.is_empty() {
+            return;
+        }
+        let (mut records, mut duplicates, mut poison) = (Vec::new(), Vec::new(), 0);
+        let read = self.taken.len() as u64;
+        let mut door = lock(&shared.door);
+        for Taken { position, at_ms, event, .. } in self.taken {
+            match event {
+                Ok((event, received_at)) if door.is_first(position, at_ms, &event) => {
+                    records.push(Record { position, received_at, event });
+                }
+                Ok(_) => duplicates.push((position.lane, position.seq)),
+                Err(why) => {
+                    door.pass(position);
+                    poison += 1;
+                    let (lane, seq) = (position.lane.0, position.seq);
+                    tracing::warn!(lane, seq, %why, "a record of the log can't be shown");
+                }
+            }
+        }
+        drop(door);
+        shared.stats.add_read(read, duplicates.len() as u64, poison);
+        // Before bounds move: who reads what they allow must know of its duplicates.
+        shared.suppress(&duplicates);
+        shared.publish(records, &self.spans);
+    }
+}

@@ -1,0 +1,255 @@
+//! The topics: made where they are missing, refused where they couldn't keep what we acknowledge.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use futures_lite::future::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::consumer::Consumer;
+use rdkafka::error::RDKafkaErrorCode;
+use touchline_core::event::Stream;
+
+use super::client::{ASK_MAX, Context, Reader, config, unreachable};
+use super::lanes::Lanes;
+use super::options::{KafkaOptions, OpenError};
+
+/// How long a new topic may take to be seen by everybody.
+const APPEAR_MAX: Duration = Duration::from_secs(15);
+
+/// Name of the compacted topic that holds the epochs.
+pub(super) fn meta_topic(options: &KafkaOptions) -> String {
+    format!("{}touchline-meta", options.prefix)
+}
+
+/// Makes what is missing and checks the rest.
+pub(super) fn ensure(
+    options: &KafkaOptions,
+    lanes: &Lanes,
+    reader: &Reader,
+    context: &Context,
+) -> Result<(), OpenError> {
+    let admin: AdminClient<Context> =
+        config(options).create_with_context(context.clone()).map_err(OpenError::Client)?;
+    let meta = meta_topic(options);
+    let names: Vec<&str> =
+        Stream::ALL.iter().map(|it| lanes.topic(*it)).chain([meta.as_str()]).collect();
+    let present = layout(options, reader)?;
+    let missing: Vec<&str> =
+        names.iter().copied().filter(|name| !present.contains_key(*name)).collect();
+    if !missing.is_empty() {
+        if !options.creates_topics {
+            let lack = missing.iter().map(|name| format!("topic {name} doesn't exist: make it"));
+            return Err(OpenError::Misfit(lack.collect()));
+        }
+        create(options, &admin, &missing, &meta)?;
+        await_topics(options, reader, &missing)?;
+    }
+    if options.checks_topics {
+        let begin = Instant::now();
+        while let Some(misfits) = misfits(options, lanes, reader, &admin, &names)? {
+            // A broker may not have heard of topics that another has just made.
+            if missing.is_empty() || begin.elapsed() > APPEAR_MAX {
+                return Err(OpenError::Misfit(misfits));
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+    Ok(())
+}
+
+/// Replicas of each partition, by topic.
+type Layout = BTreeMap<String, Vec<usize>>;
+
+fn layout(options: &KafkaOptions, reader: &Reader) -> Result<Layout, OpenError> {
+    let asked = unreachable(options, "list its topics");
+    let metadata = reader.client().fetch_metadata(None, ASK_MAX).map_err(asked)?;
+    let of = |topic: &rdkafka::metadata::MetadataTopic| {
+        let replicas = topic.partitions().iter().map(|it| it.replicas().len()).collect();
+        (topic.name().to_owned(), replicas)
+    };
+    Ok(metadata.topics().iter().filter(|topic| topic.error().is_none()).map(of).collect())
+}
+
+fn create(
+    options: &KafkaOptions,
+    admin: &AdminClient<Context>,
+    missing: &[&str],
+    meta: &str,
+) -> Result<(), OpenError> {
+    let in_sync = options.in_sync_min.to_string();
+    let retention = options.retention.as_millis().to_string();
+    let copies = i32::from(options.replication);
+    let topics = missing.iter().map(|name| {
+        let is_meta = *name == meta;
+        let partitions = if is_meta { 1 } else { i32::from(options.partitions) };
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(copies))
+            .set("min.insync.replicas", &in_sync)
+            .set("unclean.leader.election.enable", "false")
+            .set("message.timestamp.type", "LogAppendTime");
+        match is_meta {
+            true => topic.set("cleanup.policy", "compact"),
+            false => topic.set("cleanup.policy", "delete").set("retention.ms", &retention),
+        }
+    });
+    let topics: Vec<NewTopic<'_>> = topics.collect();
+    let timeouts =
+        AdminOptions::new().request_timeout(Some(ASK_MAX * 2)).operation_timeout(Some(ASK_MAX * 2));
+    let results = block_on(admin.create_topics(&topics, &timeouts))
+        .map_err(unreachable(options, "make topics"))?;
+    let mut refused = Vec::new();
+    for result in results {
+        match result {
+            // Another node was quicker.
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((name, RDKafkaErrorCode::InvalidReplicationFactor)) => refused.push(format!(
+                "topic {name} needs {} brokers, which the cluster hasn't: add brokers, or set \
+                 log.kafka.replication and log.kafka.in_sync_min lower and know that less copies \
+                 are kept",
+                options.replication
+            )),
+            Err((name, code)) => refused.push(format!("topic {name} can't be made: {code}")),
+        }
+    }
+    if refused.is_empty() { Ok(()) } else { Err(OpenError::Misfit(refused)) }
+}
+
+/// Waits until brokers know the leaders of all partitions of `names`.
+fn await_topics(options: &KafkaOptions, reader: &Reader, names: &[&str]) -> Result<(), OpenError> {
+    let begin = Instant::now();
+    loop {
+        let asked = unreachable(options, "list its topics");
+        let metadata = reader.client().fetch_metadata(None, ASK_MAX).map_err(asked)?;
+        let has_leaders = |name: &&str| {
+            metadata.topics().iter().any(|topic| {
+                topic.name() == *name
+                    && topic.error().is_none()
+                    && !topic.partitions().is_empty()
+                    && topic.partitions().iter().all(|it| it.leader() >= 0)
+            })
+        };
+        if names.iter().all(has_leaders) {
+            return Ok(());
+        }
+        if begin.elapsed() > APPEAR_MAX {
+            let text = format!("topics that were just made have no leaders after {APPEAR_MAX:?}");
+            return Err(OpenError::Misfit(vec![text]));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn misfits(
+    options: &KafkaOptions,
+    lanes: &Lanes,
+    reader: &Reader,
+    admin: &AdminClient<Context>,
+    names: &[&str],
+) -> Result<Option<Vec<String>>, OpenError> {
+    let mut misfits = Vec::new();
+    let layout = layout(options, reader)?;
+    let asked: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+    let timeouts = AdminOptions::new().request_timeout(Some(ASK_MAX * 2));
+    let described = block_on(admin.describe_configs(&asked, &timeouts))
+        .map_err(unreachable(options, "describe its topics"))?;
+    for (name, described) in names.iter().zip(described) {
+        let is_meta = *name == meta_topic(options);
+        let replicas = layout.get(*name).map(Vec::as_slice).unwrap_or_default();
+        let partitions = if is_meta { 1 } else { usize::from(lanes.partitions()) };
+        if replicas.len() != partitions {
+            misfits.push(format!(
+                "topic {name} has {} partitions, not {partitions}: set log.kafka.partitions to \
+                 what it has (the count is fixed for an epoch)",
+                replicas.len()
+            ));
+        }
+        let fewest = replicas.iter().min().copied().unwrap_or(0);
+        if fewest < usize::from(options.replication) {
+            misfits.push(format!(
+                "topic {name} keeps {fewest} copies, not {}: reassign its partitions",
+                options.replication
+            ));
+        }
+        match described {
+            Ok(config) => {
+                let value = |key: &str| config.get(key).and_then(|entry| entry.value.clone());
+                misfits.extend(wrong_settings(options, name, is_meta, value));
+            }
+            Err(code) => misfits.push(format!(
+                "topic {name}: its settings can't be read ({code}): allow us DescribeConfigs"
+            )),
+        }
+    }
+    Ok((!misfits.is_empty()).then_some(misfits))
+}
+
+/// What of a topic's settings would lose or hide what we acknowledge. `value` gives a setting.
+fn wrong_settings(
+    options: &KafkaOptions,
+    name: &str,
+    is_meta: bool,
+    value: impl Fn(&str) -> Option<String>,
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let number = |key: &str| value(key).and_then(|text| text.parse::<i64>().ok());
+    let mut expect = |is_right: bool, key: &str, wanted: String| {
+        if !is_right {
+            let now = value(key).unwrap_or_else(|| "unknown".into());
+            wrong.push(format!("topic {name}: {key} is {now}, must be {wanted}"));
+        }
+    };
+    let in_sync = i64::from(options.in_sync_min);
+    expect(
+        number("min.insync.replicas").is_some_and(|it| it >= in_sync),
+        "min.insync.replicas",
+        format!("{in_sync} or more"),
+    );
+    let is = |key: &str, wanted: &str| value(key).as_deref() == Some(wanted);
+    let key = "unclean.leader.election.enable";
+    expect(is(key, "false"), key, "false".into());
+    let policy = if is_meta { "compact" } else { "delete" };
+    expect(is("cleanup.policy", policy), "cleanup.policy", policy.into());
+    if is_meta {
+        return wrong;
+    }
+    let key = "message.timestamp.type";
+    expect(is(key, "LogAppendTime"), key, "LogAppendTime (all nodes judge repeats by it)".into());
+    let least = i64::try_from(options.window_max().as_millis() * 2).unwrap_or(i64::MAX);
+    let is_long = number("retention.ms").is_some_and(|it| it == -1 || it >= least);
+    expect(is_long, "retention.ms", format!("{least} or more, twice the longest dedupe window"));
+    wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(changes: &[(&str, &str)], is_meta: bool) -> Vec<String> {
+        let mut settings = BTreeMap::from([
+            ("min.insync.replicas", "2"),
+            ("unclean.leader.election.enable", "false"),
+            ("cleanup.policy", if is_meta { "compact" } else { "delete" }),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("retention.ms", "604800000"),
+        ]);
+        settings.extend(changes.iter().copied());
+        let value = |key: &str| settings.get(key).map(|value| (*value).to_owned());
+        wrong_settings(&KafkaOptions::default(), "broadcast-events", is_meta, value)
+    }
+
+    #[test]
+    fn each_setting_that_could_lose_an_event_is_named_with_what_it_must_be() {
+        assert!(judged(&[], false).is_empty() && judged(&[], true).is_empty());
+        assert!(judged(&[("retention.ms", "-1")], false).is_empty());
+        for (key, bad) in [
+            ("min.insync.replicas", "1"),
+            ("unclean.leader.election.enable", "true"),
+            ("cleanup.policy", "compact"),
+            ("message.timestamp.type", "CreateTime"),
+            ("retention.ms", "3600000"),
+        ] {
+            let [line] = &judged(&[(key, bad)], false)[..] else { panic!("{key}") };
+            assert!(line.contains(&format!("{key} is {bad}, must be ")), "{line}");
+        }
+        assert_eq!(judged(&[("cleanup.policy", "delete")], true).len(), 1);
+    }
+}

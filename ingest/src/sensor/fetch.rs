@@ -1,0 +1,132 @@
+//! One request to a device, and what its answer must be like to be looked at.
+
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, StatusCode};
+use serde_json::Value;
+
+use super::stats::Trouble;
+use super::{SensorSource, SourceError};
+
+/// What asks one source: one connection, kept open.
+pub(super) struct Fetcher {
+    client: Client,
+    url: reqwest::Url,
+    headers: HeaderMap,
+    body_bytes_max: usize,
+}
+
+/// Why an answer can't be used, and what came, for whoever wants to see it.
+#[derive(Debug)]
+pub struct Failure {
+    /// What it is counted as.
+    pub trouble: Trouble,
+    /// For people.
+    pub why: Box<str>,
+    /// As far as it was read.
+    pub raw: Vec<u8>,
+}
+
+impl Failure {
+    fn new(trouble: Trouble, why: impl std::fmt::Display) -> Self {
+        Self { trouble, why: why.to_string().into(), raw: Vec::new() }
+    }
+}
+
+impl Fetcher {
+    pub fn new(source: &SensorSource) -> Result<Self, SourceError> {
+        let unfit = |why: String| SourceError { name: source.name.clone(), why: why.into() };
+        let url = reqwest::Url::parse(&source.url).map_err(|error| unfit(error.to_string()))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(unfit("its url must begin with http:// or https://".into()));
+        }
+        let mut headers = HeaderMap::new();
+        for (name, value) in &source.headers {
+            let name: reqwest::header::HeaderName =
+                name.parse().map_err(|_| unfit(format!("`{name}` is no name of a header")))?;
+            let mut value: reqwest::header::HeaderValue = value
+                .parse()
+                .map_err(|_| unfit(format!("the value of header `{name}` can't be sent")))?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        let client = Client::builder()
+            .connect_timeout(source.timeout)
+            .timeout(source.timeout)
+            .redirect(Policy::none())
+            .pool_max_idle_per_host(1)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .tcp_nodelay(true)
+            .no_proxy()
+            .gzip(true)
+            .user_agent(concat!("touchline/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| unfit(error.to_string()))?;
+        Ok(Self { client, url, headers, body_bytes_max: source.body_bytes_max })
+    }
+
+    /// Asks once. The whole of it, from connecting to the last byte, has the source's timeout.
+    pub async fn fetch(&self) -> Result<Value, Failure> {
+        let request = self.client.get(self.url.clone()).header(ACCEPT, "application/json");
+        let response = request.headers(self.headers.clone()).send().await.map_err(failed)?;
+        check(&response, self.body_bytes_max)?;
+        let body = self.body(response).await?;
+        serde_json::from_slice(&body)
+            .map_err(|error| Failure { raw: body, ..Failure::new(Trouble::BadJson, error) })
+    }
+
+    /// Its bytes, unpacked, as many as it may have.
+    async fn body(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() > self.body_bytes_max => {
+                    let why = format!("its answer has more than {} bytes", self.body_bytes_max);
+                    return Err(Failure { raw: body, ..Failure::new(Trouble::TooLarge, why) });
+                }
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => return Ok(body),
+                Err(error) => return Err(Failure { raw: body, ..failed(error) }),
+            }
+        }
+    }
+}
+
+fn check(response: &Response, body_bytes_max: usize) -> Result<(), Failure> {
+    let status = response.status();
+    if status.is_redirection() {
+        let to = response.headers().get("location").map_or("", |to| to.to_str().unwrap_or(""));
+        let why = format!("it answers {status} to \"{to}\": write its real url");
+        return Err(Failure::new(Trouble::Redirect, why));
+    }
+    if status != StatusCode::OK {
+        return Err(Failure::new(Trouble::Status, format!("it answers {status}")));
+    }
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.unwrap_or("").split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    if kind != "application/json" && !kind.ends_with("+json") {
+        return Err(Failure::new(Trouble::ContentType, format!("it answers \"{kind}\", not JSON")));
+    }
+    if response.content_length().is_some_and(|len| len > body_bytes_max as u64) {
+        let why = format!("its answer has more than {body_bytes_max} bytes");
+        return Err(Failure::new(Trouble::TooLarge, why));
+    }
+    Ok(())
+}
+
+fn failed(error: reqwest::Error) -> Failure {
+    let trouble = match &error {
+        it if it.is_timeout() => Trouble::Timeout,
+        it if it.is_connect() => Trouble::Connect,
+        _ => Trouble::Broken,
+    };
+    let mut why = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(deeper) = cause {
+        why = format!("{why}: {deeper}");
+        cause = deeper.source();
+    }
+    Failure::new(trouble, why)
+}

@@ -1,0 +1,203 @@
+//! What one sensor source has done, as numbers that a scrape may read at any time.
+
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use touchline_core::time::Timestamp;
+
+/// Why a poll, or one of its readings, came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Trouble {
+    /// No connection: refused, unreachable, or no such name.
+    Connect,
+    /// Not within the time.
+    Timeout,
+    /// The connection broke.
+    Broken,
+    /// Another status than 200.
+    Status,
+    /// A redirect: where values come from is for the configuration to say.
+    Redirect,
+    /// Not `application/json`.
+    ContentType,
+    /// More bytes than it may have, unpacked.
+    TooLarge,
+    /// Not JSON, or cut short.
+    BadJson,
+    /// A reading that doesn't fit the mapping.
+    BadReading,
+    /// Measured too long ago.
+    TooOld,
+    /// A sequence below the last.
+    Backwards,
+    /// Another value under the same sequence.
+    Standing,
+    /// More keys than one source may have.
+    TooManyKeys,
+    /// The log refused it.
+    LogRefused,
+    /// The log is too far behind to be given more.
+    LogBehind,
+}
+
+impl Trouble {
+    /// All of them, with the value of the metric label `reason`.
+    pub const ALL: [(Self, &'static str); 15] = [
+        (Self::Connect, "connect"),
+        (Self::Timeout, "timeout"),
+        (Self::Broken, "broken"),
+        (Self::Status, "status"),
+        (Self::Redirect, "redirect"),
+        (Self::ContentType, "content_type"),
+        (Self::TooLarge, "too_large"),
+        (Self::BadJson, "bad_json"),
+        (Self::BadReading, "bad_reading"),
+        (Self::TooOld, "too_old"),
+        (Self::Backwards, "sequence_backwards"),
+        (Self::Standing, "sequence_standing"),
+        (Self::TooManyKeys, "too_many_keys"),
+        (Self::LogRefused, "log_refused"),
+        (Self::LogBehind, "log_behind"),
+    ];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+}
+
+/// Counters of one source.
+#[derive(Debug)]
+pub struct SensorStats {
+    source: Box<str>,
+    polls: AtomicU64,
+    ticks_missed: AtomicU64,
+    ticks_skipped: AtomicU64,
+    published: AtomicU64,
+    unchanged: AtomicU64,
+    troubles: [AtomicU64; Trouble::ALL.len()],
+    good_at_us: AtomicI64,
+    skew_us: AtomicI64,
+    breaker: AtomicU8,
+}
+
+impl SensorStats {
+    /// At zero; staleness counts from `since`.
+    pub fn new(source: &str, since: Timestamp) -> Self {
+        Self {
+            source: source.into(),
+            polls: AtomicU64::new(0),
+            ticks_missed: AtomicU64::new(0),
+            ticks_skipped: AtomicU64::new(0),
+            published: AtomicU64::new(0),
+            unchanged: AtomicU64::new(0),
+            troubles: [const { AtomicU64::new(0) }; Trouble::ALL.len()],
+            good_at_us: AtomicI64::new(since.0),
+            skew_us: AtomicI64::new(0),
+            breaker: AtomicU8::new(0),
+        }
+    }
+
+    /// Whose they are.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Requests sent.
+    pub fn polls(&self) -> u64 {
+        self.polls.load(Ordering::Relaxed)
+    }
+
+    /// Ticks at which the answer to an earlier one was still awaited.
+    pub fn ticks_missed(&self) -> u64 {
+        self.ticks_missed.load(Ordering::Relaxed)
+    }
+
+    /// Ticks at which the breaker let nothing out.
+    pub fn ticks_skipped(&self) -> u64 {
+        self.ticks_skipped.load(Ordering::Relaxed)
+    }
+
+    /// Values handed to the log and taken.
+    pub fn published(&self) -> u64 {
+        self.published.load(Ordering::Relaxed)
+    }
+
+    /// Values that said nothing new.
+    pub fn unchanged(&self) -> u64 {
+        self.unchanged.load(Ordering::Relaxed)
+    }
+
+    /// By reason, also those that are zero.
+    pub fn troubles(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = Trouble::ALL.iter().zip(&self.troubles);
+        counts.map(|((_, name), count)| (*name, count.load(Ordering::Relaxed)))
+    }
+
+    /// Of one reason.
+    pub fn troubles_of(&self, trouble: Trouble) -> u64 {
+        self.troubles[trouble as usize].load(Ordering::Relaxed)
+    }
+
+    /// Since its last answer that could be used.
+    pub fn staleness(&self, now: Timestamp) -> Duration {
+        let since = self.good_at_us.load(Ordering::Relaxed);
+        Duration::from_micros(u64::try_from(now.0 - since).unwrap_or(0))
+    }
+
+    /// What its clock is behind ours, seconds.
+    pub fn skew_seconds(&self) -> f64 {
+        self.skew_us.load(Ordering::Relaxed) as f64 / 1e6
+    }
+
+    /// Its breaker: 0 closed, 1 half-open, 2 open.
+    pub fn breaker(&self) -> u8 {
+        self.breaker.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_poll(&self, missed: u64) {
+        self.polls.fetch_add(1, Ordering::Relaxed);
+        self.ticks_missed.fetch_add(missed, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_skipped(&self) {
+        self.ticks_skipped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_published(&self, count: u64) {
+        self.published.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_unchanged(&self) {
+        self.unchanged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count(&self, trouble: Trouble, count: u64) {
+        self.troubles[trouble as usize].fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_good(&self, at: Timestamp) {
+        self.good_at_us.fetch_max(at.0, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_skew(&self, skew_us: i64) {
+        self.skew_us.store(skew_us, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_breaker(&self, state: u8) {
+        self.breaker.store(state, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_troubles_is_in_the_order_of_their_numbers() {
+        for (n, (trouble, _)) in Trouble::ALL.iter().enumerate() {
+            assert_eq!(*trouble as usize, n);
+        }
+    }
+}

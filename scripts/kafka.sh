@@ -1,0 +1,172 @@
+#!/usr/bin/env bash
+# Real brokers of Apache Kafka for tests and for trying things out: nodes that are broker and
+# controller in one, on 127.0.0.1, with little memory and quick elections. Not for production.
+#
+#   scripts/kafka.sh start [NODES]    formats and starts them (3), in $KAFKA_DIR, from $KAFKA_PORT on
+#   scripts/kafka.sh stop             ends them; what they hold stays
+#   scripts/kafka.sh kill N           kill -9 of one
+#   scripts/kafka.sh node N           starts one again
+#   scripts/kafka.sh status           who runs, and where
+#   scripts/kafka.sh wipe             ends them and removes what they hold
+#   scripts/kafka.sh fetch            gets Kafka from Maven Central, once
+#   scripts/kafka.sh prepare NODES    writes and formats, starts none: what the tests ask for
+#   scripts/kafka.sh run N            one node, in this process: likewise
+#
+#   KAFKA_DIR    folder of the nodes; by default $TOUCHLINE_CACHE/kafka/nodes
+#   KAFKA_PARENT a process with which nodes of `run` end
+#   KAFKA_PORT   first of two ports for each node; by default 9092
+. "$(dirname "$0")/env.sh"
+
+KAFKA_VERSION=4.2.0
+KAFKA_DIR="${KAFKA_DIR:-$TOUCHLINE_CACHE/kafka/nodes}"
+KAFKA_PORT="${KAFKA_PORT:-9092}"
+LIBS="$TOUCHLINE_CACHE/kafka/$KAFKA_VERSION"
+# 16 bytes in base64url, as StorageTool wants them; one cluster is like the other here.
+CLUSTER_ID=dG91Y2hsaW5lLXRlc3RzIQ
+JAVA_OPTIONS=(-Xms64m -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto
+    -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -Dorg.slf4j.simpleLogger.showDateTime=true)
+
+need_brokers() {
+    have java || die "there is no java" "scripts/setup.sh all installs it"
+    [ -f "$LIBS/.complete" ] && return 0
+    have mvn || die "there is no mvn" "scripts/setup.sh all installs it"
+    say "kafka: fetching Kafka $KAFKA_VERSION from Maven Central"
+    rm -rf "$LIBS"
+    timeout 900 mvn -q -B -f tests/kafka/pom.xml dependency:copy-dependencies \
+        -DoutputDirectory="$LIBS" -DincludeScope=runtime \
+        || die "Kafka could not be fetched" "is the network there? scripts/kafka.sh can simply be run again"
+    touch "$LIBS/.complete"
+}
+
+broker_port() { echo $((KAFKA_PORT + 2 * ($1 - 1))); }
+
+# configure N NODES
+configure() {
+    local node="$1" nodes="$2" voters="" n copies
+    for n in $(seq "$nodes"); do
+        voters="$voters${voters:+,}$n@127.0.0.1:$(($(broker_port "$n") + 1))"
+    done
+    copies=$((nodes < 3 ? nodes : 3))
+    mkdir -p "$KAFKA_DIR/$node"
+    cat >"$KAFKA_DIR/$node/server.properties" <<END
+process.roles=broker,controller
+node.id=$node
+controller.quorum.voters=$voters
+listeners=PLAINTEXT://127.0.0.1:$(broker_port "$node"),CONTROLLER://127.0.0.1:$(($(broker_port "$node") + 1))
+advertised.listeners=PLAINTEXT://127.0.0.1:$(broker_port "$node")
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs=$KAFKA_DIR/$node/data
+auto.create.topics.enable=false
+offsets.topic.replication.factor=$copies
+transaction.state.log.replication.factor=$copies
+transaction.state.log.min.isr=1
+offsets.topic.num.partitions=4
+group.initial.rebalance.delay.ms=0
+num.network.threads=2
+num.io.threads=2
+num.recovery.threads.per.data.dir=1
+background.threads=2
+log.cleaner.dedupe.buffer.size=4194304
+log.retention.check.interval.ms=1000
+log.initial.task.delay.ms=500
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=3000
+controller.quorum.election.timeout.ms=500
+controller.quorum.fetch.timeout.ms=1000
+replica.lag.time.max.ms=3000
+controlled.shutdown.enable=true
+END
+}
+
+prepare() {
+    local nodes="$1" n
+    need_brokers
+    for n in $(seq "$nodes"); do
+        configure "$n" "$nodes"
+        [ -f "$KAFKA_DIR/$n/data/meta.properties" ] && continue
+        java "${JAVA_OPTIONS[@]}" -cp "$LIBS/*" kafka.tools.StorageTool format \
+            -t "$CLUSTER_ID" -c "$KAFKA_DIR/$n/server.properties" >"$KAFKA_DIR/$n/format.log" 2>&1 \
+            || die "node $n could not be formatted" "see $KAFKA_DIR/$n/format.log"
+    done
+    echo "$nodes" >"$KAFKA_DIR/nodes"
+}
+
+# Ends the node, and removes what all hold, once the process $KAFKA_PARENT is gone.
+end_with_parent() {
+    while kill -0 $$ 2>/dev/null; do
+        if ! kill -0 "$KAFKA_PARENT" 2>/dev/null; then
+            kill -9 $$
+            rm -rf "$KAFKA_DIR"
+            return
+        fi
+        sleep 0.5
+    done
+}
+
+run() {
+    need_brokers
+    [ -z "${KAFKA_PARENT:-}" ] || end_with_parent >/dev/null 2>&1 &
+    exec java "${JAVA_OPTIONS[@]}" -cp "$LIBS/*" kafka.Kafka "$KAFKA_DIR/$1/server.properties"
+}
+
+is_running() { [ -f "$KAFKA_DIR/$1/pid" ] && kill -0 "$(cat "$KAFKA_DIR/$1/pid")" 2>/dev/null; }
+
+start_node() {
+    is_running "$1" && return 0
+    (run "$1" >>"$KAFKA_DIR/$1/broker.log" 2>&1 </dev/null & echo $! >"$KAFKA_DIR/$1/pid")
+}
+
+await_node() {
+    local n
+    for n in $(seq 300); do
+        (exec 3<>"/dev/tcp/127.0.0.1/$(broker_port "$1")") 2>/dev/null && return 0
+        is_running "$1" || die "node $1 has ended" "see $KAFKA_DIR/$1/broker.log"
+        sleep 0.1
+    done
+    die "node $1 doesn't listen after 30 s" "see $KAFKA_DIR/$1/broker.log"
+}
+
+nodes() { cat "$KAFKA_DIR/nodes" 2>/dev/null || die "there are no nodes in $KAFKA_DIR" "scripts/kafka.sh start"; }
+
+stop() {
+    local n
+    for n in $(seq "$(nodes)"); do
+        is_running "$n" && kill "$(cat "$KAFKA_DIR/$n/pid")" 2>/dev/null || true
+    done
+    for n in $(seq "$(nodes)"); do
+        for _ in $(seq 100); do
+            is_running "$n" || break
+            sleep 0.1
+        done
+        ! is_running "$n" || kill -9 "$(cat "$KAFKA_DIR/$n/pid")" 2>/dev/null || true
+        rm -f "$KAFKA_DIR/$n/pid"
+    done
+}
+
+status() {
+    local n state
+    for n in $(seq "$(nodes)"); do
+        is_running "$n" && state="runs, process $(cat "$KAFKA_DIR/$n/pid")" || state="doesn't run"
+        say "node $n: 127.0.0.1:$(broker_port "$n"): $state"
+    done
+}
+
+case "${1:-}" in
+    start)
+        prepare "${2:-3}"
+        for n in $(seq "$(nodes)"); do start_node "$n"; done
+        for n in $(seq "$(nodes)"); do await_node "$n"; done
+        status
+        ;;
+    stop) stop ;;
+    kill) kill -9 "$(cat "$KAFKA_DIR/${2:?which node}/pid")" ;;
+    node) start_node "${2:?which node}" && await_node "$2" ;;
+    status) status ;;
+    wipe) stop && rm -rf "$KAFKA_DIR" ;;
+    fetch) need_brokers ;;
+    prepare) prepare "${2:-3}" ;;
+    run) run "${2:?which node}" ;;
+    *) sed -n '2,18s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+esac

@@ -1,0 +1,72 @@
+//! `[log.kafka]` as the log wants it: files found, the password read.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use touchline_ingest::kafka::{KafkaOptions, Sasl, Security, Tls};
+
+use super::Problem;
+use super::raw::{Kafka, Raw};
+use super::units::seconds;
+use crate::limits::SECRETS_FILE_BYTES_MAX;
+
+/// Resolves it. `folder` is what a relative file is relative to. The password is read only where
+/// Kafka is the log.
+pub(super) fn build(raw: &Raw, node: &str, folder: &Path) -> Result<KafkaOptions, Problem> {
+    let kafka = &raw.log.kafka;
+    let options = KafkaOptions {
+        brokers: kafka.brokers.clone(),
+        prefix: kafka.topic_prefix.clone(),
+        node: node.into(),
+        partitions: kafka.partitions,
+        replication: kafka.replication,
+        in_sync_min: kafka.in_sync_min,
+        retention: seconds(kafka.retention_s),
+        creates_topics: kafka.creates_topics,
+        dedupe_entries_max: raw.log.dedupe_entries_max,
+        pending_bytes_max: raw.log.pending_bytes_max.as_usize(),
+        deliver_max: seconds(kafka.deliver_s_max),
+        security: Security { tls: tls(kafka, folder), sasl: sasl(raw, folder)? },
+        ..KafkaOptions::default()
+    };
+    options.check().map_err(|error| Problem::Unfit(format!("[log.kafka]: {error}")))?;
+    if options.deliver_max + Duration::from_millis(500) > seconds(raw.ingest.append_timeout_s) {
+        return Err(Problem::Unfit(
+            "`log.kafka.deliver_s_max` must be half a second below `ingest.append_timeout_s`: \
+             else a webhook is answered before its outcome is known"
+                .into(),
+        ));
+    }
+    Ok(options)
+}
+
+fn tls(kafka: &Kafka, folder: &Path) -> Option<Tls> {
+    let file = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| folder.join(path));
+    kafka.tls.then(|| Tls {
+        ca_file: file(&kafka.ca_file),
+        cert_file: file(&kafka.cert_file),
+        key_file: file(&kafka.key_file),
+    })
+}
+
+fn sasl(raw: &Raw, folder: &Path) -> Result<Option<Sasl>, Problem> {
+    let kafka = &raw.log.kafka;
+    if kafka.sasl_mechanism == "none" || raw.log.kind != "kafka" {
+        return Ok(None);
+    }
+    let unfit = |text: String| Problem::Unfit(format!("`log.kafka.sasl_password_file`: {text}"));
+    if kafka.sasl_password_file.as_os_str().is_empty() {
+        return Err(unfit("name the file that holds the password".into()));
+    }
+    let file = folder.join(&kafka.sasl_password_file);
+    let failed = |error: std::io::Error| unfit(format!("{}: {error}", file.display()));
+    if std::fs::metadata(&file).map_err(failed)?.len() > SECRETS_FILE_BYTES_MAX {
+        return Err(unfit(format!("{} is too large for a password", file.display())));
+    }
+    let password = std::fs::read_to_string(&file).map_err(failed)?;
+    Ok(Some(Sasl {
+        mechanism: kafka.sasl_mechanism.clone(),
+        user: kafka.sasl_user.clone(),
+        password: password.trim_end_matches(['\r', '\n']).to_owned(),
+    }))
+}

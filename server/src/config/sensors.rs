@@ -1,0 +1,113 @@
+//! `[sources.sensor.NAME]` as the adapter wants it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use touchline_core::event::check_source;
+use touchline_ingest::breaker::BreakerRules;
+use touchline_ingest::sensor::mapping::From;
+use touchline_ingest::sensor::{Mapping, SensorSource, ValueRules};
+
+use super::Problem;
+use super::raw::{Raw, Sensor};
+use super::units::seconds;
+use crate::limits::{SECRETS_FILE_BYTES_MAX, SENSOR_SOURCES_MAX};
+
+/// The breaker of each: half a second's failures open it.
+const BREAKER: BreakerRules = BreakerRules {
+    failures: 5,
+    open_first: Duration::from_millis(500),
+    open_max: Duration::from_secs(30),
+};
+
+/// Resolves all of them. `folder_of` tells what a relative file of a source is relative to.
+pub(super) fn build(
+    raw: &Raw,
+    folder_of: &dyn Fn(&str) -> std::path::PathBuf,
+    problems: &mut Vec<Problem>,
+) -> Vec<SensorSource> {
+    let sections = &raw.sources.sensor;
+    if sections.len() > SENSOR_SOURCES_MAX {
+        problems.push(Problem::Unfit(format!("more than {SENSOR_SOURCES_MAX} sensor sources")));
+        return Vec::new();
+    }
+    let mut sources = Vec::new();
+    for (name, section) in sections {
+        match source(raw, name, section, &folder_of(name)) {
+            Ok(source) => sources.push(source),
+            Err(why) => {
+                let name = name.escape_debug();
+                problems.push(Problem::Unfit(format!("`sources.sensor.{name}`: {why}")));
+            }
+        }
+    }
+    sources
+}
+
+fn source(raw: &Raw, name: &str, it: &Sensor, folder: &Path) -> Result<SensorSource, String> {
+    check_source(name).map_err(|expects| format!("its name {expects}"))?;
+    if raw.sources.broadcast.contains_key(name) {
+        return Err("a partner has that name: events tell their source by it".into());
+    }
+    let stale_s = raw.streams.sensor.age_max_s;
+    let interval_s = it.interval_s.unwrap_or(0.1);
+    let heartbeat_s = it.heartbeat_s.unwrap_or(stale_s / 2.0);
+    if heartbeat_s >= stale_s {
+        return Err(format!(
+            "`heartbeat_s` ({heartbeat_s}) must be below `streams.sensor.age_max_s` ({stale_s}): \
+             else clients take what doesn't change for stale"
+        ));
+    }
+    let needed = |value: &Option<String>, key: &str| {
+        value.clone().ok_or_else(|| format!("`{key}` is missing"))
+    };
+    let pointer = |value: &Option<String>| value.as_deref().map(From::parse);
+    Ok(SensorSource {
+        name: name.into(),
+        url: needed(&it.url, "url")?.into(),
+        interval: seconds(interval_s),
+        timeout: seconds(it.timeout_s.unwrap_or((interval_s * 0.8).min(2.0))),
+        headers: headers(it, folder)?,
+        body_bytes_max: it.body_bytes_max.map_or(256 << 10, super::raw::Size::as_usize),
+        rules: ValueRules {
+            age_max: seconds(it.age_max_s.unwrap_or(10.0)),
+            heartbeat: seconds(heartbeat_s),
+        },
+        mapping: Mapping {
+            items: it.items.clone().unwrap_or_default().into(),
+            team: From::parse(&needed(&it.team, "team")?),
+            kind: From::parse(&needed(&it.kind, "type")?),
+            key: From::parse(&needed(&it.key, "key")?),
+            sequence: pointer(&it.sequence),
+            time: pointer(&it.time),
+            value: From::parse(it.value.as_deref().unwrap_or("")),
+        },
+        breaker: BREAKER,
+    })
+}
+
+type Header = (Box<str>, Box<str>);
+
+fn headers(it: &Sensor, folder: &Path) -> Result<Vec<Header>, String> {
+    let split = |text: &String| {
+        let (name, value) = text.split_once(':')?;
+        Some((name.trim().into(), value.trim().into()))
+    };
+    let expects = || "`headers` are written as in \"accept-language: en\"".to_owned();
+    let plain = it.headers.iter().map(|text| split(text).ok_or_else(expects));
+    let mut headers = plain.collect::<Result<Vec<Header>, String>>()?;
+    match (&it.secret_header, &it.secret_file) {
+        (None, None) => {}
+        (Some(name), Some(file)) => {
+            let file = folder.join(file);
+            let failed = |error: std::io::Error| format!("{}: {error}", file.display());
+            if std::fs::metadata(&file).map_err(failed)?.len() > SECRETS_FILE_BYTES_MAX {
+                return Err(format!("{} is too large for a header", file.display()));
+            }
+            let value = std::fs::read_to_string(&file).map_err(failed)?;
+            headers.push((name.as_str().into(), value.trim_end().into()));
+        }
+        _ => return Err("`secret_header` and `secret_file` belong together".into()),
+    }
+    Ok(headers)
+}

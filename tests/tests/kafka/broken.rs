@@ -1,0 +1,143 @@
+//! What becomes of what was acknowledged when nodes and brokers die (FAULTS 35).
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use touchline_tests::e2e::brokers::Brokers;
+use touchline_tests::e2e::http::{event, post_signed};
+use touchline_tests::e2e::server::PARTNERS;
+
+use crate::follower::Follower;
+use crate::{Nodes, alone, calm_brokers};
+
+/// Posts events to the nodes in turn, again and again until each is taken, as a partner does.
+/// Answers the ids.
+fn publish(nodes: &Nodes, prefix: &str, is_over: &AtomicBool) -> Vec<String> {
+    let mut ids = Vec::new();
+    while !is_over.load(Ordering::Relaxed) {
+        let id = format!("{prefix}{}", ids.len());
+        let teams: &[&str] = if ids.len() % 3 == 0 { &["ars", "che"] } else { &["ars"] };
+        let body = event(&id, teams);
+        let mut turn = ids.len();
+        loop {
+            let api = nodes.servers[turn % nodes.servers.len()].addresses().api;
+            // A node that is gone is one that doesn't answer: the next one is asked.
+            if post_signed(api, PARTNERS[0], &body).is_ok_and(|answer| answer.status == 202) {
+                break;
+            }
+            if is_over.load(Ordering::Relaxed) {
+                return ids;
+            }
+            turn += 1;
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        ids.push(id);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    ids
+}
+
+/// Ends the publisher, also where a check has failed: the test would wait for it for ever.
+struct EndWith<'a>(&'a AtomicBool);
+
+impl Drop for EndWith<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Lets both hear until one has had `more` events than before. Who is not listened to answers no
+/// ping.
+fn go_on(what: &str, followers: &mut [Follower; 2], more: usize) {
+    let wanted = followers[0].ids.len() + more;
+    for follower in followers {
+        follower.hear_until(what, |it| it.ids.len() >= wanted);
+    }
+}
+
+/// Lets both hear until something else has happened.
+fn listen_until(what: &str, followers: &mut [Follower; 2], mut is_done: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_done() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "never: {what}");
+        followers.iter_mut().for_each(|it| it.listen(Duration::from_millis(100)));
+    }
+}
+
+#[test]
+fn fault_43_clients_of_a_node_that_was_killed_go_on_at_another_and_miss_nothing() {
+    let _turn = alone();
+    let mut nodes = Nodes::start(calm_brokers(), "killed", 2, "");
+    let mut followers = [0, 1].map(|node| Follower::start(&nodes, node, "ars,che"));
+    let is_over = AtomicBool::new(false);
+    let mut victim = nodes.take(0);
+    let ids = std::thread::scope(|scope| {
+        let survivor = &nodes;
+        let end = EndWith(&is_over);
+        let publishing = scope.spawn(|| publish(survivor, "k", &is_over));
+        go_on("some events", &mut followers, 20);
+        victim.kill_9();
+        std::thread::sleep(Duration::from_millis(300));
+        followers[0].move_to(survivor, 0);
+        go_on("more", &mut followers, 40);
+        drop(end);
+        publishing.join().expect("no panic")
+    });
+    nodes.servers[0].accept(&event("last", &["ars"]));
+    for follower in &mut followers {
+        follower.hear_until("the last", |it| it.has("last"));
+        follower.check(ids.iter().cloned());
+    }
+}
+
+#[test]
+fn fault_35_brokers_die_one_after_the_other_and_all_together_and_nothing_is_lost() {
+    let _turn = alone();
+    let mut brokers = Brokers::start(3);
+    let nodes = Nodes::start(&brokers, "broken", 2, "");
+    let mut followers = [0, 1].map(|node| Follower::start(&nodes, node, "ars,che"));
+    let is_over = AtomicBool::new(false);
+    let ids = std::thread::scope(|scope| {
+        let end = EndWith(&is_over);
+        let publishing = scope.spawn(|| publish(&nodes, "b", &is_over));
+        for broker in 1..=3 {
+            brokers.kill(broker);
+            go_on("it goes on with two", &mut followers, 20);
+            brokers.start_node(broker);
+            listen_until("it is back", &mut followers, || brokers.listens(broker));
+            let began = Instant::now();
+            let settled = || began.elapsed() > Duration::from_secs(4);
+            listen_until("the cluster has settled", &mut followers, settled);
+        }
+        (1..=3).for_each(|broker| brokers.kill(broker));
+        let is_unready = || nodes.servers.iter().all(|it| it.admin("/readyz").status == 503);
+        listen_until("not ready", &mut followers, is_unready);
+        for follower in &mut followers {
+            follower.hear_until("degraded", |it| it.states == ["degraded"]);
+        }
+        let begin = Instant::now();
+        let refused = nodes.servers[0].post(&event("refused", &["bou"]));
+        assert_eq!(refused.status, 503, "{}", refused.body);
+        assert!(refused.header("retry-after").is_some(), "{}", refused.head);
+        assert!(begin.elapsed() < Duration::from_secs(2), "it is said at once");
+        (1..=3).for_each(|broker| brokers.start_node(broker));
+        for follower in &mut followers {
+            follower.hear_until("live", |it| it.states == ["degraded", "live"]);
+        }
+        go_on("it goes on", &mut followers, 20);
+        drop(end);
+        publishing.join().expect("no panic")
+    });
+    nodes.servers[1].accept(&event("last", &["ars"]));
+    for follower in &mut followers {
+        follower.hear_until("the last", |it| it.has("last"));
+        follower.check(ids.iter().cloned());
+    }
+    assert_eq!(sorted(&followers[0].ids), sorted(&followers[1].ids), "both nodes agree");
+}
+
+fn sorted(ids: &[String]) -> Vec<&String> {
+    let mut sorted: Vec<_> = ids.iter().collect();
+    sorted.sort();
+    sorted
+}

@@ -1,0 +1,66 @@
+//! Claim: over real Kafka, several nodes show the same events, each once, and nothing that was
+//! acknowledged is lost, whatever happens to a node or a broker.
+//!
+//! Three brokers are started once for all tests that do them no harm; a test that kills brokers has
+//! its own. Each test has topics of its own, by their prefix.
+
+mod broken;
+mod follower;
+mod nodes;
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use touchline_tests::e2e::brokers::Brokers;
+use touchline_tests::e2e::server::{Backend, Home, Server};
+use touchline_tests::e2e::socket::Socket;
+
+/// Held by each test: brokers, nodes and clients of several at once are too much for two cores.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Three brokers that nobody harms. They end with this process: the script sees to it.
+pub fn calm_brokers() -> &'static Brokers {
+    static BROKERS: OnceLock<Brokers> = OnceLock::new();
+    BROKERS.get_or_init(|| Brokers::start(3))
+}
+
+/// Nodes that share a log.
+pub struct Nodes {
+    homes: Vec<Home>,
+    /// By number.
+    pub servers: Vec<Server>,
+}
+
+impl Nodes {
+    /// `count` nodes on topics that begin with `prefix`; `more` goes into `[log.kafka]`.
+    pub fn start(brokers: &Brokers, prefix: &str, count: usize, more: &str) -> Self {
+        let addresses = brokers.addresses();
+        let config = |n: usize| {
+            format!(
+                "[log]\nkind = \"kafka\"\n[log.kafka]\nbrokers = \"{addresses}\"\n\
+                 topic_prefix = \"{prefix}.\"\npartitions = 4\n{more}\n# node {n}\n"
+            )
+        };
+        let homes: Vec<Home> = (0..count).map(|n| Home::new(&config(n))).collect();
+        let servers = homes.iter().map(|home| home.serve(Backend::Auto)).collect();
+        Self { homes, servers }
+    }
+
+    /// Starts one again that has ended.
+    pub fn restart(&mut self, node: usize) {
+        self.servers[node] = self.homes[node].serve(Backend::Auto);
+    }
+
+    /// Takes a node out: the others move up.
+    pub fn take(&mut self, node: usize) -> Server {
+        self.homes.remove(node);
+        self.servers.remove(node)
+    }
+
+    /// A client of one node.
+    pub fn open(&self, node: usize, query: &str) -> Socket {
+        Socket::open(self.servers[node].addresses().stream, query)
+    }
+}

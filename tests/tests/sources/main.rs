@@ -1,0 +1,70 @@
+//! Claim: a source in trouble delays nobody, is counted by what is wrong with it, and is back as
+//! soon as it is well.
+
+mod sensors;
+
+use std::sync::{Arc, Mutex};
+
+use touchline_core::event::{Event, Topic};
+use touchline_core::log::{
+    AppendError, AppendReply, EventLog, Lane, LaneBounds, LogBounds, LogHealthError, Outcome,
+    Position, ReadReply, ReadRequest,
+};
+use touchline_core::time::Timestamp;
+
+/// A log that keeps what it is given in a list, or refuses it.
+#[derive(Default)]
+pub struct Ledger {
+    events: Mutex<Vec<Event>>,
+    refuses: std::sync::atomic::AtomicBool,
+}
+
+impl Ledger {
+    /// An empty one.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// From now on it refuses, or takes again.
+    pub fn set_refusing(&self, refuses: bool) {
+        self.refuses.store(refuses, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// What it was given so far.
+    pub fn events(&self) -> Vec<Event> {
+        self.events.lock().unwrap().clone()
+    }
+}
+
+impl EventLog for Ledger {
+    fn append(&self, events: Vec<Event>, _received_at: Timestamp, reply: AppendReply) {
+        if self.refuses.load(std::sync::atomic::Ordering::Relaxed) {
+            return reply(Err(AppendError::Busy));
+        }
+        let mut all = self.events.lock().unwrap();
+        let first = all.len() as u64;
+        let place = |n| Outcome::Accepted(Position { lane: Lane(0), seq: first + n });
+        let outcomes = (0..events.len() as u64).map(place).collect();
+        all.extend(events);
+        drop(all);
+        reply(Ok(outcomes));
+    }
+
+    fn read(&self, _request: ReadRequest, _reply: ReadReply) {
+        unreachable!("nobody reads it");
+    }
+
+    fn bounds(&self) -> LogBounds {
+        let next = self.events.lock().unwrap().len() as u64;
+        let lanes = [LaneBounds::whole(0, next)].into();
+        LogBounds { epoch: touchline_core::log::Epoch(1), lanes }
+    }
+
+    fn lane_of(&self, _topic: &Topic) -> Lane {
+        Lane(0)
+    }
+
+    fn health(&self) -> Result<(), LogHealthError> {
+        Ok(())
+    }
+}
