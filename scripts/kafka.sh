@@ -164,7 +164,7 @@ case "${1:-}" in
     kill) kill -9 "$(cat "$KAFKA_DIR/${2:?which node}/pid")" ;;
     node) start_node "${2:?which node}" && await_node "$2" ;;
     status) status ;;
-    wipe) stop && rm -rf "$KAFKA_DIR" ;;
+    wipe) nodes >/dev/null && stop && rm -rf "$KAFKA_DIR" ;;
     fetch) need_brokers ;;
     prepare) prepare "${2:-3}" ;;
     run) run "${2:?which node}" ;;

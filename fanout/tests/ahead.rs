@@ -28,7 +28,7 @@ fn a_client_that_is_ahead_of_this_node_waits_for_it_and_misses_nothing() {
         stage.log.share(0);
         (0..3).for_each(|n| stage.publish("ars", &format!("e{n}")));
         let mut ahead = resume(&stage, 5);
-        eventually("the log is asked", || stage.log.looks_ahead() == 1);
+        eventually("the log is asked", || stage.log.looks_ahead() > 0);
         ahead.send_text(r#"{"op":"ping","id":9}"#);
         stage.log.share(2);
         let subscribed = ahead.text();
@@ -72,7 +72,7 @@ fn a_position_ahead_counts_as_a_mark_does() {
         let query = format!("teams=ars&mark={}&after=broadcast:ars~{at}", mark(3));
         let mut ahead = stage.connect(&query);
         assert!(ahead.text().starts_with(r#"{"op":"hello""#));
-        eventually("the log is asked", || stage.log.looks_ahead() == 1);
+        eventually("the log is asked", || stage.log.looks_ahead() > 0);
         (3..5).for_each(|n| stage.publish("ars", &format!("e{n}")));
         assert!(ahead.text().contains(r#""recovered":true"#));
         assert_eq!(member(&ahead.text(), "id"), "e4", "e3 it has");

@@ -91,7 +91,7 @@ pub const READS_WAITING_MAX: usize = 256;
 /// Bytes of one read.
 pub const READ_BYTES_MAX: usize = 8 << 20;
 /// Lanes whose duplicates are kept for reads far back, each with the entries of one window.
-pub const SCOUTS_MAX: usize = 4;
+pub const SCOUTS_MAX: usize = 16;
 
 const _: () =
     assert!(EVENTS_BURST as usize >= BODY_EVENTS_MAX, "a full body fits an idle partner's burst");

@@ -114,6 +114,7 @@ impl Keeper {
             health,
             Err(LogHealthError::DiskFull
                 | LogHealthError::ReadOnly
+                | LogHealthError::Broken(_)
                 | LogHealthError::Unreachable(_))
         );
         if takes_nothing != self.seen.takes_nothing {

@@ -10,8 +10,8 @@
 //! - [`EventLog::read`] either returns what it was asked for or names the hole ([`Hole`]): silence
 //!   is never a hole.
 //! - [`TailSink::durable`] is called in order of position, exactly once for each record that
-//!   becomes durable while the sink is attached, and before the writer is told (so that a 202 is
-//!   never older than the feed).
+//!   becomes durable while the sink is attached. The journal calls it before the writer is told, so
+//!   that a 202 is never older than the feed; Kafka when the record has been read back.
 //!
 //! # What threads may rely on
 //! Every method may be called from any thread, shards with a private table of descriptors included:
@@ -213,8 +213,8 @@ pub enum AppendError {
     /// 503: there is no room on the disk (R13).
     #[error("the log's disk is full; free some room")]
     DiskFull,
-    /// 503 until restart: a sync has failed (R13).
-    #[error("the log is read-only since a sync failed; restart once the disk is sound")]
+    /// 503 until restart: a sync has failed (R13), or a cluster has lost what it acknowledged.
+    #[error("the log is read-only until a restart: `/readyz` says why")]
     ReadOnly,
     /// 503: it is not known whether the batch is durable (R14).
     #[error("the log could not say whether the batch is durable: {0}")]
@@ -295,6 +295,9 @@ pub enum LogHealthError {
          restart if it is right now"
     )]
     Clock(Duration),
+    /// Something can't be mended while it runs.
+    #[error("the log takes nothing until this node is restarted: {0}")]
+    Broken(Arc<str>),
     /// No broker answers.
     #[error("no broker of the log answers since {0:?}: check the cluster, and the way to it")]
     Unreachable(Duration),

@@ -8,9 +8,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use touchline_core::log::LogBounds;
+use touchline_core::log::{LogBounds, LogHealthError};
 use touchline_core::protocol::ClientMessage;
 use touchline_core::time::Monotonic;
+use touchline_core::ws::CloseCode;
 
 use super::Shard;
 use crate::hub::SessionId;
@@ -36,6 +37,11 @@ struct Waiting {
 }
 
 impl Ahead {
+    /// A session is gone.
+    pub(super) fn forget(&mut self, id: SessionId) {
+        self.waiting.remove(&id);
+    }
+
     /// Whether somebody waits.
     pub(super) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
@@ -56,8 +62,8 @@ impl Shard {
                 waiting.messages.push(message);
                 return None;
             }
-            // Whoever says so much without waiting for an answer has to take things as they are.
-            return Some(message);
+            self.end(id, CloseCode::Policy, "too many messages before the first was answered");
+            return None;
         }
         if !is_ahead(&message, bounds) || !self.log.look_ahead() {
             return Some(message);
@@ -79,7 +85,16 @@ impl Shard {
             now >= waiting.until || !waiting.messages.iter().any(|it| is_ahead(it, &bounds))
         };
         let over: Vec<_> = self.ahead.waiting.extract_if(is_over).collect();
+        if self.ahead.is_waiting() {
+            self.log.look_ahead();
+        }
+        let is_unreachable = matches!(self.log.health(), Err(LogHealthError::Unreachable(_)));
         for (id, Waiting { messages, .. }) in over {
+            if is_unreachable && messages.iter().any(|it| is_ahead(it, &bounds)) {
+                // Nobody can say whose positions these are, and so nobody may deny them.
+                self.end(id, CloseCode::TryLater, "the log can't say how far it reaches now");
+                continue;
+            }
             self.guarded(id, |shard| {
                 messages.into_iter().for_each(|message| shard.carry_out_now(id, message, &bounds));
             });

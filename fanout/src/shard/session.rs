@@ -99,6 +99,7 @@ impl Shard {
             self.closes_unsent -= 1;
         }
         self.wheel.cancel(id.index);
+        self.ahead.forget(id);
         self.hub.close(id);
         self.admission.release(conn.ticket);
     }

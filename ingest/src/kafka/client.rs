@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use super::options::{KafkaOptions, OpenError};
@@ -144,6 +145,38 @@ pub(super) fn reader(options: &KafkaOptions, context: &Context) -> Result<Reader
         .set("check.crcs", "true")
         .create_with_context(context.clone())
         .map_err(OpenError::Client)
+}
+
+/// The next message of what is assigned, or an error that concerns the reading itself. What else a
+/// client queues (a broker that is gone for a moment, a coordinator it may not ask) is passed by:
+/// it is tried again by itself.
+pub(super) fn poll(reader: &Reader, wait: Duration) -> Option<KafkaResult<BorrowedMessage<'_>>> {
+    use RDKafkaErrorCode::{
+        AutoOffsetReset, Fatal, OffsetOutOfRange, TopicAuthorizationFailed, UnknownPartition,
+        UnknownTopicOrPartition,
+    };
+    let begin = Instant::now();
+    loop {
+        match reader.poll(wait.saturating_sub(begin.elapsed())) {
+            Some(Err(error)) => match error.rdkafka_error_code() {
+                Some(
+                    AutoOffsetReset
+                    | Fatal
+                    | OffsetOutOfRange
+                    | TopicAuthorizationFailed
+                    | UnknownPartition
+                    | UnknownTopicOrPartition,
+                ) => return Some(Err(error)),
+                _ => tracing::debug!(%error, "a client of Kafka has trouble; it goes on"),
+            },
+            other => return other,
+        }
+    }
+}
+
+/// Takes what a client that is assigned nothing has queued: else it grows while nobody asks.
+pub(super) fn drain(reader: &Reader) {
+    while reader.poll(Duration::ZERO).is_some() {}
 }
 
 /// What went wrong when `what` was asked of the brokers.

@@ -58,7 +58,7 @@ enum State {
     /// Not acknowledged. Twins that wait.
     Flying(Vec<(Arc<Flight>, usize)>),
     /// Acknowledged, and not read yet.
-    Durable,
+    Durable(Position),
 }
 
 /// An event that is to be sent.
@@ -134,10 +134,19 @@ impl Door {
             }
             fates.push(fate);
         }
+        if self.entries() + own.len() > self.rules.entries_max {
+            // A lane in which nothing comes forgets nothing by itself.
+            self.expire(received_at);
+        }
         if let Err(error) = self.refusal(events, &fates, own.len()) {
             return Err((error, reply));
         }
         Ok(self.enter(events, &identities, &fates, reply))
+    }
+
+    /// Forgets what no window holds any more.
+    pub fn expire(&mut self, now: Timestamp) {
+        self.lanes.iter_mut().for_each(|lane| lane.expire_at(now.0 / 1_000));
     }
 
     fn fate(
@@ -153,7 +162,7 @@ impl Door {
             return match (&pending.state, pending.content == content) {
                 (_, false) => Fate::Reused,
                 (State::Flying(_), true) => Fate::Twin,
-                (State::Durable, true) => Fate::Known(Outcome::Duplicate),
+                (State::Durable(_), true) => Fate::Known(Outcome::Duplicate),
             };
         }
         match self.find(identity, lane, event.stream, received_at, lanes) {
@@ -253,14 +262,27 @@ impl Door {
         at: Option<Position>,
     ) -> Vec<(Arc<Flight>, usize)> {
         let Some(pending) = self.pending.get_mut(&identity) else { return Vec::new() };
-        let State::Flying(waiting) = std::mem::replace(&mut pending.state, State::Durable) else {
-            return Vec::new();
-        };
-        let is_unread = at.is_some_and(|at| self.judged[usize::from(at.lane.0)] <= at.seq);
-        if !is_unread {
-            self.forget(identity);
+        let State::Flying(waiting) = &mut pending.state else { return Vec::new() };
+        let waiting = std::mem::take(waiting);
+        let is_unread = |at: &Position| self.judged[usize::from(at.lane.0)] <= at.seq;
+        match at.filter(is_unread) {
+            Some(at) => pending.state = State::Durable(at),
+            None => self.forget(identity),
         }
         waiting
+    }
+
+    /// Reading goes on at `next` of a lane: what was acknowledged below it and never read will not
+    /// be.
+    pub fn jump(&mut self, lane: Lane, next: u64) {
+        self.judged[usize::from(lane.0)] = next;
+        let is_passed = |pending: &Pending| match pending.state {
+            State::Durable(at) => at.lane == lane && at.seq < next,
+            State::Flying(_) => false,
+        };
+        let passed = self.pending.iter().filter(|(_, pending)| is_passed(pending));
+        let passed: Vec<_> = passed.map(|(identity, _)| *identity).collect();
+        passed.into_iter().for_each(|identity| self.forget(identity));
     }
 
     fn forget(&mut self, identity: Identity) {
@@ -273,7 +295,7 @@ impl Door {
     pub fn is_first(&mut self, position: Position, at_ms: i64, event: &Event) -> bool {
         let identity = event.identity();
         self.pass(position);
-        if matches!(self.pending.get(&identity), Some(Pending { state: State::Durable, .. })) {
+        if matches!(self.pending.get(&identity), Some(Pending { state: State::Durable(_), .. })) {
             self.forget(identity);
         }
         self.lanes[usize::from(position.lane.0)].is_first(at_ms, identity, event.content())

@@ -53,7 +53,7 @@ impl Judge {
     /// the order of their offsets, each once.
     pub fn is_first(&mut self, at_ms: i64, identity: Identity, content: Content) -> bool {
         self.newest_ms = self.newest_ms.max(at_ms);
-        self.expire();
+        self.expire(self.newest_ms);
         let twin = self.latest(identity);
         let is_first = twin.is_none_or(|twin| at_ms - twin.at_ms > self.window_ms);
         // A duplicate says what its twin said: the first copy wins everywhere (R15).
@@ -64,10 +64,18 @@ impl Judge {
         is_first
     }
 
-    /// What was said under `identity` within the window before `now_ms`.
+    /// What was said under `identity` within the window before now: `now_ms` by this host's clock,
+    /// or what brokers have stamped, if that is later.
     pub fn find(&self, identity: Identity, now_ms: i64) -> Option<Content> {
         let entry = self.latest(identity)?;
-        (now_ms - entry.at_ms <= self.window_ms).then_some(entry.content)
+        (now_ms.max(self.newest_ms) - entry.at_ms <= self.window_ms).then_some(entry.content)
+    }
+
+    /// Forgets what no record that is still to come can repeat, also where none comes: `now_ms` by
+    /// this host's clock, which may be ahead of brokers' by as much as theirs may differ.
+    pub fn expire_at(&mut self, now_ms: i64) {
+        let newest_ms = self.newest_ms.max(now_ms - millis(BROKER_SKEW_MAX));
+        self.expire(newest_ms);
     }
 
     /// Entries it holds.
@@ -96,8 +104,8 @@ impl Judge {
         }
     }
 
-    fn expire(&mut self) {
-        let oldest_ms = self.newest_ms - self.window_ms - millis(BROKER_SKEW_MAX);
+    fn expire(&mut self, newest_ms: i64) {
+        let oldest_ms = newest_ms - self.window_ms - millis(BROKER_SKEW_MAX);
         while self.ring.front().is_some_and(|entry| entry.at_ms < oldest_ms) {
             let Some(entry) = self.ring.pop_front() else { return };
             let number = self.front;
@@ -174,6 +182,16 @@ mod tests {
         it.is_first(3_600_000, id(1), Content(0));
         assert_eq!((it.entries(), it.index.len()), (1, 1));
         assert!(it.ring.capacity() < 100_000);
+    }
+
+    #[test]
+    fn a_lane_in_which_nothing_comes_forgets_by_the_clock() {
+        let mut it = judge();
+        it.is_first(0, id(1), Content(7));
+        it.expire_at(19 * MIN);
+        assert_eq!(it.entries(), 1, "10 minutes of window, twice 5 that clocks may differ");
+        it.expire_at(21 * MIN);
+        assert_eq!(it.entries(), 0);
     }
 
     /// The rule, to the letter.

@@ -16,7 +16,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 use touchline_core::log::Epoch;
 
-use super::client::{ASK_MAX, Context, Reader, config, unreachable};
+use super::client::{ASK_MAX, Context, Reader, config, poll, unreachable};
 use super::options::{KafkaOptions, OpenError};
 use super::topics::meta_topic;
 
@@ -42,15 +42,28 @@ impl Life {
     }
 }
 
-/// The present life; begins the first where there is none.
+/// The life there is before anything is made; `None` where there is no topic of lives, or none in
+/// it.
+pub(super) fn before(options: &KafkaOptions, reader: &Reader) -> Result<Option<Life>, OpenError> {
+    let topic = meta_topic(options);
+    let failed = unreachable(options, "list its topics");
+    let metadata = reader.client().fetch_metadata(None, ASK_MAX).map_err(failed)?;
+    let is_there = metadata.topics().iter().any(|it| it.name() == topic && it.error().is_none());
+    if is_there { present(options, reader) } else { Ok(None) }
+}
+
+/// The present life. Begins the first where there is none, and the next where topics had to be made
+/// though there was one: whatever stood in them is gone.
 pub(super) fn find(
     options: &KafkaOptions,
     reader: &Reader,
     context: &Context,
+    lost: Option<Life>,
 ) -> Result<Life, OpenError> {
-    let life = match present(options, reader)? {
-        Some(life) => life,
-        None => begin(options, reader, context, 1)?,
+    let life = match (lost, present(options, reader)?) {
+        (Some(lost), _) => begin(options, reader, context, lost.generation + 1)?,
+        (None, Some(life)) => life,
+        (None, None) => begin(options, reader, context, 1)?,
     };
     if life.partitions != options.partitions {
         return Err(OpenError::Misfit(vec![format!(
@@ -122,7 +135,7 @@ fn read_to(
         positions.and_then(|list| list.elements().first().map(|it| it.offset().to_raw()))
     };
     loop {
-        match reader.poll(Duration::from_millis(200)) {
+        match poll(reader, Duration::from_millis(200)) {
             Some(Ok(message)) => {
                 let value = message.payload().unwrap_or_default();
                 lives.push(serde_json::from_slice(value).map_err(|error| OpenError::Life {

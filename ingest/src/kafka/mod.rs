@@ -105,8 +105,9 @@ impl KafkaLog {
         let context = Context::new();
         let lanes = Lanes::new(&options.prefix, options.partitions);
         let asking = reader(options, &context)?;
-        topics::ensure(options, &lanes, &asking, &context)?;
-        let life = life::find(options, &asking, &context)?;
+        let before = life::before(options, &asking)?;
+        let were_lost = topics::ensure(options, &lanes, &asking, &context)?;
+        let life = life::find(options, &asking, &context, before.filter(|_| were_lost))?;
         let rules = Rules {
             windows: options.windows,
             entries_max: options.dedupe_entries_max,
@@ -223,6 +224,7 @@ impl EventLog for KafkaLog {
         let refusal = match self.shared.down_for() {
             _ if self.shared.is_closing() => Some(AppendError::Closed),
             _ if events.len() > APPEND_EVENTS_MAX => Some(AppendError::Busy),
+            _ if self.shared.is_broken() => Some(AppendError::ReadOnly),
             Some(_) => Some(AppendError::Unreachable),
             None => None,
         };

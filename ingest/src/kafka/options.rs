@@ -16,8 +16,6 @@ pub struct KafkaOptions {
     pub prefix: String,
     /// Name of this node: part of the client's id, which brokers log.
     pub node: String,
-    /// Folder of the node's own notes: how far it has seen the log. `None`: it keeps none.
-    pub dir: Option<PathBuf>,
     /// Partitions of each stream's topic, 1 to 64; fixed for an epoch (R1). Default 8.
     pub partitions: u16,
     /// Copies of each partition. Default 3.
@@ -87,7 +85,6 @@ impl Default for KafkaOptions {
             brokers: "127.0.0.1:9092".into(),
             prefix: String::new(),
             node: "touchline".into(),
-            dir: None,
             partitions: 8,
             replication: 3,
             in_sync_min: 2,

@@ -37,6 +37,9 @@ impl ClientContext for Deliveries {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            self.shared.set_broken(&format!("the producer has failed for good: {reason}"));
+        }
         self.context.error(error, reason);
     }
 }

@@ -17,14 +17,15 @@ use rdkafka::{Offset, TopicPartitionList};
 use touchline_core::log::{Hole, HoleReason, Lane, Position};
 use touchline_core::log::{ReadChunk, ReadError, ReadReply, ReadRequest, Record};
 
-use super::client::{ASK_MAX, Reader};
+use super::client::{ASK_MAX, Reader, drain, poll};
 use super::judge::Judge;
 use super::state::Shared;
 use super::wire::{Taken, decode};
 use crate::limits::{BROKER_SKEW_MAX, READ_BYTES_MAX, SCOUTS_MAX};
 
-/// How long one range may take: longer than any fetch, shorter than anybody's patience.
-const RANGE_MAX: Duration = Duration::from_secs(20);
+/// How long no message may come: longer than a fetch takes, shorter than anybody's patience. One
+/// partition without a leader must not hold up the reads of all others.
+const SILENCE_MAX: Duration = Duration::from_secs(4);
 /// How long it waits for a message before it looks at the time.
 const WAIT: Duration = Duration::from_millis(100);
 
@@ -60,10 +61,21 @@ impl Scan {
                     let answer = self.read(request);
                     reply(answer);
                 }
-                Err(RecvTimeoutError::Timeout) if !self.shared.is_closing() => {}
+                Err(RecvTimeoutError::Timeout) if !self.shared.is_closing() => self.rest(),
                 Err(_) => return,
             }
         }
+    }
+
+    /// Nobody asks for anything: nothing is fetched ahead, and what the client has queued is
+    /// thrown away.
+    fn rest(&mut self) {
+        if self.stands.take().is_some()
+            && let Err(error) = self.reader.unassign()
+        {
+            tracing::debug!(%error, "a partition can't be let go of");
+        }
+        drain(&self.reader);
     }
 
     fn read(&mut self, request: ReadRequest) -> Result<ReadChunk, ReadError> {
@@ -101,10 +113,10 @@ impl Scan {
             true => Some(self.scout(lane, chunk.next)?),
             false => None,
         };
-        let (mut bytes, deadline) = (0, Instant::now() + RANGE_MAX);
+        let mut bytes = 0;
         self.stand_at(lane, chunk.next)?;
         while chunk.next < end && bytes < bytes_max {
-            let taken = self.message(lane, deadline)?;
+            let taken = self.message(lane)?;
             let seq = taken.position.seq;
             if seq >= end {
                 // What lies between holds no records of ours.
@@ -133,12 +145,13 @@ impl Scan {
     }
 
     /// The next message of what is assigned.
-    fn message(&mut self, lane: Lane, deadline: Instant) -> Result<Taken, Trouble> {
+    fn message(&mut self, lane: Lane) -> Result<Taken, Trouble> {
+        let deadline = Instant::now() + SILENCE_MAX;
         loop {
             if self.shared.is_closing() {
                 return Err(Trouble::Closing);
             }
-            match self.reader.poll(WAIT) {
+            match poll(&self.reader, WAIT) {
                 Some(Ok(message)) => {
                     let Some(taken) = self.of_lane(lane, &message) else { continue };
                     self.stands = Some((lane, taken.position.seq + 1));
@@ -171,9 +184,11 @@ impl Scan {
 
     /// One that has judged `lane` up to `seq`: kept from before, or new, by reading W back.
     fn scout(&mut self, lane: Lane, seq: u64) -> Result<Scout, Trouble> {
-        let kept = self.scouts.iter().position(|it| it.lane == lane && it.next == seq);
-        if let Some(kept) = kept {
-            return Ok(self.scouts.swap_remove(kept));
+        let nearest = |(_, it): &(usize, &Scout)| it.lane == lane && it.next <= seq;
+        let kept = self.scouts.iter().enumerate().filter(nearest).max_by_key(|(_, it)| it.next);
+        if let Some((kept, _)) = kept {
+            let scout = self.scouts.swap_remove(kept);
+            return self.advance(scout, seq);
         }
         let Some((stream, partition)) = self.shared.lanes.place(lane) else {
             return Err(Trouble::Late);
@@ -181,9 +196,8 @@ impl Scan {
         let window = self.windows[stream as usize];
         let mut scout =
             Scout { lane, next: seq, judge: Judge::new(window), used_at: Instant::now() };
-        let deadline = Instant::now() + RANGE_MAX;
         self.stand_at(lane, seq)?;
-        let at = self.message(lane, deadline)?;
+        let at = self.message(lane)?;
         let back = i64::try_from((window + BROKER_SKEW_MAX).as_millis()).unwrap_or(i64::MAX);
         let mut asked = TopicPartitionList::with_capacity(1);
         let topic = self.shared.lanes.topic(stream);
@@ -192,9 +206,16 @@ impl Scan {
         let from = found.elements().first().map(|it| it.offset());
         let Some(Offset::Offset(from)) = from else { return Ok(scout) };
         scout.next = u64::try_from(from).unwrap_or(0);
-        self.stand_at(lane, scout.next)?;
+        self.advance(scout, seq)
+    }
+
+    /// Lets a scout read on to `seq`.
+    fn advance(&mut self, mut scout: Scout, seq: u64) -> Result<Scout, Trouble> {
+        if scout.next < seq {
+            self.stand_at(scout.lane, scout.next)?;
+        }
         while scout.next < seq {
-            let taken = self.message(lane, deadline)?;
+            let taken = self.message(scout.lane)?;
             if taken.position.seq >= seq {
                 self.stands = None;
                 break;

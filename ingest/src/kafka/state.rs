@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use touchline_core::log::{Epoch, Lane, LaneBounds, LogBounds, LogHealthError};
@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pasts: Mutex<Vec<Past>>,
     sinks: Mutex<Vec<Box<dyn TailSink>>>,
     down_since: Mutex<Option<Instant>>,
+    /// Why nothing can be taken until a restart.
+    broken: Mutex<Option<Arc<str>>>,
     /// Somebody wants to know how far the lanes reach, now.
     looks_ahead: AtomicBool,
 }
@@ -93,6 +95,7 @@ impl Shared {
             pasts: Mutex::new(vec![Past::default(); count]),
             sinks: Mutex::default(),
             down_since: Mutex::default(),
+            broken: Mutex::default(),
             looks_ahead: AtomicBool::new(false),
         }
     }
@@ -209,8 +212,25 @@ impl Shared {
         lock(&self.down_since).map(|since| since.elapsed())
     }
 
+    /// From now on nothing is taken until a restart; the first reason stays.
+    pub fn set_broken(&self, why: &str) {
+        let mut broken = lock(&self.broken);
+        if broken.is_none() {
+            tracing::error!(why, "the log takes nothing until this node is restarted");
+            *broken = Some(why.into());
+        }
+    }
+
+    /// Whether that has happened.
+    pub fn is_broken(&self) -> bool {
+        lock(&self.broken).is_some()
+    }
+
     /// Whether it can be written to.
     pub fn health(&self) -> Result<(), LogHealthError> {
+        if let Some(why) = lock(&self.broken).clone() {
+            return Err(LogHealthError::Broken(why));
+        }
         match self.down_for() {
             Some(since) => Err(LogHealthError::Unreachable(since)),
             None => Ok(()),

@@ -17,13 +17,15 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use touchline_core::log::{Lane, Position, Record, Span};
 
-use super::client::{ASK_MAX, Reader};
+use super::client::{ASK_MAX, Reader, poll};
 use super::state::{Shared, lock};
 use super::wire::{Taken, decode};
 use crate::limits::{TAIL_BATCH_BYTES_MAX, TAIL_BATCH_EVENTS_MAX};
 
 /// How long it waits for something to come, and so how soon it sees that it is to end.
 const WAIT: Duration = Duration::from_millis(100);
+/// How long it waits after an error.
+const RETRY: Duration = Duration::from_secs(1);
 /// How often it says how far it has got, before it is ready.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
@@ -114,7 +116,7 @@ impl Tail {
     fn gather(&mut self) -> Vec<Taken> {
         let (mut batch, mut bytes, mut wait) = (Vec::new(), 0, WAIT);
         while batch.len() < TAIL_BATCH_EVENTS_MAX && bytes < TAIL_BATCH_BYTES_MAX {
-            let error = match self.reader.poll(wait) {
+            let error = match poll(&self.reader, wait) {
                 None => break,
                 Some(Ok(message)) => {
                     if let Some(taken) = decode(&message, &self.shared.lanes) {
@@ -136,24 +138,40 @@ impl Tail {
 
     fn meet(&mut self, error: &KafkaError) {
         match error.rdkafka_error_code() {
-            // Retention has removed what was to be read next.
+            // What was to be read next isn't there: retention has removed it, or the log has
+            // shrunk.
             Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset) => {
                 self.jump();
             }
-            _ => tracing::debug!(%error, "a fetch failed; it is tried again"),
+            _ => tracing::warn!(%error, "the tail of the log can't be read; it is tried again"),
+        }
+        // An error that comes again at once must not keep a core busy.
+        let until = Instant::now() + RETRY;
+        while Instant::now() < until && !self.shared.is_closing() {
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 
     /// Goes on where retention has left something. What lies between is missing, and whoever
-    /// follows is told so when it rereads.
+    /// follows is told so when it rereads. A lane that ends below what was read has lost what was
+    /// acknowledged: nothing more is taken (R8).
     fn jump(&mut self) {
         let lanes = self.shared.lanes.clone();
         for (lane, topic, partition) in lanes.all() {
-            let Ok((low, _)) = self.reader.fetch_watermarks(topic, partition, ASK_MAX) else {
-                continue;
+            if self.shared.is_closing() {
+                return;
+            }
+            let Ok((low, high)) = self.reader.fetch_watermarks(topic, partition, ASK_MAX) else {
+                return;
             };
-            let (low, next) =
-                (u64::try_from(low).unwrap_or(0), &mut self.next[usize::from(lane.0)]);
+            let [low, high] = [low, high].map(|offset| u64::try_from(offset).unwrap_or(0));
+            let next = &mut self.next[usize::from(lane.0)];
+            if high < *next {
+                return self.shared.set_broken(&format!(
+                    "{topic}, partition {partition}, ends at {high} and was read up to {next}: the \
+                     cluster has lost what it had acknowledged"
+                ));
+            }
             if low > *next {
                 tracing::error!(
                     topic,
@@ -163,6 +181,7 @@ impl Tail {
                     "retention has overtaken this node: clients are told of a gap"
                 );
                 *next = low;
+                lock(&self.shared.door).jump(lane, low);
                 self.shared.stats.add_jump();
                 self.shared.set_reach(lane, low, low);
             }

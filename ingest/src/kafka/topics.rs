@@ -16,18 +16,21 @@ use super::options::{KafkaOptions, OpenError};
 /// How long a new topic may take to be seen by everybody.
 const APPEAR_MAX: Duration = Duration::from_secs(15);
 
+/// What a topic must take: an event of 64 KiB, and what stands around it.
+const MESSAGE_BYTES_MIN: i64 = 128 << 10;
+
 /// Name of the compacted topic that holds the epochs.
 pub(super) fn meta_topic(options: &KafkaOptions) -> String {
     format!("{}touchline-meta", options.prefix)
 }
 
-/// Makes what is missing and checks the rest.
+/// Makes what is missing and checks the rest; whether a topic of events had to be made.
 pub(super) fn ensure(
     options: &KafkaOptions,
     lanes: &Lanes,
     reader: &Reader,
     context: &Context,
-) -> Result<(), OpenError> {
+) -> Result<bool, OpenError> {
     let admin: AdminClient<Context> =
         config(options).create_with_context(context.clone()).map_err(OpenError::Client)?;
     let meta = meta_topic(options);
@@ -54,7 +57,7 @@ pub(super) fn ensure(
             std::thread::sleep(Duration::from_millis(200));
         }
     }
-    Ok(())
+    Ok(missing.iter().any(|name| **name != meta))
 }
 
 /// Replicas of each partition, by topic.
@@ -216,6 +219,11 @@ fn wrong_settings(
     let least = i64::try_from(options.window_max().as_millis() * 2).unwrap_or(i64::MAX);
     let is_long = number("retention.ms").is_some_and(|it| it == -1 || it >= least);
     expect(is_long, "retention.ms", format!("{least} or more, twice the longest dedupe window"));
+    let key = "retention.bytes";
+    expect(is(key, "-1"), key, "-1 (a size would cut into the dedupe window)".into());
+    let key = "max.message.bytes";
+    let is_large = number(key).is_some_and(|it| it >= MESSAGE_BYTES_MIN);
+    expect(is_large, key, format!("{MESSAGE_BYTES_MIN} or more, the largest event"));
     wrong
 }
 
@@ -230,6 +238,8 @@ mod tests {
             ("cleanup.policy", if is_meta { "compact" } else { "delete" }),
             ("message.timestamp.type", "LogAppendTime"),
             ("retention.ms", "604800000"),
+            ("retention.bytes", "-1"),
+            ("max.message.bytes", "1048588"),
         ]);
         settings.extend(changes.iter().copied());
         let value = |key: &str| settings.get(key).map(|value| (*value).to_owned());
@@ -246,6 +256,8 @@ mod tests {
             ("cleanup.policy", "compact"),
             ("message.timestamp.type", "CreateTime"),
             ("retention.ms", "3600000"),
+            ("retention.bytes", "1000000"),
+            ("max.message.bytes", "65536"),
         ] {
             let [line] = &judged(&[(key, bad)], false)[..] else { panic!("{key}") };
             assert!(line.contains(&format!("{key} is {bad}, must be ")), "{line}");

@@ -1,22 +1,25 @@
 //! Looking after the brokers: whether they answer, how far each lane reaches, what retention left.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 use touchline_core::event::Stream;
 use touchline_core::log::Lane;
+use touchline_core::time::Timestamp;
 
-use super::client::{ASK_MAX, Reader};
-use super::state::Shared;
+use super::client::{ASK_MAX, Reader, drain, poll};
+use super::state::{Shared, lock};
 use super::wire::decode;
 
 /// How often brokers are asked whether they are there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long they may take to say so.
 const LOOK_MAX: Duration = Duration::from_secs(2);
+/// How often the ends are asked for at most, whoever wants to know.
+const AHEAD_EVERY: Duration = Duration::from_millis(250);
 /// How often the reach of all lanes is asked for.
 const REACH_EVERY: Duration = Duration::from_secs(10);
 
@@ -41,13 +44,15 @@ impl Watch {
         while !self.shared.is_closing() {
             let begin = Instant::now();
             self.look();
+            drain(&self.reader);
+            lock(&self.shared.door).expire(now());
             if self.reached_at.is_none_or(|at| at.elapsed() >= REACH_EVERY) {
                 self.measure();
             }
             while begin.elapsed() < LOOK_EVERY && !self.shared.is_closing() {
                 std::thread::sleep(Duration::from_millis(20));
-                if self.shared.take_look_ahead() {
-                    self.measure();
+                if begin.elapsed() >= AHEAD_EVERY && self.shared.take_look_ahead() {
+                    self.measure_ends();
                 }
             }
         }
@@ -57,8 +62,9 @@ impl Watch {
         let topic = self.shared.lanes.topic(Stream::Broadcast);
         let answer = self.reader.client().fetch_metadata(Some(topic), LOOK_MAX);
         let has_leaders = answer.as_ref().is_ok_and(|metadata| {
-            let mut topics = metadata.topics().iter();
-            topics.all(|topic| topic.partitions().iter().all(|it| it.leader() >= 0))
+            let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+            partitions.filter(|it| it.leader() >= 0).count()
+                == usize::from(self.shared.lanes.partitions())
         });
         let was_up = self.shared.down_for().is_none();
         self.shared.set_up(has_leaders);
@@ -73,24 +79,43 @@ impl Watch {
         }
     }
 
-    /// Asks how far every lane reaches.
+    /// Asks how far every lane reaches, and where it begins by now.
     fn measure(&mut self) {
         self.reached_at = Some(Instant::now());
         let lanes = self.shared.lanes.clone();
-        for (lane, topic, partition) in lanes.all() {
+        for (lane, low, high) in self.measure_ends() {
+            let Some((stream, partition)) = lanes.place(lane) else { continue };
             if self.shared.is_closing() {
                 return;
             }
-            let Ok((low, high)) = self.reader.fetch_watermarks(topic, partition, LOOK_MAX) else {
-                return;
-            };
-            let [low, high] = [low, high].map(|offset| u64::try_from(offset).unwrap_or(0));
-            let first = match self.first(lane, topic, partition, low) {
-                Ok(first) => first,
-                Err(error) => return tracing::debug!(%error, topic, partition, "no first record"),
-            };
-            self.shared.set_reach(lane, first, high);
+            match self.first(lane, lanes.topic(stream), partition, low, high) {
+                Ok(first) => self.shared.set_reach(lane, first, high),
+                Err(error) => tracing::debug!(%error, partition, "no first record"),
+            }
         }
+    }
+
+    /// Low and high watermark of every lane that answers; the ends are known from here on.
+    fn measure_ends(&mut self) -> Vec<(Lane, u64, u64)> {
+        let lanes = self.shared.lanes.clone();
+        let mut reaches = Vec::with_capacity(lanes.count());
+        for (lane, topic, partition) in lanes.all() {
+            if self.shared.is_closing() {
+                break;
+            }
+            match self.reader.fetch_watermarks(topic, partition, LOOK_MAX) {
+                Ok((low, high)) => {
+                    let [low, high] = [low, high].map(|offset| u64::try_from(offset).unwrap_or(0));
+                    self.shared.set_reach(lane, self.shared.first(lane), high);
+                    reaches.push((lane, low, high));
+                }
+                Err(error) => {
+                    tracing::debug!(%error, topic, partition, "its reach isn't known");
+                    break;
+                }
+            }
+        }
+        reaches
     }
 
     /// The first record of a lane that all readers can judge alike: of what retention has left, W
@@ -101,21 +126,31 @@ impl Watch {
         topic: &str,
         partition: i32,
         low: u64,
+        high: u64,
     ) -> Result<u64, KafkaError> {
-        let known = &mut self.lows[usize::from(lane.0)];
-        if low <= *known {
+        if low <= self.lows[usize::from(lane.0)] {
             return Ok(self.shared.first(lane));
         }
-        let Some(at_ms) = stamp(&self.reader, &self.shared, topic, partition, low)? else {
-            // Nothing is left to judge by.
+        if low >= high {
+            // Retention has emptied it: there is nothing to judge, and nothing to be read.
             return Ok(low);
+        }
+        let Some(at_ms) = stamp(&self.reader, &self.shared, topic, partition, low)? else {
+            return Ok(self.shared.first(lane));
         };
-        *known = low;
         let (stream, _) = self.shared.lanes.place(lane).unwrap_or((Stream::Broadcast, 0));
         let window_ms = i64::try_from(self.windows[stream as usize].as_millis()).unwrap_or(0);
-        let first = offset_at(&self.reader, topic, partition, at_ms + window_ms)?;
-        Ok(first.unwrap_or_else(|| self.shared.next(lane)).max(low))
+        // Retention is twice a window at least: nothing younger than one has a twin that is gone.
+        let judged_ms = (at_ms + window_ms).min(now().0 / 1_000 - window_ms).max(at_ms);
+        let first = offset_at(&self.reader, topic, partition, judged_ms)?;
+        self.lows[usize::from(lane.0)] = low;
+        Ok(first.unwrap_or(low).max(low))
     }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// The stamp of the record at `offset`; `None` if there is none for a while.
@@ -132,8 +167,8 @@ fn stamp(
     reader.assign(&wanted)?;
     let begin = Instant::now();
     let mut found = None;
-    while found.is_none() && begin.elapsed() < ASK_MAX {
-        if let Some(message) = reader.poll(Duration::from_millis(100)) {
+    while found.is_none() && begin.elapsed() < ASK_MAX && !shared.is_closing() {
+        if let Some(message) = poll(reader, Duration::from_millis(100)) {
             found = decode(&message?, &shared.lanes).map(|taken| taken.at_ms);
         }
     }

@@ -3,8 +3,7 @@
 //! The key is the route, so that other readers of the topic may group by it; the partition is
 //! computed by us, not from the key's hash (R1). The value is the record of
 //! [`touchline_core::log::record`], the same bytes that a journal keeps. Headers repeat what tools
-//! want to see without decoding it: `schema`, `correlation` and, where the request carried one,
-//! `traceparent` (W3C).
+//! want to see without decoding it: `schema` and `correlation`.
 
 use bytes::Bytes;
 use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders, Timestamp as Stamp};
@@ -46,8 +45,7 @@ pub(super) struct Taken {
     pub event: Result<(Event, Timestamp), Poison>,
 }
 
-/// Why a record of a topic can't be shown. It is passed by, counted and parked; its partition goes
-/// on.
+/// Why a record of a topic can't be shown. It is passed by and counted; its partition goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Poison {
     /// It has no value: somebody compacts the topic, or writes to it.

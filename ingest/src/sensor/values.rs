@@ -58,7 +58,8 @@ pub struct Values {
     source: Box<str>,
     rules: ValueRules,
     known: HashMap<(Route, Box<str>), Known>,
-    skew: Skew,
+    /// By key: behind one address may stand several devices, each with a clock of its own.
+    skews: HashMap<Box<str>, Skew>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +72,7 @@ struct Known {
 impl Values {
     /// Of the source of that name, which has published nothing.
     pub fn new(source: &str, rules: ValueRules) -> Self {
-        Self { source: source.into(), rules, known: HashMap::new(), skew: Skew::default() }
+        Self { source: source.into(), rules, known: HashMap::new(), skews: HashMap::new() }
     }
 
     /// Keys it has published.
@@ -79,9 +80,9 @@ impl Values {
         self.known.len()
     }
 
-    /// What the device's clock is behind ours (ahead, if negative), as far as it is known.
+    /// What the clock that is furthest off is behind ours (ahead, if negative).
     pub fn skew(&self) -> Option<i64> {
-        self.skew.estimate()
+        self.skews.values().filter_map(Skew::estimate).max_by_key(|skew| skew.abs())
     }
 
     /// Judges a reading that came at `received_at`, in the answer to the tick of that number.
@@ -92,10 +93,8 @@ impl Values {
         tick: u64,
         correlation: &str,
     ) -> Verdict {
-        if let Some(measured_at) = reading.measured_at {
-            self.skew.note(received_at.0 - measured_at.0, received_at);
-        }
-        let offset = self.skew.estimate().filter(|by| by.abs() > TRUSTED_US).unwrap_or(0);
+        let skew = reading.measured_at.and_then(|at| self.note_skew(reading, at, received_at));
+        let offset = skew.filter(|by| by.abs() > TRUSTED_US).unwrap_or(0);
         let occurred_at = reading.measured_at.map_or(received_at, |at| Timestamp(at.0 + offset));
         let age_us = received_at.0 - occurred_at.0;
         if age_us > i64::try_from(self.rules.age_max.as_micros()).unwrap_or(i64::MAX) {
@@ -107,7 +106,11 @@ impl Values {
             None if self.known.len() >= KEYS_MAX => return Verdict::Full,
             None => {}
             Some(known) => match self.compare(reading, &known, received_at) {
-                Ok(is_repeat) if is_repeat => id = format!("{id}~{}", received_at.0 / 1_000),
+                Ok(is_repeat) if is_repeat => {
+                    // The same on every node that says it again in this heartbeat.
+                    let heartbeat_us = self.rules.heartbeat.as_micros().max(1) as i64;
+                    id = format!("{id}~{}", received_at.0 / heartbeat_us);
+                }
                 Ok(_) => {}
                 Err(verdict) => return verdict,
             },
@@ -125,6 +128,18 @@ impl Values {
             sensor: Some(SensorKey { key: reading.key.clone(), sequence: reading.sequence }),
             correlation: correlation.into(),
         }))
+    }
+
+    fn note_skew(&mut self, reading: &Reading, at: Timestamp, now: Timestamp) -> Option<i64> {
+        if !self.skews.contains_key(&reading.key) {
+            if self.skews.len() >= KEYS_MAX {
+                return None;
+            }
+            self.skews.insert(reading.key.clone(), Skew::default());
+        }
+        let skew = self.skews.get_mut(&reading.key)?;
+        skew.note(now.0 - at.0, now);
+        skew.estimate()
     }
 
     /// Against what is known of its key: whether it repeats what was said, or why it is no news.
@@ -240,7 +255,7 @@ mod tests {
         assert_eq!(take(&mut it, &reading(Some(3), None, "[]"), 2).unwrap(), "mast:3");
         assert_eq!(take(&mut it, &reading(Some(3), None, "[]"), 6), Err(Verdict::Unchanged));
         let again = take(&mut it, &reading(Some(3), None, "[]"), 7).unwrap();
-        assert_eq!(again, format!("mast:3~{}", (NOON + 7 * SECOND) / 1_000), "an id of its own");
+        assert_eq!(again, format!("mast:3~{}", (NOON + 7 * SECOND) / (5 * SECOND)), "its own id");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! soon as it is well.
 
 mod sensors;
+mod served;
 
 use std::sync::{Arc, Mutex};
 

@@ -185,3 +185,32 @@ impl Fixture {
         self.admit(events).err().expect("refused")
     }
 }
+
+#[test]
+fn a_full_window_opens_again_when_it_has_aged_though_nothing_is_read() {
+    let mut it = fixture();
+    for n in 0..5 {
+        let event = event(&format!("e{n}"), "{}");
+        let (flight, new) = it.flying(std::slice::from_ref(&event));
+        it.land(&flight, new[0], Some(n));
+        it.read(new[0], n, &event);
+    }
+    assert_eq!(it.settled_or_error(&[event("new", "{}")]), AppendError::DedupeFull);
+    let later = NOW.plus(Duration::from_secs(71 * 60));
+    let mut new = event("new", "{}");
+    new.occurred_at = later;
+    let told = it.told.clone();
+    let reply = Box::new(move |answer| told.send(answer).unwrap());
+    assert!(it.door.admit(&[new], later, &it.lanes, reply).is_ok());
+}
+
+#[test]
+fn what_was_acknowledged_and_jumped_over_holds_no_room() {
+    let mut it = fixture();
+    let (flight, new) = it.flying(&[event("e1", "{}")]);
+    it.land(&flight, new[0], Some(3));
+    it.door.jump(new[0].lane, 3);
+    assert_eq!(it.door.pending.len(), 1, "it is still to be read");
+    it.door.jump(new[0].lane, 4);
+    assert_eq!((it.door.pending.len(), it.door.pending_bytes()), (0, 0));
+}
