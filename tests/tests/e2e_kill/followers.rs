@@ -113,7 +113,10 @@ impl Follower<'_> {
         let mut query = format!("teams={teams}&streams=broadcast");
         if let Some(mark) = &self.mark {
             let after: Vec<_> = self.last().map(|(topic, pos)| format!("{topic}~{pos}")).collect();
-            query.push_str(&format!("&mark={mark}&after={}", after.join(",")));
+            query.push_str(&format!("&mark={mark}"));
+            if !after.is_empty() {
+                query.push_str(&format!("&after={}", after.join(",")));
+            }
         }
         query
     }
