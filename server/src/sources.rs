@@ -3,11 +3,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use touchline_core::log::EventLog;
-use touchline_core::time::Timestamp;
+use touchline_ingest::broadcast::{Clock, system_clock};
 use touchline_ingest::sensor::{SensorSource, SensorStats, Sensors};
 
 use crate::start_error::StartError;
@@ -32,7 +32,7 @@ impl FollowedSources {
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(StartError::Thread)?;
-        let clock: touchline_ingest::broadcast::Clock = Arc::new(now);
+        let clock: Clock = Arc::new(system_clock);
         let started = runtime.block_on(async { Sensors::start(sources, &log, &clock) });
         let started = started.map_err(StartError::Source)?;
         let sensors = started.stats().to_vec();
@@ -62,10 +62,4 @@ impl FollowedSources {
             let _ = thread.join();
         }
     }
-}
-
-/// This host's clock.
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

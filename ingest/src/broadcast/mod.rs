@@ -34,7 +34,7 @@ mod stats;
 pub use item::{Context, parse_body};
 pub use signature::{Secret, SecretError, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign};
 pub use sources::{Partner, Sources, SourcesError};
-pub use state::{BroadcastOptions, BroadcastState, Clock};
+pub use state::{BroadcastOptions, BroadcastState, Clock, system_clock};
 pub use stats::{SourceStats, Tally};
 
 use axum::Router;

@@ -61,7 +61,8 @@ impl fmt::Debug for BroadcastOptions {
     }
 }
 
-fn system_clock() -> Timestamp {
+/// What the system says it is.
+pub fn system_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

@@ -4,7 +4,7 @@
 //! stream by stream, so that a lane tells its stream and the count alone tells all lanes: it is
 //! fixed for an epoch.
 
-use touchline_core::event::{Route, Stream, StreamSet};
+use touchline_core::event::{Route, Stream};
 use touchline_core::log::Lane;
 
 use crate::limits::PARTITIONS_MAX;
@@ -63,11 +63,6 @@ impl Lanes {
             let (stream, partition) = self.place(Lane(lane))?;
             Some((Lane(lane), self.topic(stream), partition))
         })
-    }
-
-    /// The streams whose lanes are in `lanes`.
-    pub fn streams(&self, lanes: impl Iterator<Item = Lane>) -> StreamSet {
-        lanes.filter_map(|lane| Some(self.place(lane)?.0)).collect()
     }
 }
 

@@ -51,7 +51,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
 use touchline_core::event::{Event, Topic};
@@ -59,6 +59,7 @@ use touchline_core::log::{AppendError, AppendReply, Epoch, EventLog, Lane, LogBo
 use touchline_core::log::{LogHealthError, ReadError, ReadReply, ReadRequest, TailSink};
 use touchline_core::time::Timestamp;
 
+use crate::broadcast::system_clock;
 use crate::limits::{APPEND_EVENTS_MAX, BROKER_SKEW_MAX, READS_WAITING_MAX};
 use client::{ASK_MAX, Context, Reader, reader, unreachable};
 use door::{Admitted, Door, Rules};
@@ -75,7 +76,6 @@ pub struct KafkaLog {
     sender: Sender,
     reads: SyncSender<(ReadRequest, ReadReply)>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    brokers: Box<str>,
 }
 
 /// What a start has found.
@@ -123,13 +123,7 @@ impl KafkaLog {
         let watch = Watch::new(asking, Arc::clone(&shared), options.windows);
         let sender = Sender::new(options, context, Arc::clone(&shared))?;
         let (reads, requests) = sync_channel(READS_WAITING_MAX);
-        let log = Self {
-            shared: Arc::clone(&shared),
-            sender,
-            reads,
-            threads: Mutex::default(),
-            brokers: options.brokers.as_str().into(),
-        };
+        let log = Self { shared: Arc::clone(&shared), sender, reads, threads: Mutex::default() };
         // From here on dropping the log ends what has begun.
         log.spawn("kafka-tail", move || tail.run())?;
         log.spawn("kafka-scan", move || scan.run(&requests))?;
@@ -160,16 +154,6 @@ impl KafkaLog {
     /// `bounds` at that moment has to be read.
     pub fn attach(&self, sink: Box<dyn TailSink>) {
         self.shared.attach(sink);
-    }
-
-    /// Life of the log.
-    pub fn epoch(&self) -> Epoch {
-        self.shared.epoch
-    }
-
-    /// As configured, for people.
-    pub fn brokers(&self) -> &str {
-        &self.brokers
     }
 
     /// Topic, partition and how many records this node is behind its end, of every lane.
@@ -279,7 +263,7 @@ fn starts(
     reader: &Reader,
 ) -> Result<Vec<Start>, OpenError> {
     let failed = unreachable(options, "tell how far its partitions reach");
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let now = system_clock();
     let mut starts = Vec::with_capacity(shared.lanes.count());
     for (lane, topic, partition) in shared.lanes.all() {
         let (low, high) = reader.fetch_watermarks(topic, partition, ASK_MAX).map_err(&failed)?;
@@ -288,8 +272,7 @@ fn starts(
             .lanes
             .place(lane)
             .map_or(Duration::ZERO, |(stream, _)| options.windows[stream as usize]);
-        let back_ms = (window + BROKER_SKEW_MAX * 2).as_millis();
-        let at_ms = i64::try_from(now_ms.saturating_sub(back_ms)).unwrap_or(0);
+        let at_ms = now.minus(window + BROKER_SKEW_MAX * 2).0 / 1_000;
         let from = offset_at(reader, topic, partition, at_ms).map_err(&failed)?.unwrap_or(until);
         let from = from.clamp(low, until);
         // Of a lane that is read from its very beginning all duplicates are known.

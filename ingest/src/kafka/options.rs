@@ -158,7 +158,7 @@ pub enum OpenError {
     /// It was told to stop before it was ready.
     #[error("stopped while the log was being read")]
     Stopped,
-    /// A thread can't be started, or the node's notes can't be read.
+    /// A thread can't be started.
     #[error("{what}: {error}")]
     Host {
         /// What failed.

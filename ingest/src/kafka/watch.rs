@@ -1,18 +1,18 @@
 //! Looking after the brokers: whether they answer, how far each lane reaches, what retention left.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 use touchline_core::event::Stream;
 use touchline_core::log::Lane;
-use touchline_core::time::Timestamp;
 
 use super::client::{ASK_MAX, Reader, drain, poll};
 use super::state::{Shared, lock};
 use super::wire::decode;
+use crate::broadcast::system_clock;
 
 /// How often brokers are asked whether they are there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -45,7 +45,7 @@ impl Watch {
             let begin = Instant::now();
             self.look();
             drain(&self.reader);
-            lock(&self.shared.door).expire(now());
+            lock(&self.shared.door).expire(system_clock());
             if self.reached_at.is_none_or(|at| at.elapsed() >= REACH_EVERY) {
                 self.measure();
             }
@@ -141,16 +141,11 @@ impl Watch {
         let (stream, _) = self.shared.lanes.place(lane).unwrap_or((Stream::Broadcast, 0));
         let window_ms = i64::try_from(self.windows[stream as usize].as_millis()).unwrap_or(0);
         // Retention is twice a window at least: nothing younger than one has a twin that is gone.
-        let judged_ms = (at_ms + window_ms).min(now().0 / 1_000 - window_ms).max(at_ms);
+        let judged_ms = (at_ms + window_ms).min(system_clock().0 / 1_000 - window_ms).max(at_ms);
         let first = offset_at(&self.reader, topic, partition, judged_ms)?;
         self.lows[usize::from(lane.0)] = low;
         Ok(first.unwrap_or(low).max(low))
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// The stamp of the record at `offset`; `None` if there is none for a while.
