@@ -13,6 +13,7 @@
 //! # How it is laid out
 //! | module | what it holds |
 //! |---|---|
+//! | [`dead`] | what could not be accepted, and who keeps it |
 //! | [`event`] | teams, routes, topics, events, and what makes one valid |
 //! | [`log`] | lanes, positions, marks, epochs, the [`EventLog`](log::EventLog) trait, the record codec |
 //! | [`frame`] | a durable event encoded once, ready for every socket |
@@ -25,6 +26,7 @@
 //! | [`limits`] | every bound of this crate, with its arithmetic |
 
 pub mod config;
+pub mod dead;
 pub mod event;
 pub mod feed;
 pub mod frame;

@@ -12,34 +12,31 @@
 //! Everything here runs on a thread that is confined to the spare core, and so do the threads it
 //! starts; shards pin themselves.
 
+mod log;
+mod serving;
+
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::{Builder, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use axum::Router;
 use touchline_core::log::EventLog;
 use touchline_fanout::options::FanoutOptions;
 use touchline_fanout::plan::{Plan, PlanError, PlanInput};
 use touchline_fanout::{Fanout, ShardCommand, StartError as FanoutError};
-use touchline_ingest::broadcast::{self, BroadcastState};
-use touchline_ingest::kafka::KafkaLog;
-use touchline_store::journal::{Journal, OpenError, OpenReport};
+use touchline_ingest::broadcast::BroadcastState;
 use touchline_tuning::host;
 use touchline_tuning::memory::Meter;
 
-use crate::admin;
 use crate::config::{Loaded, Options};
 use crate::figures::figures;
-use crate::http::serve::{StopSignal, bind, serve};
-use crate::http::{self, StreamPlace};
+use crate::http::StreamPlace;
+use crate::http::serve::bind;
 use crate::keeper::{Keeper, Ports, Seen, look_interval};
-use crate::limits::{ADMIN_CONNECTIONS_MAX, API_CONNECTIONS_MAX, API_THREADS};
-use crate::live::{self, Live, LiveTap, StreamAddress};
+use crate::live::{Live, LiveTap, StreamAddress};
 use crate::node_log::NodeLog;
 use crate::ports::holder;
 use crate::reload::{Reloads, rules_with_board};
@@ -47,6 +44,8 @@ use crate::running::{Addresses, Appliance, Order, Running};
 use crate::sources::FollowedSources;
 
 pub use crate::start_error::StartError;
+use log::open_log;
+use serving::open_ports;
 
 /// Starts everything. Returns once it serves; whether it is ready yet, `/readyz` tells.
 ///
@@ -209,76 +208,6 @@ fn refused(port: &'static str, address: SocketAddr, error: std::io::Error) -> St
     }
 }
 
-/// The log, and how it is kept.
-fn open_log(options: &Options) -> Result<(NodeLog, Arc<str>), StartError> {
-    let Some(kafka) = &options.kafka else {
-        let (journal, report) = open_journal(options)?;
-        return Ok((NodeLog::Journal(journal), report.backend));
-    };
-    let (log, report) = KafkaLog::open(kafka, || false).map_err(StartError::Kafka)?;
-    tracing::info!(
-        brokers = kafka.brokers,
-        epoch = format!("{:016x}", report.epoch.0),
-        generation = report.generation,
-        lanes = report.lanes,
-        records_read = report.records_read,
-        took_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
-        "the log is read"
-    );
-    Ok((NodeLog::Kafka(log), format!("Kafka at {}", kafka.brokers).into()))
-}
-
-fn open_journal(options: &Options) -> Result<(Arc<Journal>, OpenReport), StartError> {
-    let folder = &options.data_dir;
-    try_folder(folder).map_err(|error| StartError::DataFolder { folder: folder.clone(), error })?;
-    let opened = Journal::open(options.journal.clone());
-    let (journal, report) = opened.map_err(|error| match error {
-        OpenError::Folder { dir, error } => StartError::DataFolder { folder: dir, error },
-        error => StartError::Journal(error),
-    })?;
-    tell(&report);
-    Ok((journal, report))
-}
-
-/// Makes the folder, and a file in it for a moment: a mode alone doesn't tell what a mount or a
-/// quota allows. A disk that is merely full is the journal's to deal with: sources are refused, who
-/// resumes is served (R13).
-fn try_folder(folder: &Path) -> std::io::Result<()> {
-    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-    std::fs::create_dir_all(folder)?;
-    let probe = folder.join(format!(".probe-{}", std::process::id()));
-    let written = std::fs::write(&probe, b"touchline");
-    let is_full = |error: &std::io::Error| matches!(error.kind(), StorageFull | QuotaExceeded);
-    match (written, std::fs::remove_file(&probe)) {
-        (Err(error), _) if is_full(&error) => Ok(()),
-        (written, removed) => written.and(removed),
-    }
-}
-
-fn tell(report: &OpenReport) {
-    tracing::info!(
-        disk = %report.backend,
-        epoch = report.epoch.map(|epoch| format!("{:016x}", epoch.0)),
-        first = report.first,
-        next = report.next,
-        records_scanned = report.records_scanned,
-        records_rewritten = report.records_rewritten,
-        dedupe_entries = report.dedupe_entries,
-        took_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
-        "the journal is open"
-    );
-    if let Some(reason) = report.epoch_reason.filter(|_| report.next > 0) {
-        tracing::warn!(reason, "the journal began a new life: clients are told of a gap");
-    }
-    if report.torn_bytes > 0 {
-        tracing::warn!(bytes = report.torn_bytes, "a torn tail was cut off the journal");
-    }
-    for (file, offset) in &report.quarantined {
-        tracing::error!(%file, offset, "a damaged segment was set aside: see `touchline log \
-         verify`");
-    }
-}
-
 fn start_fanout(
     options: &Options,
     plan: Plan,
@@ -310,51 +239,6 @@ fn start_live(
         None => StreamAddress::Port(stream.port()),
     };
     Live::start(Arc::clone(log), place, figures(fanout)).map_err(StartError::Thread)
-}
-
-fn open_ports(appliance: &Arc<Appliance>, bound: Bound) -> Result<Ports, StartError> {
-    let webhooks = broadcast::router(appliance.webhooks.clone());
-    let live = live::router(Arc::clone(&appliance.live));
-    let router = http::api(webhooks, live, Arc::clone(&appliance.place));
-    let (api_stop, stop) = tokio::sync::watch::channel(None);
-    let for_api = Arc::clone(appliance);
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.worker_threads(API_THREADS).thread_name("api");
-    let api =
-        serve_on(runtime, "api", bound.api, router, API_CONNECTIONS_MAX, stop, move |open| {
-            for_api.api_open.store(open, std::sync::atomic::Ordering::Relaxed);
-        })?;
-    let (admin_stop, stop) = tokio::sync::watch::channel(None);
-    let router = admin::router(Arc::clone(appliance));
-    let runtime = tokio::runtime::Builder::new_current_thread();
-    let admin =
-        serve_on(runtime, "admin", bound.admin, router, ADMIN_CONNECTIONS_MAX, stop, |_| {})?;
-    Ok(Ports { api_stop, api, admin_stop, admin })
-}
-
-/// A runtime of its own for one port, on a thread of its own; `open` is told when it begins and
-/// when it has ended.
-fn serve_on(
-    mut runtime: tokio::runtime::Builder,
-    name: &str,
-    listener: TcpListener,
-    router: Router,
-    connections_max: usize,
-    stop: StopSignal,
-    open: impl Fn(bool) + Send + 'static,
-) -> Result<JoinHandle<()>, StartError> {
-    let runtime = runtime.enable_all().build().map_err(StartError::Thread)?;
-    // Before the thread begins: whoever is told that we serve may connect at once.
-    open(true);
-    let port = name.to_owned();
-    let run = move || {
-        if let Err(error) = runtime.block_on(serve(listener, router, connections_max, stop)) {
-            tracing::error!(port, %error, "a port could not be served");
-        }
-        open(false);
-        runtime.shutdown_timeout(Duration::from_millis(100));
-    };
-    Builder::new().name(name.into()).spawn(run).map_err(StartError::Thread)
 }
 
 fn announce(appliance: &Appliance) {

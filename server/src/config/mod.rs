@@ -10,10 +10,12 @@
 //! # What it leaves out
 //! Whether a port is free or a folder can be written: that is tried at start, and told there.
 
+mod joins;
 mod kafka;
 pub mod keys;
 pub mod layers;
 pub mod options;
+mod partners;
 pub mod print;
 #[allow(missing_docs, reason = "each field is the key of its name: see `keys`")]
 pub mod raw;

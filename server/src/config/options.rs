@@ -9,18 +9,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use touchline_core::config::{HubConfig, StreamLimits};
-use touchline_core::event::check_source;
 use touchline_core::ws::{FrameLimits, OriginPolicy};
 use touchline_fanout::options::{AddressRules, Backend, Rules, SessionRules, SocketOptions};
 use touchline_fanout::plan::Shards;
-use touchline_ingest::broadcast::{BroadcastOptions, Partner, Sources};
+use touchline_ingest::broadcast::{BroadcastOptions, Sources};
 use touchline_ingest::kafka::KafkaOptions;
 use touchline_ingest::sensor::SensorSource;
 use touchline_store::journal::{self, JournalOptions};
 
 use super::raw::{AutoCount, Raw, Size};
-use super::units::{seconds, size_text};
-use super::{ConfigError, Origin, Problem, kafka, secrets, sensors};
+use super::units::seconds;
+use super::{ConfigError, Origin, Problem, joins, kafka, partners, sensors};
 
 /// The journal's folder, below the data folder.
 pub const JOURNAL_FOLDER: &str = "journal";
@@ -100,13 +99,12 @@ pub struct LoggingSettings {
 /// Resolves, reads and joins. `origin_of` tells where a key's value came from.
 pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, ConfigError> {
     let mut problems = Vec::new();
-    let sources = sources(raw, origin_of, &mut problems);
+    let sources = partners::build(raw, origin_of, &mut problems);
     let folder_of_sensor = |name: &str| {
         folder_of(&origin_of(&format!("sources.sensor.{name}.secret_file"))).to_owned()
     };
     let sensors = sensors::build(raw, &folder_of_sensor, &mut problems);
-    check_joins(raw, &mut problems);
-    check_addresses(raw, &mut problems);
+    joins::check(raw, &mut problems);
     let journal = journal(raw);
     if let Err(error) = journal.check() {
         problems.push(Problem::Unfit(format!("[log]: {error}")));
@@ -155,96 +153,13 @@ pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, C
     })
 }
 
-fn sources(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin, problems: &mut Vec<Problem>) -> Sources {
-    let mut partners = Vec::new();
-    for (name, section) in &raw.sources.broadcast {
-        if let Err(expects) = check_source(name) {
-            let shown = name.escape_debug();
-            problems.push(Problem::Unfit(format!("the partner's name \"{shown}\" {expects}")));
-            continue;
-        }
-        let origin = origin_of(&format!("sources.broadcast.{name}.secrets_file"));
-        let partner = secrets::read(name, section, folder_of(&origin)).and_then(|secrets| {
-            let texts: Vec<&str> = secrets.iter().map(secrets::Secret::expose).collect();
-            Partner::new(name, &texts).map_err(|error| Problem::Unfit(error.to_string()))
-        });
-        match partner {
-            Ok(mut partner) => {
-                partner.events_per_s = raw.ingest.events_per_s_max;
-                partner.events_burst = raw.ingest.events_burst_max;
-                partner.routes_max = raw.ingest.routes_max;
-                partners.push(partner);
-            }
-            Err(problem) => problems.push(problem),
-        }
-    }
-    Sources::new(partners).unwrap_or_else(|error| {
-        problems.push(Problem::Unfit(error.to_string()));
-        Sources::default()
-    })
-}
-
 /// What a relative file is relative to: the configuration file's folder, else where the process
 /// stands.
-fn folder_of(origin: &Origin) -> &Path {
+pub(super) fn folder_of(origin: &Origin) -> &Path {
     match origin {
         Origin::File(file, _) => file.parent().unwrap_or(Path::new("")),
         _ => Path::new(""),
     }
-}
-
-fn check_joins(raw: &Raw, problems: &mut Vec<Problem>) {
-    let (all, streams) = (raw.windows.bytes_max.0, &raw.streams);
-    let windows = [
-        ("broadcast", streams.broadcast.window_bytes.0),
-        ("update", streams.update.window_bytes.0),
-        ("social", streams.social.window_bytes.0),
-        ("sensor", streams.sensor.window_bytes.0),
-    ];
-    for (name, bytes) in windows.into_iter().filter(|(_, bytes)| *bytes > all) {
-        problems.push(Problem::Unfit(format!(
-            "`streams.{name}.window_bytes` ({}) is more than `windows.bytes_max` ({}) for all of \
-             them",
-            size_text(bytes),
-            size_text(all)
-        )));
-    }
-    let (segment, kept) = (raw.log.segment_bytes.0, raw.log.retention_bytes.0);
-    if kept < 2 * segment {
-        problems.push(Problem::Unfit(format!(
-            "`log.retention_bytes` ({}) must be at least twice `log.segment_bytes` ({})",
-            size_text(kept),
-            size_text(segment)
-        )));
-    }
-}
-
-fn check_addresses(raw: &Raw, problems: &mut Vec<Problem>) {
-    for origin in raw.sessions.origins.iter().filter(|origin| !is_origin(origin)) {
-        let shown = origin.escape_debug();
-        problems.push(Problem::Unfit(format!(
-            "`sessions.origins`: \"{shown}\" is not an origin: write scheme, host and port as in \
-             https://example.com"
-        )));
-    }
-    let url = &raw.listen.stream_url;
-    let plain = url.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"';,".contains(&byte));
-    if !url.is_empty() && !(plain && (url.starts_with("ws://") || url.starts_with("wss://"))) {
-        let shown = url.escape_debug();
-        problems.push(Problem::Unfit(format!(
-            "`listen.stream_url`: \"{shown}\" is not a WebSocket's address: write it as in \
-             wss://live.example.com/v1/stream"
-        )));
-    }
-}
-
-/// Whether `text` is an origin as browsers send it: `scheme://host` or `scheme://host:port`, lower
-/// case.
-fn is_origin(text: &str) -> bool {
-    let Some((scheme, host)) = text.split_once("://") else { return false };
-    let good =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:[]".contains(&byte);
-    matches!(scheme, "http" | "https") && !host.is_empty() && host.bytes().all(good)
 }
 
 fn host_name() -> String {
