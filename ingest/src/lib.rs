@@ -17,6 +17,7 @@
 //! | [`sensor`] | values polled from devices over HTTP |
 //! | [`breaker`] | whether a dependency that fails is asked again yet |
 //! | [`kafka`] | Kafka as the log: what several nodes share |
+//! | [`spool`] | what a node takes while the shared log is away |
 //! | [`problem`] | refusals as `application/problem+json`, one table of codes |
 //! | [`correlation`] | the id that follows a request through answer, log lines and log |
 //! | [`limits`] | every bound of this crate, with its arithmetic |
@@ -28,3 +29,4 @@ pub mod kafka;
 pub mod limits;
 pub mod problem;
 pub mod sensor;
+pub mod spool;

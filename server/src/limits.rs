@@ -62,6 +62,9 @@ pub const SLOW_SESSIONS_MAX: usize = 100;
 /// For a shard to answer who is slow.
 pub const SLOW_SESSIONS_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// A segment of the spool: what was handed on goes in steps of it.
+pub const SPOOL_SEGMENT_BYTES: u64 = 16 << 20;
+
 /// Lines of one kind that may be written at once before they are counted instead (FAULTS 45).
 pub const LOG_LINES_BURST: u32 = 200;
 /// Lines of one kind a second after that.

@@ -13,6 +13,7 @@
 //! starts; shards pin themselves.
 
 mod log;
+mod porter;
 mod serving;
 
 use std::net::{SocketAddr, TcpListener};
@@ -23,6 +24,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use touchline_core::dead::NoDeadLetters;
 use touchline_core::log::EventLog;
 use touchline_fanout::options::FanoutOptions;
 use touchline_fanout::plan::{Plan, PlanError, PlanInput};
@@ -45,6 +47,7 @@ use crate::sources::FollowedSources;
 
 pub use crate::start_error::StartError;
 use log::open_log;
+use porter::Porter;
 use serving::open_ports;
 
 /// Starts everything. Returns once it serves; whether it is ready yet, `/readyz` tells.
@@ -99,7 +102,14 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
         confine();
     }
     let mut bound = bind_ports(&options)?;
-    let (node_log, kept) = open_log(&options)?;
+    let waits_for = match &options.kafka {
+        Some(kafka) => format!("it waits for Kafka at {}", kafka.brokers),
+        None => "it reads its journal".to_owned(),
+    };
+    let porter = Porter::begin(&bound, &waits_for);
+    let Addresses { api, admin, .. } = bound.addresses;
+    tracing::info!(%api, %admin, waits_for, "starting: the ports answer that it isn't ready yet");
+    let (node_log, kept) = open_log(&options, Arc::new(NoDeadLetters))?;
     let log = node_log.events();
     let fanout = match start_fanout(&options, plan, &bound, &node_log) {
         Ok(fanout) => fanout,
@@ -153,6 +163,7 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
         orders: Mutex::new(orders),
         api_open: AtomicBool::new(false),
     });
+    drop(porter);
     let kept =
         open_ports(&appliance, bound).and_then(|ports| start_keeper(&appliance, ports, inbox));
     let keeper = kept.inspect_err(|_| appliance.end_parts())?;

@@ -20,6 +20,7 @@ use touchline_store::journal::{self, JournalOptions};
 use super::raw::{AutoCount, Raw, Size};
 use super::units::seconds;
 use super::{ConfigError, Origin, Problem, joins, kafka, partners, sensors};
+use crate::spool::SpoolSettings;
 
 /// The journal's folder, below the data folder.
 pub const JOURNAL_FOLDER: &str = "journal";
@@ -49,6 +50,8 @@ pub struct Options {
     pub journal: JournalOptions,
     /// Kafka, where that is the log.
     pub kafka: Option<KafkaOptions>,
+    /// What takes events while it is away, if anything.
+    pub spool: Option<SpoolSettings>,
     /// Who may send webhooks, with their limits.
     pub sources: Sources,
     /// Which devices are polled.
@@ -113,6 +116,7 @@ pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, C
     let kafka_file = origin_of("log.kafka.sasl_password_file");
     let kafka = kafka::build(raw, &node, folder_of(&kafka_file));
     let kafka = kafka.map_err(|problem| problems.push(problem)).ok();
+    let kafka = kafka.filter(|_| raw.log.kind == "kafka");
     if !problems.is_empty() {
         return Err(ConfigError(problems));
     }
@@ -133,8 +137,9 @@ pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, C
         memory_used_max_percent: raw.node.memory_used_max_percent,
         warm_events: raw.node.warm_events,
         listen: listen(raw),
+        spool: kafka.as_ref().and_then(|kafka| kafka::spool(raw, &journal, kafka)),
+        kafka,
         journal,
-        kafka: kafka.filter(|_| raw.log.kind == "kafka"),
         sources,
         sensors,
         ingest: BroadcastOptions {

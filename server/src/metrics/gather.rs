@@ -16,6 +16,7 @@ use super::page::{Buckets, Page};
 use super::table::*;
 use crate::node_log::NodeLog;
 use crate::running::Appliance;
+use crate::spool::Spool;
 
 /// Values of the label `result` of resumes, in the order in which shards count them.
 const RESUMES_BY: [&str; 3] = ["memory", "log", "not_recovered"];
@@ -176,6 +177,10 @@ fn log(page: &mut Page, appliance: &Appliance) {
     match &appliance.log {
         NodeLog::Journal(journal) => journal_log(page, &journal.stats()),
         NodeLog::Kafka(log) => kafka_log(page, log),
+        NodeLog::Spooled(log, spool) => {
+            kafka_log(page, log);
+            spooled(page, spool);
+        }
     }
 }
 
@@ -192,6 +197,18 @@ fn kafka_log(page: &mut Page, log: &KafkaLog) {
     for (topic, partition, lag) in log.lags() {
         family.sample(&[&topic, &partition.to_string()], count(lag));
     }
+}
+
+fn spooled(page: &mut Page, spool: &Spool) {
+    let stats = spool.stats();
+    page.single(&SPOOL_EVENTS, count(stats.events));
+    page.single(&SPOOL_BYTES, count(stats.bytes));
+    page.single(&SPOOL_OLDEST, stats.oldest.as_secs_f64());
+    page.single(&SPOOL_TAKEN, count(stats.spooled));
+    page.single(&SPOOL_DRAINED, count(stats.drained));
+    page.single(&SPOOL_DUPLICATES, count(stats.duplicates));
+    page.single(&SPOOL_PARKED, count(stats.parked));
+    page.single(&SPOOL_REFUSED, count(stats.refused));
 }
 
 fn journal_log(page: &mut Page, stats: &JournalStats) {

@@ -158,6 +158,18 @@ metrics! {
      reading";
     KAFKA_LAG: Gauge "kafka_lag_records" ["topic", "partition"] "Records that brokers have and \
      this node has not read";
+
+    SPOOL_EVENTS: Gauge "spool_events" [] "Events that wait on this host's disk for Kafka to come \
+     back";
+    SPOOL_BYTES: Gauge "spool_bytes" [] "Their bytes";
+    SPOOL_OLDEST: Gauge "spool_oldest_seconds" [] "Age of the oldest of them";
+    SPOOL_TAKEN: Counter "spool_events_taken_total" [] "Events taken into the spool";
+    SPOOL_DRAINED: Counter "spool_events_drained_total" [] "Events handed on to Kafka";
+    SPOOL_DUPLICATES: Counter "spool_duplicates_total" [] "Of these, events that Kafka had already";
+    SPOOL_PARKED: Counter "spool_events_parked_total" [] "Events that Kafka refused for their own \
+     fault: dead letters";
+    SPOOL_REFUSED: Counter "spool_events_refused_total" [] "Events refused because the spool was \
+     full, or its oldest event too old";
 }
 
 /// `docs/reference/metrics.md`.
