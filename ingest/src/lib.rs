@@ -17,6 +17,7 @@
 //! | [`sensor`] | values polled from devices over HTTP |
 //! | [`breaker`] | whether a dependency that fails is asked again yet |
 //! | [`kafka`] | Kafka as the log: what several nodes share |
+//! | [`roster`] | which of several nodes asks which source |
 //! | [`spool`] | what a node takes while the shared log is away |
 //! | [`problem`] | refusals as `application/problem+json`, one table of codes |
 //! | [`correlation`] | the id that follows a request through answer, log lines and log |
@@ -28,5 +29,6 @@ pub mod correlation;
 pub mod kafka;
 pub mod limits;
 pub mod problem;
+pub mod roster;
 pub mod sensor;
 pub mod spool;
