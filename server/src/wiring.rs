@@ -260,7 +260,7 @@ fn announce(appliance: &Appliance) {
     if io == "epoll" && loaded.options.io == touchline_fanout::Backend::Auto {
         tracing::warn!(
             "this host forbids io_uring: running on epoll, send and plain files; a delivery costs \
-             about a fifth more"
+             6 to 25 % more"
         );
     }
     tracing::info!(
