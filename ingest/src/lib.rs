@@ -15,6 +15,7 @@
 //! |---|---|
 //! | [`broadcast`] | signed webhooks of partners: `POST /v1/ingest/broadcast/{partner}` |
 //! | [`sensor`] | values polled from devices over HTTP |
+//! | [`mapping`] | from any JSON to the fields of an event |
 //! | [`breaker`] | whether a dependency that fails is asked again yet |
 //! | [`kafka`] | Kafka as the log: what several nodes share |
 //! | [`problem`] | refusals as `application/problem+json`, one table of codes |
@@ -26,5 +27,6 @@ pub mod broadcast;
 pub mod correlation;
 pub mod kafka;
 pub mod limits;
+pub mod mapping;
 pub mod problem;
 pub mod sensor;

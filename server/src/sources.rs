@@ -7,35 +7,43 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use touchline_core::log::EventLog;
-use touchline_ingest::broadcast::{Clock, system_clock};
-use touchline_ingest::sensor::{SensorSource, SensorStats, Sensors};
+use touchline_ingest::broadcast::{BroadcastState, Clock, system_clock};
+use touchline_ingest::sensor::{SensorStats, Sensors};
 
+use crate::config::Options;
 use crate::start_error::StartError;
 
-/// For requests under way at a stop; a device's answer is at most 2 s away.
+/// For requests under way at a stop; a device's answer is at most 2 s away. A partner that may take
+/// longer is not waited for.
 const STOP_MAX: Duration = Duration::from_secs(3);
 
 /// Followed sources.
 pub struct FollowedSources {
-    sensors: Vec<Arc<SensorStats>>,
+    polled: Vec<Arc<SensorStats>>,
     running: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
 impl FollowedSources {
-    /// Follows them into `log`. Without any there is no thread.
+    /// Follows them into `log`; partners as it is agreed with them in `webhooks`. Without any there
+    /// is no thread.
     pub(crate) fn start(
-        sources: Vec<SensorSource>,
-        log: Arc<dyn EventLog>,
+        options: &Options,
+        webhooks: &BroadcastState,
+        log: &Arc<dyn EventLog>,
     ) -> Result<Self, StartError> {
-        if sources.is_empty() {
-            return Ok(Self { sensors: Vec::new(), running: Mutex::default() });
+        let (sensors, partners) = (options.sensors.clone(), options.polled.clone());
+        if sensors.is_empty() && partners.is_empty() {
+            return Ok(Self { polled: Vec::new(), running: Mutex::default() });
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(StartError::Thread)?;
         let clock: Clock = Arc::new(system_clock);
-        let started = runtime.block_on(async { Sensors::start(sources, &log, &clock) });
+        let started = runtime.block_on(async {
+            let mut all = Sensors::start(sensors, log, &clock)?;
+            all.add_partners(partners, webhooks, log, &clock).map(|()| all)
+        });
         let started = started.map_err(StartError::Source)?;
-        let sensors = started.stats().to_vec();
+        let polled = started.stats().to_vec();
         let (stop, stopped) = oneshot::channel();
         let run = move || {
             runtime.block_on(async {
@@ -46,12 +54,12 @@ impl FollowedSources {
         };
         let thread = Builder::new().name("sources".into()).spawn(run);
         let running = Mutex::new(Some((stop, thread.map_err(StartError::Thread)?)));
-        Ok(Self { sensors, running })
+        Ok(Self { polled, running })
     }
 
-    /// What each sensor source has done.
-    pub fn sensors(&self) -> &[Arc<SensorStats>] {
-        &self.sensors
+    /// What each source that is polled has done: sensors, then partners.
+    pub fn polled(&self) -> &[Arc<SensorStats>] {
+        &self.polled
     }
 
     /// Ends them, and waits for it.

@@ -23,6 +23,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use touchline_core::dead::NoDeadLetters;
 use touchline_core::log::EventLog;
 use touchline_fanout::options::FanoutOptions;
 use touchline_fanout::plan::{Plan, PlanError, PlanInput};
@@ -120,7 +121,10 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
         }
     };
     node_log.attach(Box::new(tap));
-    let followed = match FollowedSources::start(options.sensors.clone(), Arc::clone(&log)) {
+    let dead = Arc::new(NoDeadLetters);
+    let (sources, ingest) = (options.sources.clone(), options.ingest.clone());
+    let webhooks = BroadcastState::new(Arc::clone(&log), sources, ingest, dead);
+    let followed = match FollowedSources::start(&options, &webhooks, &log) {
         Ok(followed) => followed,
         Err(error) => {
             let _ = fanout.command(ShardCommand::Stop);
@@ -130,7 +134,6 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
             return Err(error);
         }
     };
-    let webhooks = BroadcastState::new(log, options.sources.clone(), options.ingest.clone());
     let (orders, inbox) = channel();
     let appliance = Arc::new(Appliance {
         loaded: ArcSwap::from_pointee(loaded),

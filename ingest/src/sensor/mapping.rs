@@ -1,8 +1,5 @@
-//! From whatever a device answers to readings: by JSON pointers (RFC 6901), one for each field.
-//!
-//! A field of a [`Mapping`] is a pointer into the item where it begins with `/`, or is empty (the
-//! whole item); anything else is a constant. `items` points to an array of readings, or to a single
-//! one.
+//! From whatever a device answers to readings: each field by a [`From`]. `items` points to an array
+//! of readings, or to a single one.
 
 use serde_json::Value;
 use touchline_core::event::{Route, check_id, check_kind};
@@ -10,25 +7,7 @@ use touchline_core::limits::{DATA_BYTES_MAX, ID_BYTES_MAX};
 use touchline_core::time::Timestamp;
 
 use crate::limits::READINGS_MAX;
-
-/// Where a field's value comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum From {
-    /// Always this.
-    Constant(Box<str>),
-    /// A pointer into the item.
-    Pointer(Box<str>),
-}
-
-impl From {
-    /// Reads what stands in the configuration.
-    pub fn parse(text: &str) -> Self {
-        match text.is_empty() || text.starts_with('/') {
-            true => Self::Pointer(text.into()),
-            false => Self::Constant(text.into()),
-        }
-    }
-}
+pub use crate::mapping::From;
 
 /// How the readings of one source are found in its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,11 +92,11 @@ impl Mapping {
             what: what.to_string().into(),
         };
         let missing = |field| wrong(field, &"is missing, or is neither text nor number");
-        let teams = teams(&self.team, item).ok_or_else(|| missing("team"))?;
+        let teams = self.team.teams(item).ok_or_else(|| missing("team"))?;
         let route = Route::new(&teams).map_err(|error| wrong("team", &error))?;
-        let kind = text(&self.kind, item).ok_or_else(|| missing("type"))?;
+        let kind = self.kind.text(item).ok_or_else(|| missing("type"))?;
         check_kind(&kind).map_err(|error| wrong("type", &error))?;
-        let key = text(&self.key, item).ok_or_else(|| missing("key"))?;
+        let key = self.key.text(item).ok_or_else(|| missing("key"))?;
         check_id(&key).map_err(|error| wrong("key", &error))?;
         if key.len() > KEY_BYTES_MAX {
             return Err(wrong("key", &format!("must be at most {KEY_BYTES_MAX} bytes")));
@@ -125,17 +104,17 @@ impl Mapping {
         let sequence = match &self.sequence {
             None => None,
             Some(from) => Some(
-                number(from, item)
+                from.number(item)
                     .ok_or_else(|| wrong("sequence", &"must be a whole number, 0 or more"))?,
             ),
         };
         let measured_at = match &self.time {
             None => None,
-            Some(from) => Some(time(from, item).ok_or_else(|| {
+            Some(from) => Some(from.time(item).ok_or_else(|| {
                 wrong("time", &"must be RFC 3339, or seconds or milliseconds since 1970")
             })?),
         };
-        let data = data(&self.value, item).ok_or_else(|| wrong("value", &"is missing"))?;
+        let data = self.value.data(item).ok_or_else(|| wrong("value", &"is missing"))?;
         if data.len() > DATA_BYTES_MAX {
             return Err(wrong("value", &format!("is larger than {DATA_BYTES_MAX} bytes")));
         }
@@ -145,64 +124,6 @@ impl Mapping {
 
 /// A key leaves room in an event's id for a sequence or a time, and a republish's number.
 const KEY_BYTES_MAX: usize = ID_BYTES_MAX - 48;
-
-fn value<'v>(from: &From, item: &'v Value) -> Option<std::borrow::Cow<'v, Value>> {
-    use std::borrow::Cow;
-    match from {
-        From::Constant(text) => Some(Cow::Owned(Value::String(text.to_string()))),
-        From::Pointer(pointer) => item.pointer(pointer).map(Cow::Borrowed),
-    }
-}
-
-fn text(from: &From, item: &Value) -> Option<String> {
-    match &*value(from, item)? {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-fn teams(from: &From, item: &Value) -> Option<Vec<String>> {
-    if let From::Constant(text) = from {
-        return Some(text.split('+').map(str::to_owned).collect());
-    }
-    match &*value(from, item)? {
-        Value::Array(teams) => teams.iter().map(|it| it.as_str().map(str::to_owned)).collect(),
-        one => Some(vec![one.as_str()?.to_owned()]),
-    }
-}
-
-fn number(from: &From, item: &Value) -> Option<u64> {
-    match &*value(from, item)? {
-        Value::Number(number) => number.as_u64(),
-        Value::String(text) => text.parse().ok(),
-        _ => None,
-    }
-}
-
-/// Numbers above this are milliseconds: as seconds they would lie beyond the year 5000.
-const SECONDS_TOP: f64 = 1e11;
-
-fn time(from: &From, item: &Value) -> Option<Timestamp> {
-    match &*value(from, item)? {
-        Value::String(text) => Timestamp::parse(text),
-        Value::Number(number) => {
-            let number = number.as_f64().filter(|number| *number >= 0.0 && *number < 1e14)?;
-            let micros = if number < SECONDS_TOP { number * 1e6 } else { number * 1e3 };
-            Some(Timestamp(micros as i64))
-        }
-        _ => None,
-    }
-}
-
-fn data(from: &From, item: &Value) -> Option<Vec<u8>> {
-    let value = value(from, item)?;
-    let whole = match &*value {
-        Value::Object(_) => serde_json::to_vec(&*value),
-        other => serde_json::to_vec(&serde_json::json!({ "value": other })),
-    };
-    whole.ok()
-}
 
 #[cfg(test)]
 mod tests {

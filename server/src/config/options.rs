@@ -14,7 +14,7 @@ use touchline_fanout::options::{AddressRules, Backend, Rules, SessionRules, Sock
 use touchline_fanout::plan::Shards;
 use touchline_ingest::broadcast::{BroadcastOptions, Sources};
 use touchline_ingest::kafka::KafkaOptions;
-use touchline_ingest::sensor::SensorSource;
+use touchline_ingest::sensor::{Ask, SensorSource};
 use touchline_store::journal::{self, JournalOptions};
 
 use super::raw::{AutoCount, Raw, Size};
@@ -51,6 +51,8 @@ pub struct Options {
     pub kafka: Option<KafkaOptions>,
     /// Who may send webhooks, with their limits.
     pub sources: Sources,
+    /// Which of them are asked rather than listened to.
+    pub polled: Vec<Ask>,
     /// Which devices are polled.
     pub sensors: Vec<SensorSource>,
     /// What the webhook source allows.
@@ -99,7 +101,7 @@ pub struct LoggingSettings {
 /// Resolves, reads and joins. `origin_of` tells where a key's value came from.
 pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, ConfigError> {
     let mut problems = Vec::new();
-    let sources = partners::build(raw, origin_of, &mut problems);
+    let (sources, polled) = partners::build(raw, origin_of, &mut problems);
     let folder_of_sensor = |name: &str| {
         folder_of(&origin_of(&format!("sources.sensor.{name}.secret_file"))).to_owned()
     };
@@ -136,6 +138,7 @@ pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, C
         journal,
         kafka: kafka.filter(|_| raw.log.kind == "kafka"),
         sources,
+        polled,
         sensors,
         ingest: BroadcastOptions {
             body_timeout: seconds(raw.ingest.body_timeout_s),

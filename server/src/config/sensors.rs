@@ -1,6 +1,6 @@
 //! `[sources.sensor.NAME]` as the adapter wants it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use touchline_core::event::check_source;
@@ -67,7 +67,7 @@ fn source(raw: &Raw, name: &str, it: &Sensor, folder: &Path) -> Result<SensorSou
         url: needed(&it.url, "url")?.into(),
         interval: seconds(interval_s),
         timeout: seconds(it.timeout_s.unwrap_or((interval_s * 0.8).min(2.0))),
-        headers: headers(it, folder)?,
+        headers: headers(&it.headers, (&it.secret_header, &it.secret_file), folder)?,
         body_bytes_max: it.body_bytes_max.map_or(256 << 10, super::raw::Size::as_usize),
         rules: ValueRules {
             age_max: seconds(it.age_max_s.unwrap_or(10.0)),
@@ -86,17 +86,22 @@ fn source(raw: &Raw, name: &str, it: &Sensor, folder: &Path) -> Result<SensorSou
     })
 }
 
-type Header = (Box<str>, Box<str>);
+pub(super) type Header = (Box<str>, Box<str>);
 
-fn headers(it: &Sensor, folder: &Path) -> Result<Vec<Header>, String> {
+/// What is sent with each request: plain headers, and one whose value stands in a file.
+pub(super) fn headers(
+    plain: &[String],
+    secret: (&Option<String>, &Option<PathBuf>),
+    folder: &Path,
+) -> Result<Vec<Header>, String> {
     let split = |text: &String| {
         let (name, value) = text.split_once(':')?;
         Some((name.trim().into(), value.trim().into()))
     };
     let expects = || "`headers` are written as in \"accept-language: en\"".to_owned();
-    let plain = it.headers.iter().map(|text| split(text).ok_or_else(expects));
+    let plain = plain.iter().map(|text| split(text).ok_or_else(expects));
     let mut headers = plain.collect::<Result<Vec<Header>, String>>()?;
-    match (&it.secret_header, &it.secret_file) {
+    match secret {
         (None, None) => {}
         (Some(name), Some(file)) => {
             let file = folder.join(file);
@@ -107,7 +112,7 @@ fn headers(it: &Sensor, folder: &Path) -> Result<Vec<Header>, String> {
             let value = std::fs::read_to_string(&file).map_err(failed)?;
             headers.push((name.as_str().into(), value.trim_end().into()));
         }
-        _ => return Err("`secret_header` and `secret_file` belong together".into()),
+        _ => return Err("a secret header and its file belong together".into()),
     }
     Ok(headers)
 }

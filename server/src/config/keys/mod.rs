@@ -7,6 +7,7 @@
 
 mod clients;
 mod kafka;
+mod partners;
 mod server;
 mod sources;
 
@@ -100,7 +101,7 @@ fn fits(own: &str, name: &str) -> bool {
 /// All of them, in the order of the reference.
 pub fn all() -> impl Iterator<Item = &'static Key> + Clone {
     let log = server::KEYS.iter().chain(kafka::KEYS);
-    log.chain(sources::KEYS).chain(clients::KEYS)
+    log.chain(partners::KEYS).chain(sources::KEYS).chain(clients::KEYS)
 }
 
 /// The key at `path`.
