@@ -44,6 +44,12 @@ impl Correlation {
         &self.id
     }
 
+    /// The trace it belongs to, where it came with one: for log lines, where a caller that names its
+    /// request as well would otherwise be lost to whoever looks by trace.
+    pub fn trace(&self) -> Option<&str> {
+        self.traceparent.as_ref().and_then(trace_id)
+    }
+
     /// Names the request in its answer.
     pub fn stamp(&self, headers: &mut HeaderMap) {
         if let Ok(id) = HeaderValue::from_str(&self.id) {
@@ -93,7 +99,10 @@ mod tests {
 
     #[test]
     fn a_well_formed_request_id_is_taken_before_a_trace() {
-        assert_eq!(of(&[(REQUEST_ID, b"abc-1"), (TRACEPARENT, TRACE.as_bytes())]).id(), "abc-1");
+        let both = of(&[(REQUEST_ID, b"abc-1"), (TRACEPARENT, TRACE.as_bytes())]);
+        assert_eq!(both.id(), "abc-1");
+        assert_eq!(both.trace(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert_eq!(of(&[]).trace(), None);
         let traced = of(&[(TRACEPARENT, TRACE.as_bytes())]);
         assert_eq!(traced.id(), "4bf92f3577b34da6a3ce929d0e0e4736");
         let mut answer = HeaderMap::new();

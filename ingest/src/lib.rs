@@ -16,8 +16,8 @@
 //! | [`broadcast`] | signed webhooks of partners: `POST /v1/ingest/broadcast/{partner}` |
 //! | [`sensor`] | values polled from devices over HTTP |
 //! | [`social`] | posts out of streams: lines, server-sent events, WebSockets |
-//! | [`fields`] | fields of somebody else's JSON, by pointers |
 //! | [`outbound`] | what adapters have in common that ask others |
+//! | [`mapping`] | from any JSON to the fields of an event |
 //! | [`breaker`] | whether a dependency that fails is asked again yet |
 //! | [`kafka`] | Kafka as the log: what several nodes share |
 //! | [`roster`] | which of several nodes asks which source |
@@ -29,9 +29,9 @@
 pub mod breaker;
 pub mod broadcast;
 pub mod correlation;
-pub mod fields;
 pub mod kafka;
 pub mod limits;
+pub mod mapping;
 pub mod outbound;
 pub mod problem;
 pub mod roster;

@@ -20,6 +20,11 @@ pub const SECRET_KEY_BYTES_MAX: usize = 128;
 pub const SIGNATURES_MAX: usize = 16;
 /// How far `webhook-timestamp` may lie from our clock, either way.
 pub const SIGNATURE_TOLERANCE: Duration = Duration::from_secs(5 * 60);
+/// A signature's time as text: RFC 3339 in the longest form has 35 bytes.
+pub const TIME_TEXT_BYTES_MAX: usize = 40;
+/// Parts of what a partner signs, as configured: four placeholders with something between them, and
+/// as many again.
+pub const TEMPLATE_PARTS_MAX: usize = 16;
 /// How far ahead of our clock `occurred_at` may lie (R16).
 pub const OCCURRED_AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
 
@@ -33,6 +38,21 @@ pub const OCCURRED_AT_BYTES_MAX: usize = 40;
 pub const ITEM_ERRORS_MAX: usize = 4;
 /// Bytes of an unknown field's name that an error repeats.
 pub const FIELD_ECHO_BYTES_MAX: usize = 64;
+
+/// A partner's schema, as a file. It is compiled once, and its patterns are bounded by the next two.
+pub const SCHEMA_BYTES_MAX: u64 = 256 * 1024;
+/// What one pattern of a schema may take compiled.
+pub const SCHEMA_PATTERN_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a schema's sentence that an error repeats, and of the place it points to.
+pub const SCHEMA_ECHO_BYTES_MAX: usize = 160;
+/// Bodies of one partner that are kept as dead letters within a minute: a partner's loop must not
+/// flush out everybody else's. Whole ones are 20 MiB.
+pub const LETTERS_PER_MINUTE_MAX: u32 = 20;
+/// Errors that a dead letter's detail names.
+pub const LETTER_ERRORS_MAX: usize = 4;
+/// Signed requests of one partner that may be under way at once: at 50 ms each they are 5,000 a
+/// second.
+pub const PARTNER_REQUESTS_MAX: usize = 256;
 
 /// How long a body may take to arrive, from the request's head on. At this pace 1 MiB needs 105
 /// KB/s.

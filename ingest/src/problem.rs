@@ -5,6 +5,8 @@
 //! A [`Problem`] is a code with what is particular to one request: a sentence for a person, the bad
 //! items, when to come back.
 
+use std::borrow::Cow;
+
 use axum::Json;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
@@ -27,11 +29,11 @@ pub enum Code {
     BodyTimeout,
     /// The body ended before its declared length.
     BodyIncomplete,
-    /// A `webhook-` header is missing or malformed.
+    /// A header of the signature is missing or malformed.
     SignatureMissing,
     /// No signature matches any of the partner's secrets.
     SignatureInvalid,
-    /// `webhook-timestamp` is more than five minutes away from our clock.
+    /// The signature's time is too far from our clock.
     TimestampOutOfTolerance,
     /// The body is not JSON.
     BadJson,
@@ -45,6 +47,8 @@ pub enum Code {
     IdReused,
     /// The partner sends more events a second than agreed.
     RateLimited,
+    /// The partner has more requests under way than agreed.
+    TooManyRequests,
     /// The partner uses more different routes than one may.
     TooManyRoutes,
     /// The dedupe window is full.
@@ -71,22 +75,23 @@ type Row = (Code, &'static str, u16, &'static str);
 impl Code {
     /// All of them, in the order of their numbers.
     #[rustfmt::skip]
-    pub const ALL: [Row; 24] = [
+    pub const ALL: [Row; 25] = [
         (Self::UnknownPartner, "unknown_partner", 404, "No partner of that name is configured."),
         (Self::MethodNotAllowed, "method_not_allowed", 405, "Webhooks are POSTed."),
         (Self::UnsupportedType, "unsupported_type", 415, "The body must be application/json, not compressed."),
         (Self::BodyTooLarge, "body_too_large", 413, "The body is larger than 1 MiB."),
         (Self::BodyTimeout, "body_timeout", 408, "The body took too long to arrive."),
         (Self::BodyIncomplete, "body_incomplete", 400, "The body ended before its declared length."),
-        (Self::SignatureMissing, "signature_missing", 401, "A webhook- header is missing or malformed."),
+        (Self::SignatureMissing, "signature_missing", 401, "A header of the signature is missing or malformed."),
         (Self::SignatureInvalid, "signature_invalid", 401, "No signature matches a secret of this partner."),
-        (Self::TimestampOutOfTolerance, "timestamp_out_of_tolerance", 401, "webhook-timestamp is more than 5 minutes off."),
+        (Self::TimestampOutOfTolerance, "timestamp_out_of_tolerance", 401, "The signature's time is too far off this server's clock."),
         (Self::BadJson, "bad_json", 400, "The body is not JSON."),
         (Self::BadCount, "bad_count", 422, "A body holds 1 to 1,000 events."),
         (Self::InvalidEvents, "invalid_events", 422, "Some events are malformed; none was taken."),
         (Self::InFuture, "in_future", 422, "Some events lie more than 5 minutes ahead; none was taken."),
         (Self::IdReused, "id_reused", 422, "Some ids were used before for other content; no event was taken."),
         (Self::RateLimited, "rate_limited", 429, "More events a second than this partner may send."),
+        (Self::TooManyRequests, "too_many_requests", 429, "More requests at once than this partner may send."),
         (Self::TooManyRoutes, "too_many_routes", 429, "More different sets of teams than this partner may use."),
         (Self::DedupeFull, "dedupe_full", 429, "The dedupe window is full."),
         (Self::Overloaded, "overloaded", 503, "Too many webhooks are in flight."),
@@ -128,10 +133,10 @@ pub struct ItemError {
     /// Which of its fields; empty for the item as a whole.
     pub field: String,
     /// Stable: `missing`, `unknown_field`, `duplicate_field`, `wrong_type`, `malformed`,
-    /// `too_large`, `too_deep`, `in_future`, `id_reused`.
+    /// `too_large`, `too_deep`, `in_future`, `id_reused`, `schema`.
     pub reason: &'static str,
     /// What would be right, for a person.
-    pub detail: &'static str,
+    pub detail: Cow<'static, str>,
 }
 
 /// A refusal on its way out.

@@ -8,26 +8,21 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use touchline_core::dead::DeadLetters;
 use touchline_core::log::EventLog;
-use touchline_ingest::broadcast::{Clock, system_clock};
+use touchline_ingest::broadcast::{BroadcastState, Clock, system_clock};
 use touchline_ingest::outbound::SourceError;
-use touchline_ingest::sensor::{SensorSource, SensorStats, Sensors};
-use touchline_ingest::social::{Social, SocialSource, SocialStats};
+use touchline_ingest::sensor::{SensorStats, Sensors};
+use touchline_ingest::social::{Social, SocialStats};
 
+use crate::config::Options;
 use crate::start_error::StartError;
 
-/// For requests under way at a stop; a device's answer is at most 2 s away.
+/// For requests under way at a stop; a device's answer is at most 2 s away. A partner that may take
+/// longer is not waited for.
 const STOP_MAX: Duration = Duration::from_secs(3);
-
-/// What to follow.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Wanted {
-    pub sensors: Vec<SensorSource>,
-    pub social: Vec<SocialSource>,
-}
 
 /// Followed sources.
 pub struct FollowedSources {
-    sensors: Vec<Arc<SensorStats>>,
+    polled: Vec<Arc<SensorStats>>,
     social: Vec<Arc<SocialStats>>,
     running: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
@@ -40,15 +35,16 @@ struct Started {
 
 impl Started {
     fn begin(
-        wanted: Wanted,
+        options: &Options,
+        webhooks: &BroadcastState,
         log: &Arc<dyn EventLog>,
         dead: &Arc<dyn DeadLetters>,
     ) -> Result<Self, SourceError> {
         let clock: Clock = Arc::new(system_clock);
-        Ok(Self {
-            sensors: Sensors::start(wanted.sensors, log, &clock)?,
-            social: Social::start(wanted.social, log, dead, &clock)?,
-        })
+        let mut sensors = Sensors::start(options.sensors.clone(), log, &clock)?;
+        sensors.add_partners(options.polled.clone(), webhooks, log, &clock)?;
+        let social = Social::start(options.social.clone(), log, dead, &clock)?;
+        Ok(Self { sensors, social })
     }
 
     async fn stop(self) {
@@ -57,21 +53,23 @@ impl Started {
 }
 
 impl FollowedSources {
-    /// Follows them into `log`; what can't be read goes to `dead`. Without any there is no thread.
+    /// Follows them into `log`, partners as it is agreed with them in `webhooks`; what can't be read
+    /// goes to `dead`. Without any there is no thread.
     pub(crate) fn start(
-        wanted: Wanted,
+        options: &Options,
+        webhooks: &BroadcastState,
         log: &Arc<dyn EventLog>,
         dead: &Arc<dyn DeadLetters>,
     ) -> Result<Self, StartError> {
-        if wanted.sensors.is_empty() && wanted.social.is_empty() {
-            let (sensors, social, running) = (Vec::new(), Vec::new(), Mutex::default());
-            return Ok(Self { sensors, social, running });
+        if options.sensors.is_empty() && options.polled.is_empty() && options.social.is_empty() {
+            let (polled, social, running) = (Vec::new(), Vec::new(), Mutex::default());
+            return Ok(Self { polled, social, running });
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(StartError::Thread)?;
-        let started = runtime.block_on(async { Started::begin(wanted, log, dead) });
+        let started = runtime.block_on(async { Started::begin(options, webhooks, log, dead) });
         let started = started.map_err(StartError::Source)?;
-        let (sensors, social) = (started.sensors.stats().to_vec(), started.social.stats().to_vec());
+        let (polled, social) = (started.sensors.stats().to_vec(), started.social.stats().to_vec());
         let (stop, stopped) = oneshot::channel();
         let run = move || {
             runtime.block_on(async {
@@ -82,7 +80,7 @@ impl FollowedSources {
         };
         let thread = Builder::new().name("sources".into()).spawn(run);
         let running = Mutex::new(Some((stop, thread.map_err(StartError::Thread)?)));
-        Ok(Self { sensors, social, running })
+        Ok(Self { polled, social, running })
     }
 
     /// What each social source has done.
@@ -90,9 +88,9 @@ impl FollowedSources {
         &self.social
     }
 
-    /// What each sensor source has done.
-    pub fn sensors(&self) -> &[Arc<SensorStats>] {
-        &self.sensors
+    /// What each source that is polled has done: sensors, then partners.
+    pub fn polled(&self) -> &[Arc<SensorStats>] {
+        &self.polled
     }
 
     /// Ends them, and waits for it.

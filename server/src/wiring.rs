@@ -43,7 +43,7 @@ use crate::node_log::NodeLog;
 use crate::ports::holder;
 use crate::reload::{Reloads, rules_with_board};
 use crate::running::{Addresses, Appliance, Order, Running};
-use crate::sources::{FollowedSources, Wanted};
+use crate::sources::FollowedSources;
 
 pub use crate::start_error::StartError;
 use log::open_log;
@@ -106,10 +106,11 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
         Some(kafka) => format!("it waits for Kafka at {}", kafka.brokers),
         None => "it reads its journal".to_owned(),
     };
+    let dead: Arc<dyn DeadLetters> = Arc::new(NoDeadLetters);
     let porter = Porter::begin(&bound, &waits_for);
     let Addresses { api, admin, .. } = bound.addresses;
     tracing::info!(%api, %admin, waits_for, "starting: the ports answer that it isn't ready yet");
-    let (node_log, kept) = open_log(&options, Arc::new(NoDeadLetters))?;
+    let (node_log, kept) = open_log(&options, Arc::clone(&dead))?;
     let log = node_log.events();
     let fanout = match start_fanout(&options, plan, &bound, &node_log) {
         Ok(fanout) => fanout,
@@ -130,7 +131,9 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
         }
     };
     node_log.attach(Box::new(tap));
-    let followed = match follow(&options, &log) {
+    let (sources, ingest) = (options.sources.clone(), options.ingest.clone());
+    let webhooks = BroadcastState::new(Arc::clone(&log), sources, ingest, Arc::clone(&dead));
+    let followed = match FollowedSources::start(&options, &webhooks, &log, &dead) {
         Ok(followed) => followed,
         Err(error) => {
             let _ = fanout.command(ShardCommand::Stop);
@@ -140,7 +143,6 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
             return Err(error);
         }
     };
-    let webhooks = BroadcastState::new(log, options.sources.clone(), options.ingest.clone());
     let (orders, inbox) = channel();
     let appliance = Arc::new(Appliance {
         loaded: ArcSwap::from_pointee(loaded),
@@ -169,12 +171,6 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
     let keeper = kept.inspect_err(|_| appliance.end_parts())?;
     announce(&appliance);
     Ok(Running { appliance, keeper: Some(keeper) })
-}
-
-fn follow(options: &Options, log: &Arc<dyn EventLog>) -> Result<FollowedSources, StartError> {
-    let wanted = Wanted { sensors: options.sensors.clone(), social: options.social.clone() };
-    let dead: Arc<dyn DeadLetters> = Arc::new(NoDeadLetters);
-    FollowedSources::start(wanted, log, &dead)
 }
 
 /// Without a keeper the ports end by themselves: whoever could tell them to stop is gone.

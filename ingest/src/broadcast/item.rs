@@ -89,7 +89,8 @@ fn finish(drafts: Vec<Draft>, data: &[&[u8]], context: Context<'_>) -> Result<Ve
     Ok(drafts.into_iter().zip(data).map(event).collect())
 }
 
-fn refuse(errors: Vec<ItemError>) -> Problem {
+/// The refusal of these items.
+pub fn refuse(errors: Vec<ItemError>) -> Problem {
     let ahead = errors.iter().all(|error| error.reason == "in_future");
     Problem::of_items(if ahead { Code::InFuture } else { Code::InvalidEvents }, errors)
 }
@@ -107,6 +108,7 @@ impl Report<'_> {
             self.left -= 1;
             let end = field.floor_char_boundary(FIELD_ECHO_BYTES_MAX);
             let field = field[..end].to_owned();
+            let detail = detail.into();
             self.errors.push(ItemError { index: self.index, field, reason, detail });
         }
     }

@@ -164,7 +164,8 @@ impl<'de> Visitor<'de> for Sound {
     }
 }
 
-fn bad_json(why: &str) -> Problem {
+/// The refusal of a body that is no JSON.
+pub fn bad_json(why: &str) -> Problem {
     let why: String = why.chars().filter(|c| !c.is_control()).take(160).collect();
     Problem::new(Code::BadJson, format!("the body is not JSON that every client could read: {why}"))
 }

@@ -1,6 +1,7 @@
 //! Signed webhooks of broadcast partners: `POST /v1/ingest/broadcast/{partner}`.
 //!
-//! A partner POSTs one event or an array of them, signed as Standard Webhooks say. It is told 202
+//! A partner POSTs one event or an array of them, signed as Standard Webhooks say or as its
+//! [`Scheme`] describes, in our shape or as its [`ItemMapping`] describes. It is told 202
 //! with `{"accepted","duplicates","too_old"}` once every one of them is durable, or gets a
 //! [`Problem`](crate::problem::Problem) and can be sure that nothing of the body was taken, with
 //! one exception: after a `log_unknown` the events may be there, and sending them again is safe
@@ -10,7 +11,9 @@
 //! 1. [`receive`] finds the partner, judges type and declared length;
 //! 2. [`body`] reads it under bounds of size, time and shared memory;
 //! 3. [`signature`] says whether the partner has sent exactly these bytes, now;
-//! 4. [`json`] and [`item`] turn them into events, or name every bad item;
+//! 4. [`intake`] turns them into events, or names every bad item: [`json`] and [`item`] where they
+//!    have our shape, [`mapped`] where they have another, [`schema`] where one is agreed; what is
+//!    refused here is kept as a dead letter ([`letters`]);
 //! 5. rate and [`routes`] are charged; both are the partner's own, so that it can only get in its
 //!    own way;
 //! 6. the log makes them durable, and tells new ones from repeats.
@@ -20,19 +23,34 @@
 //! (the readers').
 
 mod body;
+mod encoding;
+mod intake;
 mod item;
 mod json;
+mod letters;
+mod mapped;
+mod polled;
 mod quiet;
 mod receive;
 mod refusal;
 mod routes;
+mod schema;
+mod scheme;
+mod secret;
 mod signature;
 mod sources;
 mod state;
 mod stats;
 
+pub use encoding::Encoding;
+pub use intake::Item;
 pub use item::{Context, parse_body};
-pub use signature::{Secret, SecretError, WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign};
+pub use mapped::ItemMapping;
+pub(crate) use polled::{Polled, say_errors, unfit_answer};
+pub use schema::Schema;
+pub use scheme::{Algorithm, Part, Scheme, SchemeText, Template, TimeSource};
+pub use secret::{SECRET_PREFIX, Secret, SecretEncoding, SecretError};
+pub use signature::{WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign};
 pub use sources::{Partner, Sources, SourcesError};
 pub use state::{BroadcastOptions, BroadcastState, Clock, system_clock};
 pub use stats::{SourceStats, Tally};

@@ -1,8 +1,8 @@
 //! One webhook from its head to its answer.
 //!
 //! The order of the checks is the order of their price, and of how much a stranger may cause:
-//! partner, content type, length, bytes, signature; only then is the body parsed, the rate charged,
-//! the routes counted and the log asked.
+//! partner, content type, length, bytes, signature; only then does it take one of the partner's
+//! places, is the body parsed, the rate charged, the routes counted and the log asked.
 //!
 //! # Invariants
 //! - Nothing of a body enters the log unless all of it may.
@@ -20,17 +20,18 @@ use axum::extract::{Path, State};
 use axum::http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use governor::clock::{Clock, DefaultClock};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use touchline_core::event::Event;
 use touchline_core::log::{AppendError, Outcome};
 use touchline_core::time::Timestamp;
 
-use super::item::{Context, parse_body};
+use super::item::Context;
 use super::signature::Claim;
-use super::state::{BroadcastState, Desk, Inner};
+use super::state::{BroadcastState, Desk, Inner, unknown_partner};
 use super::stats::Tally;
-use super::{body, refusal};
+use super::{body, letters, refusal};
 use crate::correlation::Correlation;
 use crate::problem::{Code, Problem};
 
@@ -86,35 +87,77 @@ async fn take(
     request: Request<axum::body::Body>,
     correlation: &Correlation,
 ) -> Result<Tally, Problem> {
-    let Some(desk) = desk else {
-        let detail = "no partner of that name is configured under sources.broadcast";
+    let desk = desk.ok_or_else(unknown_partner)?;
+    if desk.partner.secrets().is_empty() {
+        let detail = "this partner is polled and has no secret to sign with";
         return Err(Problem::new(Code::UnknownPartner, detail));
-    };
+    }
     let (head, body) = request.into_parts();
     check_type(&head.headers)?;
     check_length(&head.headers, inner.options.body_bytes_max)?;
-    let claim = Claim::of(&head.headers)?;
+    let scheme = &desk.partner.scheme;
+    let claim = Claim::of(&head.headers, scheme)?;
     let options = &inner.options;
     let held =
         body::read(body, &inner.budget, options.body_bytes_max, options.body_timeout).await?;
     let now = inner.now();
-    claim.verify(desk.partner.secrets(), &held.bytes, now)?;
+    claim.verify(scheme, desk.partner.secrets(), &held.bytes, now)?;
+    // Only now: strangers must not take a partner's places.
+    let _place = desk.places.try_acquire().map_err(|_| {
+        let detail = format!("this partner may have {} under way", desk.partner.requests_max);
+        Problem::new(Code::TooManyRequests, detail).retry_after(1)
+    })?;
     desk.stats.count_body(held.bytes.len());
-    let source = desk.partner.name();
-    let context = Context { source, correlation: correlation.id(), now };
-    let events = parse_body(&held.bytes, context)?;
-    charge(desk, &events, now)?;
-    let tally = append(inner, desk, events, held.share, now).await?;
+    let raw = held.bytes.clone();
+    let tally = take_signed(inner, desk, held, now, correlation).await.inspect_err(|problem| {
+        park(inner, desk, raw, problem, now, correlation);
+    })?;
     tracing::debug!(
         correlation = correlation.id(),
-        source,
-        webhook_id = &*claim.id,
+        trace = correlation.trace(),
+        source = desk.partner.name(),
+        webhook_id = claim.id.as_deref().unwrap_or("-"),
         accepted = tally.accepted,
         duplicates = tally.duplicates,
         too_old = tally.too_old,
         "webhook is durable"
     );
     Ok(tally)
+}
+
+async fn take_signed(
+    inner: &Inner,
+    desk: &Desk,
+    held: body::Held,
+    now: Timestamp,
+    correlation: &Correlation,
+) -> Result<Tally, Problem> {
+    let source = desk.partner.name();
+    let context = Context { source, correlation: correlation.id(), now };
+    let events = desk.partner.events_of(&held.bytes, context)?;
+    drop(held.bytes);
+    charge(desk, &events, now)?;
+    append(inner, desk, events, held.share, now).await
+}
+
+/// Keeps a body that its partner can't mend by sending it again.
+fn park(
+    inner: &Inner,
+    desk: &Desk,
+    raw: Bytes,
+    problem: &Problem,
+    now: Timestamp,
+    correlation: &Correlation,
+) {
+    if !letters::is_worth_keeping(problem) {
+        return;
+    }
+    let is_kept = desk.letters.admit(&raw, now);
+    desk.stats.count_letter(is_kept);
+    if is_kept {
+        let source = desk.partner.name();
+        inner.dead.park(letters::letter(source, raw, problem, correlation.id(), now));
+    }
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
@@ -150,7 +193,7 @@ fn check_length(headers: &HeaderMap, bytes_max: usize) -> Result<(), Problem> {
 
 /// Charges the partner's rate and notes its routes (R23): after the signature, so that nobody can
 /// spend another's.
-fn charge(desk: &Desk, events: &[Event], now: Timestamp) -> Result<(), Problem> {
+pub(super) fn charge(desk: &Desk, events: &[Event], now: Timestamp) -> Result<(), Problem> {
     let count = u32::try_from(events.len()).ok().and_then(NonZeroU32::new);
     if let Some(Err(until)) = count.and_then(|count| desk.rate.check_n(count).ok()) {
         let wait = until.wait_time_from(DefaultClock::default().now());
@@ -195,10 +238,19 @@ async fn append(
 
 fn log_refusal(inner: &Inner, source: &str, problem: &Problem, correlation: &Correlation) {
     let Some(kept_back) = inner.refusal_lines.pass(inner.now()) else { return };
-    let (code, detail, correlation) = (problem.code.as_str(), &problem.detail, correlation.id());
+    let (code, detail) = (problem.code.as_str(), &problem.detail);
+    let (correlation, trace) = (correlation.id(), correlation.trace());
     if problem.code.status().is_server_error() {
-        tracing::warn!(correlation, source, code, detail, kept_back, "webhook could not be taken");
+        tracing::warn!(
+            correlation,
+            trace,
+            source,
+            code,
+            detail,
+            kept_back,
+            "webhook could not be taken"
+        );
     } else {
-        tracing::info!(correlation, source, code, detail, kept_back, "webhook was refused");
+        tracing::info!(correlation, trace, source, code, detail, kept_back, "webhook was refused");
     }
 }

@@ -24,5 +24,5 @@ pub fn of(error: &AppendError) -> Problem {
 
 fn reused(index: usize) -> ItemError {
     let detail = "was used before for other content; a correction needs an id of its own";
-    ItemError { index, field: "id".into(), reason: "id_reused", detail }
+    ItemError { index, field: "id".into(), reason: "id_reused", detail: detail.into() }
 }

@@ -1,29 +1,26 @@
-//! Standard Webhooks: who signed these bytes, and when.
+//! Who signed these bytes, and when.
 //!
-//! A sender signs `<webhook-id>.<webhook-timestamp>.<raw body>` with HMAC-SHA256 and puts
-//! `v1,<base64>` into `webhook-signature`; several stand there, separated by spaces, while it
-//! rotates its secret. We may hold several secrets for the same reason, and any pair that matches
-//! will do. What is verified are the bytes as they came: the parser that follows changes its input.
+//! A [`Claim`] is what a delivery's headers say by the partner's [`Scheme`]: read, not yet
+//! believed. A sender may sign with several secrets while it rotates them, and we may hold several
+//! for the same reason: any pair that matches will do. What is verified are the bytes as they came;
+//! the parser that follows changes its input.
 //!
 //! # Invariants
 //! - Comparison takes the same time wherever two signatures differ.
-//! - A secret is never printed: not by `Debug`, not in an error.
+//! - Nothing that decides is left unsigned: a time that isn't part of the message counts for
+//!   nothing, and no scheme is without one over the body (see [`Scheme::new`]).
 
-use std::fmt;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderValue};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use subtle::ConstantTimeEq;
 use touchline_core::limits::ID_BYTES_MAX;
 use touchline_core::time::Timestamp;
 
-use crate::limits::{
-    SECRET_KEY_BYTES_MAX, SECRET_KEY_BYTES_MIN, SIGNATURE_TOLERANCE, SIGNATURES_MAX,
-};
+use super::encoding::Encoding;
+use super::scheme::{Algorithm, Part, Scheme, TimeSource};
+use super::secret::Secret;
+use crate::limits::{SIGNATURES_MAX, TIME_TEXT_BYTES_MAX};
 use crate::problem::{Code, Problem};
 
 /// Names the delivery. Signed and logged; it alone suppresses nothing (R15).
@@ -33,117 +30,141 @@ pub const WEBHOOK_TIMESTAMP: &str = "webhook-timestamp";
 /// `v1,<base64>`, several separated by spaces.
 pub const WEBHOOK_SIGNATURE: &str = "webhook-signature";
 
-/// A key shared with one partner, written `whsec_<base64>`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Box<[u8]>);
-
-/// Why a text is no secret. None of the text is repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SecretError {
-    /// It doesn't begin as secrets do.
-    #[error("a secret must begin with whsec_")]
-    Prefix,
-    /// What follows isn't base64.
-    #[error("what follows whsec_ must be base64, padded with = where needed")]
-    Base64,
-    /// The key is too short to be safe, or absurdly long.
-    #[error("a secret's key must have 16 to 128 bytes (24 to 172 characters of base64)")]
-    Length,
-}
-
-impl Secret {
-    /// Reads `whsec_<base64>`.
-    pub fn parse(text: &str) -> Result<Self, SecretError> {
-        let encoded = text.trim().strip_prefix("whsec_").ok_or(SecretError::Prefix)?;
-        let key = STANDARD.decode(encoded).map_err(|_| SecretError::Base64)?;
-        if !(SECRET_KEY_BYTES_MIN..=SECRET_KEY_BYTES_MAX).contains(&key.len()) {
-            return Err(SecretError::Length);
-        }
-        Ok(Self(key.into()))
-    }
-
-    fn digest(&self, id: &str, timestamp: &str, body: &[u8]) -> [u8; 32] {
-        // HMAC takes keys of any length; the error exists for other MACs.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return [0; 32] };
-        for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
-            mac.update(part);
-        }
-        mac.finalize().into_bytes().into()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
-
-/// What a sender puts into `webhook-signature`. `timestamp_s` are Unix seconds, as in
-/// `webhook-timestamp`.
+/// What a sender of Standard Webhooks puts into `webhook-signature`. `timestamp_s` are Unix
+/// seconds, as in `webhook-timestamp`.
 pub fn sign(secret: &Secret, id: &str, timestamp_s: i64, body: &[u8]) -> String {
-    let digest = secret.digest(id, &timestamp_s.to_string(), body);
-    format!("v1,{}", STANDARD.encode(digest))
+    let timestamp = timestamp_s.to_string();
+    let message = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body];
+    let digest = Algorithm::Sha256.digest(secret.key(), message);
+    format!("v1,{}", Encoding::Base64.encode(&digest))
 }
 
-/// The three headers of a delivery, read but not yet believed.
+/// The headers of a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// `webhook-id`: visible ASCII.
-    pub id: Box<str>,
-    timestamp: Box<str>,
-    signatures: Vec<[u8; 32]>,
+    /// What it calls itself, where the partner names deliveries: visible ASCII.
+    pub id: Option<Box<str>>,
+    signed_at: Option<Timestamp>,
+    /// What was signed, but for the body.
+    message: Vec<Piece>,
+    signatures: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(Box<str>),
+    Body,
 }
 
 impl Claim {
     /// Reads the headers.
-    pub fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        let id = header(headers, WEBHOOK_ID)?;
-        if id.len() > ID_BYTES_MAX || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(missing(WEBHOOK_ID, "must be 1 to 128 visible ASCII characters"));
-        }
-        let timestamp = header(headers, WEBHOOK_TIMESTAMP)?;
-        if timestamp.len() > 12 || !timestamp.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(missing(WEBHOOK_TIMESTAMP, "must be Unix seconds"));
-        }
-        let signatures = header(headers, WEBHOOK_SIGNATURE)?
-            .split_ascii_whitespace()
-            .filter_map(|word| word.strip_prefix("v1,"))
-            .filter_map(|encoded| STANDARD.decode(encoded).ok()?.try_into().ok())
-            .take(SIGNATURES_MAX)
-            .collect();
-        Ok(Self { id: id.into(), timestamp: timestamp.into(), signatures })
+    pub fn of(headers: &HeaderMap, scheme: &Scheme) -> Result<Self, Problem> {
+        let id = id_of(headers, scheme)?;
+        let signature = header(headers, &scheme.header)?;
+        let time = match &scheme.time {
+            None => None,
+            Some(TimeSource::Header(name)) => Some((name.as_str(), header(headers, name)?)),
+            Some(TimeSource::Element(name)) => {
+                let text = elements(signature).find(|(own, _)| *own == &**name);
+                let text = text.ok_or_else(|| missing(&scheme.header, "has no time in it"))?.1;
+                Some((scheme.header.as_str(), text))
+            }
+        };
+        let signed_at = match time {
+            None => None,
+            Some((name, text)) => Some(read_time(text).ok_or_else(|| {
+                let what = "must hold Unix seconds or milliseconds, or RFC 3339";
+                Problem::new(Code::SignatureMissing, format!("{name} {what}"))
+            })?),
+        };
+        let piece = |part: &Part| {
+            Ok(match part {
+                Part::Body => Piece::Body,
+                Part::Literal(text) => Piece::Text(text.clone()),
+                Part::Timestamp => Piece::Text(time.map_or("", |(_, text)| text).into()),
+                Part::Id => Piece::Text(id.unwrap_or_default().into()),
+                Part::Header(name) => Piece::Text(header(headers, name)?.into()),
+            })
+        };
+        let message = scheme.signed.parts().iter().map(piece).collect::<Result<_, Problem>>()?;
+        let signatures = scheme.signatures(signature).take(SIGNATURES_MAX).collect();
+        Ok(Self { id: id.map(Into::into), signed_at, message, signatures })
     }
 
-    /// Checks that one of `secrets` signed `body`, at most five minutes from `now`.
-    pub fn verify(&self, secrets: &[Secret], body: &[u8], now: Timestamp) -> Result<(), Problem> {
+    /// Checks that one of `secrets` signed `body`, and not too far from `now`.
+    pub fn verify(
+        &self,
+        scheme: &Scheme,
+        secrets: &[Secret],
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<(), Problem> {
         let mut matched = subtle::Choice::from(0);
         for secret in secrets {
-            let want = secret.digest(&self.id, &self.timestamp, body);
+            let pieces = self.message.iter().map(|piece| match piece {
+                Piece::Text(text) => text.as_bytes(),
+                Piece::Body => body,
+            });
+            let want = scheme.algorithm.digest(secret.key(), pieces);
             for signature in &self.signatures {
                 matched |= want.ct_eq(signature);
             }
         }
         if !bool::from(matched) {
-            let detail = "none of the v1 signatures matches a secret of this partner: check the \
-                          secret, and that the bytes sent are the bytes signed";
+            let detail = format!(
+                "no signature in {} matches a secret of this partner: check the secret, and that \
+                 the bytes sent are the bytes signed",
+                scheme.header
+            );
             return Err(Problem::new(Code::SignatureInvalid, detail));
         }
-        self.check_age(now)
+        self.check_age(scheme.tolerance, now)
     }
 
-    fn check_age(&self, now: Timestamp) -> Result<(), Problem> {
-        let signed_s: i64 = self.timestamp.parse().unwrap_or(i64::MAX);
-        let off = Duration::from_secs(signed_s.abs_diff(now.0.div_euclid(1_000_000)));
-        if off <= SIGNATURE_TOLERANCE {
+    fn check_age(&self, tolerance: Duration, now: Timestamp) -> Result<(), Problem> {
+        let Some(signed_at) = self.signed_at else { return Ok(()) };
+        let off_s = signed_at.0.abs_diff(now.0) / 1_000_000;
+        if off_s <= tolerance.as_secs() {
             return Ok(());
         }
-        let detail =
-            format!("webhook-timestamp is {} s away from this server's clock", off.as_secs());
+        let detail = format!("it was signed {off_s} s away from this server's clock");
         Err(Problem::new(Code::TimestampOutOfTolerance, detail))
     }
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Problem> {
+/// `name=value` pairs, separated by commas.
+pub(super) fn elements(header: &str) -> impl Iterator<Item = (&str, &str)> {
+    let pair = |text| str::split_once(text, '=').map(|(name, value)| (name.trim(), value.trim()));
+    header.split(',').filter_map(pair)
+}
+
+/// Whether a number is seconds or milliseconds its size tells: seconds as large lie beyond the
+/// year 5000.
+fn read_time(text: &str) -> Option<Timestamp> {
+    if text.len() > TIME_TEXT_BYTES_MAX {
+        return None;
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Timestamp::parse(text);
+    }
+    let number: i64 = text.parse().ok()?;
+    let factor = if number < 100_000_000_000 { 1_000_000 } else { 1_000 };
+    number.checked_mul(factor).map(Timestamp)
+}
+
+fn id_of<'h>(headers: &'h HeaderMap, scheme: &Scheme) -> Result<Option<&'h str>, Problem> {
+    let Some(name) = &scheme.id_header else { return Ok(None) };
+    if !headers.contains_key(name) && !scheme.signed.has(&Part::Id) {
+        return Ok(None);
+    }
+    let id = header(headers, name)?;
+    if id.len() > ID_BYTES_MAX || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(missing(name, "must be 1 to 128 visible ASCII characters"));
+    }
+    Ok(Some(id))
+}
+
+fn header<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h str, Problem> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().ok_or_else(|| missing(name, "is missing"))?;
     if values.next().is_some() {
@@ -156,6 +177,9 @@ fn header<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, Pro
     }
 }
 
-fn missing(name: &str, what: &str) -> Problem {
+fn missing(name: &HeaderName, what: &str) -> Problem {
     Problem::new(Code::SignatureMissing, format!("{name} {what}"))
 }
+
+#[cfg(test)]
+mod tests;

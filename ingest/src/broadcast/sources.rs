@@ -4,23 +4,37 @@
 //! requests run: a request sees one set from beginning to end.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use touchline_core::event::{NameError, check_source};
 
-use super::signature::{Secret, SecretError};
-use crate::limits::{EVENTS_BURST, EVENTS_PER_S, PARTNERS_MAX, ROUTES_MAX, SECRETS_MAX};
+use super::mapped::ItemMapping;
+use super::schema::Schema;
+use super::scheme::Scheme;
+use super::secret::{Secret, SecretError};
+use crate::limits::{
+    EVENTS_BURST, EVENTS_PER_S, PARTNER_REQUESTS_MAX, PARTNERS_MAX, ROUTES_MAX, SECRETS_MAX,
+};
 
 /// One partner: the last part of its webhook's path, and the `source` of its events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partner {
     name: Box<str>,
     secrets: Vec<Secret>,
+    /// How it signs. Default: Standard Webhooks.
+    pub scheme: Scheme,
+    /// Where the fields of its events stand. Default: in our own shape.
+    pub mapping: Option<ItemMapping>,
+    /// What its items must be like besides. Default: nothing.
+    pub schema: Option<Arc<Schema>>,
     /// Events a second, over a while. Default 40,000.
     pub events_per_s: u32,
     /// Events at once after silence; at least a full body's 1,000. Default 80,000.
     pub events_burst: u32,
     /// Different routes within half an hour to an hour (R23). Default 4,096.
     pub routes_max: usize,
+    /// Signed requests under way at once. Default 256.
+    pub requests_max: usize,
 }
 
 /// Why the configured partners can't be used.
@@ -38,7 +52,7 @@ pub enum SourcesError {
     )]
     TooManySecrets(String),
     /// One of its secrets is none.
-    #[error("sources.broadcast.{0}, secret {1}: {2}")]
+    #[error("sources.broadcast.{0}: secret {1} {2}")]
     Secret(String, usize, SecretError),
     /// Two partners of one name.
     #[error("sources.broadcast.{0} stands there twice")]
@@ -51,24 +65,36 @@ pub enum SourcesError {
 impl Partner {
     /// A partner with these secrets, each `whsec_<base64>`, and the default limits.
     pub fn new<S: AsRef<str>>(name: &str, secrets: &[S]) -> Result<Self, SourcesError> {
-        check_source(name).map_err(|error| SourcesError::Name(name.into(), error))?;
-        if secrets.is_empty() {
-            return Err(SourcesError::NoSecret(name.into()));
-        }
-        if secrets.len() > SECRETS_MAX {
-            return Err(SourcesError::TooManySecrets(name.into()));
-        }
         let parse = |(n, text): (usize, &S)| {
             Secret::parse(text.as_ref())
                 .map_err(|error| SourcesError::Secret(name.into(), n + 1, error))
         };
-        let secrets = secrets.iter().enumerate().map(parse).collect::<Result<_, _>>()?;
+        Self::with_secrets(name, secrets.iter().enumerate().map(parse).collect::<Result<_, _>>()?)
+    }
+
+    /// The same with secrets that are read already.
+    pub fn with_secrets(name: &str, secrets: Vec<Secret>) -> Result<Self, SourcesError> {
+        let partner = Self::without_secrets(name)?;
+        match secrets.len() {
+            0 => Err(SourcesError::NoSecret(name.into())),
+            1..=SECRETS_MAX => Ok(Self { secrets, ..partner }),
+            _ => Err(SourcesError::TooManySecrets(name.into())),
+        }
+    }
+
+    /// A partner that is polled: nobody can send webhooks in its name.
+    pub fn without_secrets(name: &str) -> Result<Self, SourcesError> {
+        check_source(name).map_err(|error| SourcesError::Name(name.into(), error))?;
         Ok(Self {
             name: name.into(),
-            secrets,
+            secrets: Vec::new(),
+            scheme: Scheme::standard(),
+            mapping: None,
+            schema: None,
             events_per_s: EVENTS_PER_S,
             events_burst: EVENTS_BURST,
             routes_max: ROUTES_MAX,
+            requests_max: PARTNER_REQUESTS_MAX,
         })
     }
 
@@ -140,8 +166,8 @@ mod tests {
             ("Sky Line", vec![GOOD], "name must be"),
             ("skyline", vec![], "has no secret"),
             ("skyline", many, "more than 8"),
-            ("skyline", vec![GOOD, "MfKQ9r8G"], "secret 2: a secret must begin"),
-            ("skyline", vec!["whsec_%%%"], "must be base64"),
+            ("skyline", vec![GOOD, "MfKQ9r8G"], "secret 2 must begin"),
+            ("skyline", vec!["whsec_%%%"], "must be base64 after"),
             ("skyline", vec!["whsec_c2hvcnQ="], "16 to 128 bytes"),
             ("skyline", vec!["whsec_"], "16 to 128 bytes"),
         ];

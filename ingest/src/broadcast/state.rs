@@ -9,16 +9,22 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tokio::sync::Semaphore;
+use touchline_core::dead::DeadLetters;
+use touchline_core::event::Event;
 use touchline_core::limits::{BODY_BYTES_MAX, BODY_EVENTS_MAX};
 use touchline_core::log::EventLog;
 use touchline_core::time::Timestamp;
 
 use super::body::Budget;
+use super::item::Context;
+use super::letters::LetterGate;
 use super::quiet::LineGate;
 use super::routes::RouteTable;
 use super::sources::{Partner, Sources};
 use super::stats::SourceStats;
 use crate::limits::{APPEND_TIMEOUT, BODY_TIMEOUT, IN_FLIGHT_BYTES_MAX, REFUSAL_LINES_PER_S};
+use crate::problem::{Code, Problem};
 
 /// This host's clock.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -73,6 +79,9 @@ pub(super) struct Desk {
     pub stats: Arc<SourceStats>,
     pub rate: Arc<DefaultDirectRateLimiter>,
     pub routes: Arc<RouteTable>,
+    /// A place for each request that may be under way.
+    pub places: Arc<Semaphore>,
+    pub letters: Arc<LetterGate>,
 }
 
 type Desks = BTreeMap<Box<str>, Arc<Desk>>;
@@ -85,6 +94,7 @@ pub struct BroadcastState {
 
 pub(super) struct Inner {
     pub log: Arc<dyn EventLog>,
+    pub dead: Arc<dyn DeadLetters>,
     pub options: BroadcastOptions,
     pub budget: Budget,
     pub unknown: Arc<SourceStats>,
@@ -93,12 +103,18 @@ pub(super) struct Inner {
 }
 
 impl BroadcastState {
-    /// Takes webhooks of `sources` into `log`.
-    pub fn new(log: Arc<dyn EventLog>, sources: Sources, options: BroadcastOptions) -> Self {
+    /// Takes webhooks of `sources` into `log`; what of them is refused goes to `dead`.
+    pub fn new(
+        log: Arc<dyn EventLog>,
+        sources: Sources,
+        options: BroadcastOptions,
+        dead: Arc<dyn DeadLetters>,
+    ) -> Self {
         let now = (options.clock)();
         let state = Self {
             inner: Arc::new(Inner {
                 log,
+                dead,
                 budget: Budget::new(options.in_flight_bytes_max),
                 unknown: Arc::new(SourceStats::new("(unknown)", now)),
                 refusal_lines: LineGate::new(REFUSAL_LINES_PER_S),
@@ -117,27 +133,33 @@ impl BroadcastState {
         let old = self.inner.desks.load();
         let now = self.inner.now();
         let desk = |partner: &Partner| {
-            let desk = match old.get(partner.name()) {
-                Some(before) => Desk {
-                    partner: partner.clone(),
-                    stats: Arc::clone(&before.stats),
-                    rate: match same_rate(&before.partner, partner) {
-                        true => Arc::clone(&before.rate),
-                        false => rate(partner),
-                    },
-                    routes: Arc::clone(&before.routes),
-                },
-                None => Desk {
-                    partner: partner.clone(),
-                    stats: Arc::new(SourceStats::new(partner.name(), now)),
-                    rate: rate(partner),
-                    routes: Arc::default(),
-                },
-            };
-            (partner.name().into(), Arc::new(desk))
+            let before = old.get(partner.name());
+            if before.is_none_or(|before| before.partner.scheme != partner.scheme) {
+                warn_of_age(partner);
+            }
+            (partner.name().into(), Arc::new(Desk::new(partner, before.map(|it| &**it), now)))
         };
         let desks: Desks = sources.iter().map(desk).collect();
         self.inner.desks.store(Arc::new(desks));
+    }
+
+    /// The events of a body that `source` sent at `received_at` and that was kept as a dead letter:
+    /// read again by what is agreed with it today. Whoever sent it has been verified then; its
+    /// rate was charged then. What lay ahead of our clock may lie behind it by now; the log judges
+    /// the age by `received_at` (R16), which belongs into its `append`.
+    ///
+    /// # Errors
+    /// What the partner would be answered.
+    pub fn events_of(
+        &self,
+        source: &str,
+        raw: &[u8],
+        received_at: Timestamp,
+        correlation: &str,
+    ) -> Result<Vec<Event>, Problem> {
+        let desk = self.inner.desk(source).ok_or_else(unknown_partner)?;
+        let context = Context { source, correlation, now: self.inner.now().max(received_at) };
+        desk.partner.events_of(raw, context)
     }
 
     /// Counters of each partner by name, then those of requests to partners that don't exist.
@@ -156,6 +178,44 @@ impl BroadcastState {
     pub fn now(&self) -> Timestamp {
         self.inner.now()
     }
+}
+
+impl Desk {
+    /// Takes over from `before` what isn't changed by a reload.
+    fn new(partner: &Partner, before: Option<&Self>, now: Timestamp) -> Self {
+        let stats = before.map(|before| Arc::clone(&before.stats));
+        let same_rate = before.filter(|before| same_rate(&before.partner, partner));
+        let same_places =
+            before.filter(|before| before.partner.requests_max == partner.requests_max);
+        Self {
+            stats: stats.unwrap_or_else(|| Arc::new(SourceStats::new(partner.name(), now))),
+            rate: same_rate.map_or_else(|| rate(partner), |before| Arc::clone(&before.rate)),
+            routes: before.map(|before| Arc::clone(&before.routes)).unwrap_or_default(),
+            places: same_places.map_or_else(
+                || Arc::new(Semaphore::new(partner.requests_max)),
+                |before| Arc::clone(&before.places),
+            ),
+            letters: before.map(|before| Arc::clone(&before.letters)).unwrap_or_default(),
+            partner: partner.clone(),
+        }
+    }
+}
+
+/// What says when it was sent can't be sent again later; where nothing does, its owner should know.
+fn warn_of_age(partner: &Partner) {
+    if partner.scheme.time.is_none() && !partner.secrets().is_empty() {
+        tracing::warn!(
+            source = partner.name(),
+            "this partner signs no time: a delivery that somebody has copied can be sent again at \
+             any time; events that are known or too old are not shown again"
+        );
+    }
+}
+
+/// The refusal of a name that nobody has.
+pub(super) fn unknown_partner() -> Problem {
+    let detail = "no partner of that name is configured under sources.broadcast";
+    Problem::new(Code::UnknownPartner, detail)
 }
 
 impl Inner {

@@ -23,6 +23,8 @@ pub struct SourceStats {
     too_old: AtomicU64,
     bodies: AtomicU64,
     body_bytes: AtomicU64,
+    parked: AtomicU64,
+    kept_back: AtomicU64,
     errors: [AtomicU64; Code::COUNT],
     last_accepted_us: AtomicI64,
 }
@@ -38,6 +40,8 @@ impl SourceStats {
             too_old: AtomicU64::new(0),
             bodies: AtomicU64::new(0),
             body_bytes: AtomicU64::new(0),
+            parked: AtomicU64::new(0),
+            kept_back: AtomicU64::new(0),
             errors: [const { AtomicU64::new(0) }; Code::COUNT],
             last_accepted_us: AtomicI64::new(i64::MIN),
         }
@@ -73,6 +77,16 @@ impl SourceStats {
         self.body_bytes.load(Ordering::Relaxed)
     }
 
+    /// Refused bodies that became dead letters.
+    pub fn parked(&self) -> u64 {
+        self.parked.load(Ordering::Relaxed)
+    }
+
+    /// Refused bodies beyond those that a minute keeps.
+    pub fn kept_back(&self) -> u64 {
+        self.kept_back.load(Ordering::Relaxed)
+    }
+
     /// Refused requests by reason: `ingest_errors_total`. Every reason, also those that are zero.
     pub fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Code::ALL
@@ -95,6 +109,11 @@ impl SourceStats {
     pub(super) fn count_body(&self, bytes: usize) {
         self.bodies.fetch_add(1, Ordering::Relaxed);
         self.body_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_letter(&self, is_parked: bool) {
+        let counter = if is_parked { &self.parked } else { &self.kept_back };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_error(&self, code: Code) {

@@ -1,18 +1,17 @@
-//! One request to a device, and what its answer must be like to be looked at.
+//! One request to a source, and what its answer must be like to be looked at.
 
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
-use serde_json::Value;
 
 use super::stats::Trouble;
-use super::{SensorSource, SourceError};
+use super::{Ask, SourceError};
 use crate::outbound;
 
 /// What asks one source: one connection, kept open.
-pub(super) struct Fetcher {
+pub(crate) struct Fetcher {
     client: Client,
     url: reqwest::Url,
     headers: HeaderMap,
@@ -37,7 +36,7 @@ impl Failure {
 }
 
 impl Fetcher {
-    pub fn new(source: &SensorSource) -> Result<Self, SourceError> {
+    pub fn new(source: &Ask) -> Result<Self, SourceError> {
         let unfit = |why: String| SourceError::new(&source.name, why);
         let url = outbound::url(&source.url, &["http", "https"]).map_err(unfit)?;
         let headers = outbound::headers(&source.headers).map_err(unfit)?;
@@ -56,14 +55,13 @@ impl Fetcher {
         Ok(Self { client, url, headers, body_bytes_max: source.body_bytes_max })
     }
 
-    /// Asks once. The whole of it, from connecting to the last byte, has the source's timeout.
-    pub async fn fetch(&self) -> Result<Value, Failure> {
+    /// Asks once. The whole of it, from connecting to the last byte, has the source's timeout. What
+    /// comes back says that it is JSON.
+    pub async fn fetch(&self) -> Result<Vec<u8>, Failure> {
         let request = self.client.get(self.url.clone()).header(ACCEPT, "application/json");
         let response = request.headers(self.headers.clone()).send().await.map_err(failed)?;
         check(&response, self.body_bytes_max)?;
-        let body = self.body(response).await?;
-        serde_json::from_slice(&body)
-            .map_err(|error| Failure { raw: body, ..Failure::new(Trouble::BadJson, error) })
+        self.body(response).await
     }
 
     /// Its bytes, unpacked, as many as it may have.

@@ -1,68 +1,110 @@
-//! The task that follows one source.
+//! The task that follows one source: ticks, breaker, log. What is made of the answers is a
+//! [`Harvest`]'s: a sensor's readings, a polled partner's events.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use touchline_core::event::Event;
-use touchline_core::log::EventLog;
+use touchline_core::log::{AppendError, EventLog};
 use touchline_core::time::Timestamp;
 
-use super::SensorSource;
+use super::Ask;
 use super::fetch::{Failure, Fetcher};
 use super::stats::{SensorStats, Trouble};
-use super::values::{Values, Verdict};
 use crate::breaker::{Breaker, BreakerState};
-use crate::broadcast::Clock;
+use crate::broadcast::{Clock, Tally};
 use crate::limits::SENSOR_APPENDS_MAX;
 
 /// Events that the log has refused.
 type Refused = Vec<Event>;
 
+/// When an answer came, and what the events of it are known by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At<'a> {
+    pub received_at: Timestamp,
+    pub tick: u64,
+    pub correlation: &'a str,
+}
+
+/// What an answer holds.
+#[derive(Debug, Default)]
+pub(crate) struct Harvested {
+    /// What is to be published.
+    pub news: Vec<Event>,
+    /// What says nothing new.
+    pub unchanged: u64,
+}
+
+/// Is told of each item that can't be used, and why.
+pub(crate) type Note<'n> = dyn FnMut(Trouble, &dyn Display) + 'n;
+
+/// What is made of one source's answers.
+pub(crate) trait Harvest: Send + 'static {
+    /// What of an answer is news. Items that can't be used go to `note` and cost the others
+    /// nothing; `Err`: nothing of it can be used.
+    fn read(&mut self, raw: &[u8], at: &At<'_>, note: &mut Note<'_>) -> Result<Harvested, Failure>;
+
+    /// `event` is handed to the log.
+    fn keep(&mut self, event: &Event, at: Timestamp);
+
+    /// The log has refused `event`: it is news again.
+    fn forget(&mut self, event: &Event);
+
+    /// What its clock is behind ours, where that is known.
+    fn skew(&self) -> Option<i64> {
+        None
+    }
+}
+
+/// The number of the tick at `at`.
+pub(crate) fn tick_at(at: Timestamp) -> u64 {
+    u64::try_from(at.0 / 1_000).unwrap_or(0)
+}
+
 /// Follows one source.
-pub(super) struct Follower {
-    source: SensorSource,
+pub(crate) struct Follower<H> {
+    ask: Ask,
     fetcher: Fetcher,
     log: Arc<dyn EventLog>,
     stats: Arc<SensorStats>,
     clock: Clock,
-    values: Values,
+    harvest: H,
     breaker: Breaker,
     /// Where the log's answers come in; what was taken comes back empty.
     answers: mpsc::Receiver<Refused>,
     answering: mpsc::Sender<Refused>,
     appends: usize,
-    tick: u64,
 }
 
-impl Follower {
+impl<H: Harvest> Follower<H> {
     pub fn new(
-        source: SensorSource,
-        fetcher: Fetcher,
+        ask: Ask,
+        harvest: H,
         log: Arc<dyn EventLog>,
         stats: Arc<SensorStats>,
         clock: Clock,
-    ) -> Self {
+    ) -> Result<Self, super::SourceError> {
         let (answering, answers) = mpsc::channel(SENSOR_APPENDS_MAX);
-        Self {
-            values: Values::new(&source.name, source.rules),
-            breaker: Breaker::new(source.breaker),
-            source,
-            fetcher,
+        Ok(Self {
+            fetcher: Fetcher::new(&ask)?,
+            breaker: Breaker::new(ask.breaker),
+            harvest,
+            ask,
             log,
             stats,
             clock,
             answers,
             answering,
             appends: 0,
-            tick: 0,
-        }
+        })
     }
 
     /// Polls at every tick until it is told to stop.
     pub async fn run(mut self, delay: Duration, mut stop: watch::Receiver<bool>) {
-        let mut ticks = interval_at(Instant::now() + delay, self.source.interval);
+        let mut ticks = interval_at(Instant::now() + delay, self.ask.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut last: Option<Instant> = None;
         loop {
@@ -70,7 +112,7 @@ impl Follower {
                 _ = stop.changed() => return,
                 at = ticks.tick() => at,
             };
-            let missed = last.map_or(0, |last| missed(at - last, self.source.interval));
+            let missed = last.map_or(0, |last| missed(at - last, self.ask.interval));
             last = Some(at);
             self.take_answers();
             if self.breaker.may_call(at.into_std()) {
@@ -87,47 +129,30 @@ impl Follower {
     async fn poll(&mut self) {
         let fetched = self.fetcher.fetch().await;
         let received_at = (self.clock)();
-        self.tick = u64::try_from(received_at.0 / 1_000).unwrap_or(0);
-        let readings = fetched.and_then(|answer| {
-            self.source.mapping.readings(&answer).map_err(|error| Failure {
-                trouble: Trouble::BadReading,
-                why: error.to_string().into(),
-                raw: answer.to_string().into_bytes(),
-            })
-        });
-        let readings = match readings {
-            Ok(readings) => readings,
+        let tick = tick_at(received_at);
+        let source = &*self.ask.name;
+        let correlation = format!("{source}-{tick}");
+        let at = At { received_at, tick, correlation: &correlation };
+        let (stats, harvest) = (&self.stats, &mut self.harvest);
+        let mut note = |trouble: Trouble, why: &dyn Display| {
+            tracing::debug!(source, reason = trouble.as_str(), %why, "an item is dropped");
+            stats.count(trouble, 1);
+        };
+        let harvested = fetched.and_then(|raw| harvest.read(&raw, &at, &mut note));
+        let harvested = match harvested {
+            Ok(harvested) => harvested,
             Err(failure) => return self.fail(&failure),
         };
         if self.breaker.state(Instant::now().into_std()) != BreakerState::Closed {
-            tracing::info!(source = &*self.source.name, "a sensor source is back");
+            tracing::info!(source, "a source that is polled is back");
         }
         self.breaker.succeeded();
         self.stats.set_good(received_at);
-        let correlation = format!("{}-{}", self.source.name, self.tick);
-        let mut news = Vec::new();
-        for reading in readings {
-            let verdict = match &reading {
-                Ok(reading) => self.values.judge(reading, received_at, self.tick, &correlation),
-                Err(error) => {
-                    tracing::debug!(source = &*self.source.name, %error, "a reading is dropped");
-                    self.stats.count(Trouble::BadReading, 1);
-                    continue;
-                }
-            };
-            match verdict {
-                Verdict::News(event) => news.push(*event),
-                Verdict::Unchanged => self.stats.count_unchanged(),
-                Verdict::TooOld => self.stats.count(Trouble::TooOld, 1),
-                Verdict::Backwards => self.stats.count(Trouble::Backwards, 1),
-                Verdict::Standing => self.stats.count(Trouble::Standing, 1),
-                Verdict::Full => self.stats.count(Trouble::TooManyKeys, 1),
-            }
-        }
-        if let Some(skew) = self.values.skew() {
+        self.stats.count_unchanged(harvested.unchanged);
+        if let Some(skew) = self.harvest.skew() {
             self.stats.set_skew(skew);
         }
-        self.publish(news, received_at);
+        self.publish(harvested.news, received_at);
     }
 
     fn fail(&mut self, failure: &Failure) {
@@ -136,8 +161,8 @@ impl Follower {
         let was = self.breaker.state(now);
         self.breaker.failed(now, rand::random());
         if was == BreakerState::Closed && self.breaker.state(now) == BreakerState::Open {
-            let (source, why) = (&*self.source.name, &*failure.why);
-            tracing::warn!(source, why, "a sensor source fails; it is asked more rarely now");
+            let (source, why) = (&*self.ask.name, &*failure.why);
+            tracing::warn!(source, why, "a source fails; it is asked more rarely now");
         }
     }
 
@@ -150,14 +175,23 @@ impl Follower {
             return self.stats.count(Trouble::LogBehind, news.len() as u64);
         }
         self.appends += 1;
-        news.iter().for_each(|event| self.values.keep(event, received_at));
+        news.iter().for_each(|event| self.harvest.keep(event, received_at));
         let (answering, stats, kept) =
             (self.answering.clone(), Arc::clone(&self.stats), news.clone());
-        let reply = Box::new(move |answer: Result<Vec<_>, _>| {
+        let reply = Box::new(move |answer: Result<Vec<_>, AppendError>| {
             let refused = match answer {
-                Ok(_) => {
-                    stats.count_published(kept.len() as u64);
+                Ok(outcomes) => {
+                    let tally = Tally::of(&outcomes);
+                    stats.count_published(tally.accepted);
+                    stats.count_unchanged(tally.duplicates);
+                    stats.count(Trouble::TooOld, tally.too_old);
                     Vec::new()
+                }
+                // Those will never be taken: the others are tried again without them.
+                Err(AppendError::IdReused(reused)) => {
+                    stats.count(Trouble::IdReused, reused.len() as u64);
+                    let others = kept.into_iter().enumerate();
+                    others.filter(|(n, _)| !reused.contains(n)).map(|(_, event)| event).collect()
                 }
                 Err(_) => {
                     stats.count(Trouble::LogRefused, kept.len() as u64);
@@ -173,7 +207,7 @@ impl Follower {
     fn take_answers(&mut self) {
         while let Ok(refused) = self.answers.try_recv() {
             self.appends -= 1;
-            refused.iter().for_each(|event| self.values.forget(event));
+            refused.iter().for_each(|event| self.harvest.forget(event));
         }
     }
 }

@@ -1,17 +1,13 @@
-//! From whatever a device answers to readings: by JSON pointers (RFC 6901), one for each field.
-//!
-//! A field of a [`Mapping`] is a pointer into the item where it begins with `/`, or is empty (the
-//! whole item); anything else is a constant. `items` points to an array of readings, or to a single
-//! one.
+//! From whatever a device answers to readings: each field by a [`From`]. `items` points to an array
+//! of readings, or to a single one.
 
 use serde_json::Value;
 use touchline_core::event::{Route, check_id, check_kind};
 use touchline_core::limits::{DATA_BYTES_MAX, ID_BYTES_MAX};
 use touchline_core::time::Timestamp;
 
-pub use crate::fields::From;
-use crate::fields::{data, text, time, value};
 use crate::limits::READINGS_MAX;
+pub use crate::mapping::From;
 
 /// How the readings of one source are found in its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,11 +92,11 @@ impl Mapping {
             what: what.to_string().into(),
         };
         let missing = |field| wrong(field, &"is missing, or is neither text nor number");
-        let teams = teams(&self.team, item).ok_or_else(|| missing("team"))?;
+        let teams = self.team.teams(item).ok_or_else(|| missing("team"))?;
         let route = Route::new(&teams).map_err(|error| wrong("team", &error))?;
-        let kind = text(&self.kind, item).ok_or_else(|| missing("type"))?;
+        let kind = self.kind.text(item).ok_or_else(|| missing("type"))?;
         check_kind(&kind).map_err(|error| wrong("type", &error))?;
-        let key = text(&self.key, item).ok_or_else(|| missing("key"))?;
+        let key = self.key.text(item).ok_or_else(|| missing("key"))?;
         check_id(&key).map_err(|error| wrong("key", &error))?;
         if key.len() > KEY_BYTES_MAX {
             return Err(wrong("key", &format!("must be at most {KEY_BYTES_MAX} bytes")));
@@ -108,17 +104,17 @@ impl Mapping {
         let sequence = match &self.sequence {
             None => None,
             Some(from) => Some(
-                number(from, item)
+                from.number(item)
                     .ok_or_else(|| wrong("sequence", &"must be a whole number, 0 or more"))?,
             ),
         };
         let measured_at = match &self.time {
             None => None,
-            Some(from) => Some(time(from, item).ok_or_else(|| {
+            Some(from) => Some(from.time(item).ok_or_else(|| {
                 wrong("time", &"must be RFC 3339, or seconds or milliseconds since 1970")
             })?),
         };
-        let data = data(&self.value, item).ok_or_else(|| wrong("value", &"is missing"))?;
+        let data = self.value.data(item).ok_or_else(|| wrong("value", &"is missing"))?;
         if data.len() > DATA_BYTES_MAX {
             return Err(wrong("value", &format!("is larger than {DATA_BYTES_MAX} bytes")));
         }
@@ -128,24 +124,6 @@ impl Mapping {
 
 /// A key leaves room in an event's id for a sequence or a time, and a republish's number.
 const KEY_BYTES_MAX: usize = ID_BYTES_MAX - 48;
-
-fn teams(from: &From, item: &Value) -> Option<Vec<String>> {
-    if let From::Constant(text) = from {
-        return Some(text.split('+').map(str::to_owned).collect());
-    }
-    match &*value(from, item)? {
-        Value::Array(teams) => teams.iter().map(|it| it.as_str().map(str::to_owned)).collect(),
-        one => Some(vec![one.as_str()?.to_owned()]),
-    }
-}
-
-fn number(from: &From, item: &Value) -> Option<u64> {
-    match &*value(from, item)? {
-        Value::Number(number) => number.as_u64(),
-        Value::String(text) => text.parse().ok(),
-        _ => None,
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -9,14 +9,18 @@
 //! |---|---|
 //! | [`mapping`] | from any JSON to readings |
 //! | [`values`] | which readings are news |
+//! | `readings` | the two of them: from an answer to events |
 //! | `fetch` | one request, and what its answer must be like |
-//! | `follow` | the task: ticks, breaker, log |
+//! | `follow` | the task: ticks, breaker, log; it follows polled partners as well |
 //! | [`stats`] | what is counted |
+//! | [`trial`] | one answer, looked at and not published |
 
 mod fetch;
-mod follow;
+pub(crate) mod follow;
 pub mod mapping;
+mod readings;
 pub mod stats;
+pub mod trial;
 pub mod values;
 
 pub use crate::outbound::SourceError;
@@ -33,9 +37,9 @@ use tokio::task::JoinSet;
 use touchline_core::log::EventLog;
 
 use crate::breaker::BreakerRules;
-use crate::broadcast::Clock;
-use fetch::Fetcher;
-use follow::Follower;
+use crate::broadcast::{BroadcastState, Clock, Polled};
+use follow::{Follower, Harvest};
+use readings::Readings;
 
 /// One source of sensor values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +64,40 @@ pub struct SensorSource {
     pub breaker: BreakerRules,
 }
 
+/// What any source that is polled is asked, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Its name: the events' `source`.
+    pub name: Box<str>,
+    /// Where it is asked.
+    pub url: Box<str>,
+    /// How often.
+    pub interval: Duration,
+    /// How long one request may take, connecting included.
+    pub timeout: Duration,
+    /// Sent with each request; their values are secrets.
+    pub headers: Vec<(Box<str>, Box<str>)>,
+    /// Bytes of an answer, unpacked.
+    pub body_bytes_max: usize,
+    /// When it is left alone.
+    pub breaker: BreakerRules,
+}
+
+impl SensorSource {
+    /// What of it is asked.
+    pub fn ask(&self) -> Ask {
+        Ask {
+            name: self.name.clone(),
+            url: self.url.clone(),
+            interval: self.interval,
+            timeout: self.timeout,
+            headers: self.headers.clone(),
+            body_bytes_max: self.body_bytes_max,
+            breaker: self.breaker,
+        }
+    }
+}
+
 /// Sources that are followed. Dropping it ends their tasks.
 pub struct Sensors {
     stats: Vec<Arc<SensorStats>>,
@@ -77,21 +115,51 @@ impl Sensors {
         log: &Arc<dyn EventLog>,
         clock: &Clock,
     ) -> Result<Self, SourceError> {
-        let (stop, stopped) = watch::channel(false);
-        let (mut stats, mut tasks) = (Vec::new(), JoinSet::new());
+        let (stop, _) = watch::channel(false);
+        let mut all = Self { stats: Vec::new(), stop, tasks: JoinSet::new() };
         let count = sources.len().max(1) as u32;
         for (n, source) in sources.into_iter().enumerate() {
-            let fetcher = Fetcher::new(&source)?;
-            let counted = Arc::new(SensorStats::new(&source.name, clock()));
-            stats.push(Arc::clone(&counted));
             // Spread over the interval: hundreds of sources don't ask at the same moment.
             let delay = source.interval * n as u32 / count;
-            let follower =
-                Follower::new(source, fetcher, Arc::clone(log), counted, Arc::clone(clock));
-            let stopped = stopped.clone();
-            tasks.spawn(follower.run(delay, stopped));
+            all.follow(source.ask(), Readings::of(&source), delay, log, clock)?;
         }
-        Ok(Self { stats, stop, tasks })
+        Ok(all)
+    }
+
+    /// Follows partners that are polled as well, each as it is agreed with it in `webhooks` at the
+    /// time.
+    ///
+    /// # Errors
+    /// The first that can't be followed.
+    pub fn add_partners(
+        &mut self,
+        partners: Vec<Ask>,
+        webhooks: &BroadcastState,
+        log: &Arc<dyn EventLog>,
+        clock: &Clock,
+    ) -> Result<(), SourceError> {
+        let count = partners.len().max(1) as u32;
+        for (n, ask) in partners.into_iter().enumerate() {
+            let delay = ask.interval * n as u32 / count;
+            let harvest = Polled::new(&ask.name, webhooks);
+            self.follow(ask, harvest, delay, log, clock)?;
+        }
+        Ok(())
+    }
+
+    fn follow(
+        &mut self,
+        ask: Ask,
+        harvest: impl Harvest,
+        delay: Duration,
+        log: &Arc<dyn EventLog>,
+        clock: &Clock,
+    ) -> Result<(), SourceError> {
+        let counted = Arc::new(SensorStats::new(&ask.name, clock()));
+        self.stats.push(Arc::clone(&counted));
+        let follower = Follower::new(ask, harvest, Arc::clone(log), counted, Arc::clone(clock))?;
+        self.tasks.spawn(follower.run(delay, self.stop.subscribe()));
+        Ok(())
     }
 
     /// What each has done.

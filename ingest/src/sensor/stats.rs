@@ -39,11 +39,15 @@ pub enum Trouble {
     LogRefused,
     /// The log is too far behind to be given more.
     LogBehind,
+    /// The log knows its id under other content.
+    IdReused,
+    /// More events, or more different sets of teams, than this partner may send.
+    Limited,
 }
 
 impl Trouble {
     /// All of them, with the value of the metric label `reason`.
-    pub const ALL: [(Self, &'static str); 15] = [
+    pub const ALL: [(Self, &'static str); 17] = [
         (Self::Connect, "connect"),
         (Self::Timeout, "timeout"),
         (Self::Broken, "broken"),
@@ -59,6 +63,8 @@ impl Trouble {
         (Self::TooManyKeys, "too_many_keys"),
         (Self::LogRefused, "log_refused"),
         (Self::LogBehind, "log_behind"),
+        (Self::IdReused, "id_reused"),
+        (Self::Limited, "limited"),
     ];
 
     /// Its name.
@@ -169,8 +175,8 @@ impl SensorStats {
         self.published.fetch_add(count, Ordering::Relaxed);
     }
 
-    pub(super) fn count_unchanged(&self) {
-        self.unchanged.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count_unchanged(&self, count: u64) {
+        self.unchanged.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(super) fn count(&self, trouble: Trouble, count: u64) {

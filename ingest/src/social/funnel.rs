@@ -214,7 +214,7 @@ impl Funnel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fields::From;
+    use crate::mapping::From;
     use crate::social::post::PostMapping;
     use crate::social::terms::Terms;
     use std::sync::Mutex;

@@ -11,8 +11,8 @@ use touchline_core::time::Timestamp;
 
 use super::stats::Trouble;
 use super::terms::{Look, Scratch, Terms};
-use crate::fields::{self, From};
 use crate::limits::{DATA_DEPTH_MAX, OCCURRED_AHEAD_MAX};
+use crate::mapping::From;
 
 /// Where the fields of a post are found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,9 +121,9 @@ impl PostReader {
             return Err(Unreadable::Json("it is another JSON value".into()));
         }
         let missing = |field| Unreadable::field(field, "is missing, or is neither text nor number");
-        let id = fields::text(&self.mapping.id, &post).ok_or_else(|| missing("id"))?;
+        let id = self.mapping.id.text(&post).ok_or_else(|| missing("id"))?;
         check_id(&id).map_err(|error| Unreadable::field("id", error))?;
-        let text = fields::text(&self.mapping.text, &post).ok_or_else(|| missing("text"))?;
+        let text = self.mapping.text.text(&post).ok_or_else(|| missing("text"))?;
         Ok(Draft { post, id, text })
     }
 
@@ -141,12 +141,12 @@ impl PostReader {
     ) -> Result<Option<Event>, Unreadable> {
         let Some(route) = self.terms.route(teams) else { return Ok(None) };
         let post = &draft.post;
-        let kind = fields::text(&self.mapping.kind, post)
-            .ok_or_else(|| Unreadable::field("type", "is missing"))?;
+        let kind =
+            self.mapping.kind.text(post).ok_or_else(|| Unreadable::field("type", "is missing"))?;
         check_kind(&kind).map_err(|error| Unreadable::field("type", error))?;
         let occurred_at = match &self.mapping.time {
             None => received_at,
-            Some(from) => fields::time(from, post).ok_or_else(|| {
+            Some(from) => from.time(post).ok_or_else(|| {
                 Unreadable::field("time", "must be RFC 3339, or a number since 1970")
             })?,
         };
@@ -171,13 +171,12 @@ impl PostReader {
     fn data(&self, draft: &Draft) -> Result<Bytes, Unreadable> {
         let data = match &self.mapping.value {
             Some(from) => {
-                let value = fields::value(from, &draft.post);
+                let value = from.value(&draft.post);
                 let depth = value.as_deref().map_or(0, depth);
                 if depth > DATA_DEPTH_MAX {
                     return Err(Unreadable::field("value", "is nested too deep"));
                 }
-                fields::data(from, &draft.post)
-                    .ok_or_else(|| Unreadable::field("value", "is missing"))?
+                from.data(&draft.post).ok_or_else(|| Unreadable::field("value", "is missing"))?
             }
             None => self.plain(draft),
         };
@@ -190,7 +189,7 @@ impl PostReader {
     /// Text and author, and nothing else of whoever wrote it.
     fn plain(&self, draft: &Draft) -> Vec<u8> {
         let author = self.mapping.author.as_ref();
-        let author = author.and_then(|from| fields::text(from, &draft.post));
+        let author = author.and_then(|from| from.text(&draft.post));
         let mut data = serde_json::Map::new();
         data.insert("text".into(), draft.text.as_str().into());
         if let Some(author) = author {

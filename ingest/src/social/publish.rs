@@ -54,7 +54,7 @@ async fn append(
 
 fn fate(outcome: Outcome) -> Fate {
     match outcome {
-        Outcome::Accepted(_) => Fate::Published,
+        Outcome::Accepted(_) | Outcome::Spooled => Fate::Published,
         Outcome::Duplicate => Fate::Duplicate,
         Outcome::TooOld => Fate::TooOld,
     }

@@ -12,6 +12,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value as Json, json};
+use touchline_core::dead::{DeadLetter, DeadLetters};
 use touchline_core::event::{Content, Event, Identity, Topic};
 use touchline_core::log::{
     AppendError, AppendReply, Epoch, EventLog, Lane, LaneBounds, LogBounds, LogHealthError,
@@ -155,9 +156,26 @@ impl EventLog for SharedLog {
     }
 }
 
-/// The webhook of partner `skyline`, with a log and a clock.
+/// Dead letters in a list.
+#[derive(Default)]
+pub struct Letters(Mutex<Vec<DeadLetter>>);
+
+impl Letters {
+    pub fn all(&self) -> Vec<DeadLetter> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl DeadLetters for Letters {
+    fn park(&self, letter: DeadLetter) {
+        self.0.lock().unwrap().push(letter);
+    }
+}
+
+/// The webhook of partner `skyline`, with a log, dead letters and a clock.
 pub struct Desk {
     pub log: Arc<MemoryLog>,
+    pub letters: Arc<Letters>,
     pub state: BroadcastState,
     clock: Arc<AtomicI64>,
 }
@@ -201,8 +219,10 @@ impl Desk {
         partner(&mut skyline);
         let log = MemoryLog::new();
         let sources = Sources::new([skyline]).unwrap();
-        let state = BroadcastState::new(Arc::new(SharedLog(Arc::clone(&log))), sources, all);
-        Self { log, state, clock }
+        let letters = Arc::<Letters>::default();
+        let shared = Arc::new(SharedLog(Arc::clone(&log)));
+        let state = BroadcastState::new(shared, sources, all, letters.clone());
+        Self { log, letters, state, clock }
     }
 
     pub fn advance_s(&self, seconds: i64) {

@@ -10,6 +10,7 @@ mod demo;
 mod log;
 mod records;
 mod serve;
+mod source;
 mod tail;
 mod tune;
 
@@ -100,6 +101,11 @@ enum Command {
     Log {
         #[command(subcommand)]
         command: log::LogCommand,
+    },
+    /// Check a source
+    Source {
+        #[command(subcommand)]
+        command: source::SourceCommand,
     },
     /// Judge the host, and make it ready
     Tune {
@@ -204,6 +210,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::PrintConfig { json } => config::print(&given, json),
         Command::Tail(args) => tail::tail(&given, &args),
         Command::Log { command } => log::log(&given, command),
+        Command::Source { command } => source::source(&given, &command),
         Command::Tune { command } => tune::tune(&given, command),
         Command::Completions { shell } => {
             let mut page = Vec::new();

@@ -38,7 +38,7 @@ pub(super) fn read(given: &Given<'_>, folder: &Path) -> Result<Vec<Header>, Stri
             let value = std::fs::read_to_string(&file).map_err(failed)?;
             headers.push((name.into(), value.trim_end().into()));
         }
-        _ => return Err("`secret_header` and `secret_file` belong together".into()),
+        _ => return Err("a secret header and its file belong together".into()),
     }
     Ok(headers)
 }

@@ -32,6 +32,7 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::value::Value;
+use touchline_ingest::broadcast::SecretEncoding;
 
 use layers::Layer;
 pub use layers::Origin;
@@ -219,6 +220,25 @@ impl Loaded {
     /// Where the value at `path` came from.
     pub fn origin(&self, path: &str) -> Origin {
         self.values.get(path).map_or(Origin::Default, |(_, origin)| origin.clone())
+    }
+
+    /// Whether any key of the section at `path` is given.
+    pub fn has_section(&self, path: &str) -> bool {
+        let inside = |key: &String| key.strip_prefix(path).is_some_and(|it| it.starts_with('.'));
+        self.values.keys().any(inside)
+    }
+
+    /// The file that the key at `path` names, as it is found from here.
+    pub fn file_at(&self, path: &str) -> Option<PathBuf> {
+        let (value, origin) = self.values.get(path)?;
+        let file = value.as_str().filter(|file| !file.is_empty())?;
+        Some(options::folder_of(origin).join(file))
+    }
+
+    /// How the secrets of partner `name` are written.
+    pub fn secret_encoding(&self, name: &str) -> SecretEncoding {
+        let path = format!("sources.broadcast.{name}.secret_encoding");
+        secrets::encoding(self.values.get(&path).and_then(|(value, _)| value.as_str()))
     }
 
     /// Reads everything again, from the same places. `Err` names what is wrong, or which changed

@@ -14,7 +14,7 @@ use touchline_fanout::options::{AddressRules, Backend, Rules, SessionRules, Sock
 use touchline_fanout::plan::Shards;
 use touchline_ingest::broadcast::{BroadcastOptions, Sources};
 use touchline_ingest::kafka::KafkaOptions;
-use touchline_ingest::sensor::SensorSource;
+use touchline_ingest::sensor::{Ask, SensorSource};
 use touchline_ingest::social::SocialSource;
 use touchline_store::journal::{self, JournalOptions};
 
@@ -55,6 +55,8 @@ pub struct Options {
     pub spool: Option<SpoolSettings>,
     /// Who may send webhooks, with their limits.
     pub sources: Sources,
+    /// Which of them are asked rather than listened to.
+    pub polled: Vec<Ask>,
     /// Which devices are polled.
     pub sensors: Vec<SensorSource>,
     /// Which streams of posts are followed.
@@ -105,7 +107,7 @@ pub struct LoggingSettings {
 /// Resolves, reads and joins. `origin_of` tells where a key's value came from.
 pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, ConfigError> {
     let mut problems = Vec::new();
-    let sources = partners::build(raw, origin_of, &mut problems);
+    let (sources, polled) = partners::build(raw, origin_of, &mut problems);
     let folder_of_sensor = |name: &str| {
         folder_of(&origin_of(&format!("sources.sensor.{name}.secret_file"))).to_owned()
     };
@@ -148,6 +150,7 @@ pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, C
         kafka,
         journal,
         sources,
+        polled,
         sensors,
         social,
         ingest: BroadcastOptions {

@@ -12,6 +12,10 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::units::parse_size;
 
+mod partner;
+
+pub use partner::Partner;
+
 /// All sections.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -154,22 +158,6 @@ pub struct Sensor {
     pub sequence: Option<String>,
     pub time: Option<String>,
     pub value: Option<String>,
-}
-
-/// `[sources.broadcast.NAME]`
-#[derive(Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Partner {
-    pub secrets_file: Option<PathBuf>,
-    #[serde(default)]
-    pub secrets: Vec<String>,
-}
-
-impl fmt::Debug for Partner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { secrets_file, secrets } = self;
-        write!(f, "Partner {{ secrets_file: {secrets_file:?}, {} secrets }}", secrets.len())
-    }
 }
 
 /// `[ingest]`

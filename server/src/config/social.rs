@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use touchline_core::event::check_source;
-use touchline_ingest::fields::From;
+use touchline_ingest::mapping::From;
 use touchline_ingest::social::{BackoffRules, PostMapping, Rewind, SocialKind, SocialSource};
 
 use super::Problem;

@@ -1,5 +1,6 @@
 //! Asks everybody for their numbers and writes the page, in the order of the table.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -120,12 +121,18 @@ fn troubles(page: &mut Page, shards: &[&ShardStats]) {
 
 fn sources(page: &mut Page, appliance: &Appliance) {
     let sources = appliance.webhooks.stats();
-    let mut family = page.family(&EVENTS_INGESTED);
+    let polled = appliance.followed.polled();
+    // A partner may send and be polled: its numbers are added up.
+    let mut sums: BTreeMap<(&str, &str), f64> = BTreeMap::new();
     for source in &sources {
-        family.sample(&[source.source()], count(source.accepted()));
+        *sums.entry((source.source(), "")).or_default() += count(source.accepted());
     }
-    for source in appliance.followed.sensors() {
-        family.sample(&[source.source()], count(source.published()));
+    for source in polled {
+        *sums.entry((source.source(), "")).or_default() += count(source.published());
+    }
+    let mut family = page.family(&EVENTS_INGESTED);
+    for ((source, _), events) in std::mem::take(&mut sums) {
+        family.sample(&[source], events);
     }
     let social = appliance.followed.social();
     for source in social {
@@ -145,43 +152,52 @@ fn sources(page: &mut Page, appliance: &Appliance) {
     for source in social {
         family.sample(&[source.source()], count(source.posts(Fate::TooOld)));
     }
-    let mut family = page.family(&INGEST_ERRORS);
     for source in &sources {
         for (reason, errors) in source.errors() {
-            family.sample(&[source.source(), reason], count(errors));
+            *sums.entry((source.source(), reason)).or_default() += count(errors);
         }
     }
-    for source in appliance.followed.sensors() {
+    for source in polled {
         for (reason, troubles) in source.troubles() {
-            family.sample(&[source.source(), reason], count(troubles));
+            *sums.entry((source.source(), reason)).or_default() += count(troubles);
         }
     }
     for source in social {
         for (reason, troubles) in source.troubles() {
-            family.sample(&[source.source(), reason], count(troubles));
+            *sums.entry((source.source(), reason)).or_default() += count(troubles);
         }
     }
-    let now = appliance.webhooks.now();
-    let mut family = page.family(&SOURCE_STALENESS_SECONDS);
-    for source in &sources {
-        family.sample(&[source.source()], source.staleness(now).as_secs_f64());
+    let mut family = page.family(&INGEST_ERRORS);
+    for ((source, reason), errors) in sums {
+        family.sample(&[source, reason], errors);
     }
-    for source in appliance.followed.sensors() {
-        family.sample(&[source.source()], source.staleness(now).as_secs_f64());
+    let mut family = page.family(&INGEST_LETTERS_KEPT_BACK);
+    for source in &sources {
+        family.sample(&[source.source()], count(source.kept_back()));
+    }
+    let now = appliance.webhooks.now();
+    let mut ages: BTreeMap<&str, f64> = BTreeMap::new();
+    let webhooks = sources.iter().map(|it| (it.source(), it.staleness(now)));
+    for (source, age) in webhooks.chain(polled.iter().map(|it| (it.source(), it.staleness(now)))) {
+        let age = age.as_secs_f64();
+        ages.entry(source).and_modify(|least| *least = least.min(age)).or_insert(age);
+    }
+    let mut family = page.family(&SOURCE_STALENESS_SECONDS);
+    for (source, age) in ages {
+        family.sample(&[source], age);
     }
     for source in social {
         family.sample(&[source.source()], source.staleness().as_secs_f64());
     }
-    sensors(page, appliance);
+    polls(page, polled);
     posts(page, social);
     page.single(&INGEST_IN_FLIGHT_BYTES, appliance.webhooks.in_flight_bytes() as f64);
 }
 
-fn sensors(page: &mut Page, appliance: &Appliance) {
-    let sensors = appliance.followed.sensors();
+fn polls(page: &mut Page, polled: &[Arc<SensorStats>]) {
     let mut each = |metric: &'static Metric, value: &dyn Fn(&SensorStats) -> f64| {
         let mut family = page.family(metric);
-        for it in sensors {
+        for it in polled {
             family.sample(&[it.source()], value(it));
         }
     };

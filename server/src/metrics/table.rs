@@ -120,6 +120,8 @@ metrics! {
     EVENTS_TOO_OLD: Counter "events_too_old_total" ["source"] "Events acknowledged and not shown, \
      being older than the dedupe window";
     INGEST_ERRORS: Counter "ingest_errors_total" ["source", "reason"] "Bodies refused whole";
+    INGEST_LETTERS_KEPT_BACK: Counter "ingest_letters_kept_back_total" ["source"] "Refused bodies \
+     beyond those of a minute that are kept as dead letters";
     SOURCE_STALENESS_SECONDS: Gauge "source_staleness_seconds" ["source"] "Since a source's last \
      accepted event";
     SOURCE_POLLS: Counter "source_polls_total" ["source"] "Requests to a source that is polled";

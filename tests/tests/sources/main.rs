@@ -1,6 +1,7 @@
 //! Claim: a source in trouble delays nobody, is counted by what is wrong with it, and is back as
 //! soon as it is well.
 
+mod partners;
 mod sensors;
 mod served;
 mod social;

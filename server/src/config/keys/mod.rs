@@ -7,6 +7,7 @@
 
 mod clients;
 mod kafka;
+mod partners;
 mod server;
 mod social;
 mod sources;
@@ -101,7 +102,8 @@ fn fits(own: &str, name: &str) -> bool {
 /// All of them, in the order of the reference.
 pub fn all() -> impl Iterator<Item = &'static Key> + Clone {
     let log = server::KEYS.iter().chain(kafka::KEYS);
-    log.chain(sources::KEYS).chain(social::KEYS).chain(clients::KEYS)
+    let asked = sources::KEYS.iter().chain(social::KEYS);
+    log.chain(partners::KEYS).chain(asked).chain(clients::KEYS)
 }
 
 /// The key at `path`.

@@ -142,25 +142,6 @@ pub(super) const KEYS: &[Key] = &[
         "latency of a webhook on a slow disk",
     ),
     key(
-        "sources.broadcast.*.secrets_file",
-        Kind::Path,
-        "",
-        "a partner's secrets: one `whsec_<base64>` a line, any of them verifies; relative to the \
-         configuration's folder",
-        "none",
-    )
-    .absent()
-    .reloads(),
-    key(
-        "sources.broadcast.*.secrets",
-        Kind::Secrets,
-        "",
-        "the same, where a file is too much",
-        "whoever reads the configuration can sign",
-    )
-    .absent()
-    .reloads(),
-    key(
         "ingest.body_timeout_s",
         Kind::Seconds(0.1, 60.0),
         "10",

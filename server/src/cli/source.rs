@@ -1,0 +1,237 @@
+//! `touchline source test`: checks one configured source, and shows what it would publish. Nothing
+//! is published.
+//!
+//! A source that is polled is asked once. A partner that sends gives no answer to look at: the body
+//! of a delivery is read from a file or from standard input, and beside its events stands the
+//! command that would send it, signed.
+
+mod delivery;
+
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use touchline_core::event::Event;
+use touchline_core::limits::BODY_BYTES_MAX;
+use touchline_ingest::broadcast::{Clock, Context, Partner, system_clock};
+use touchline_ingest::sensor::trial::{Trial, TrialError, try_partner, try_sensor};
+use touchline_ingest::sensor::{Ask, SensorSource};
+
+use super::{Exit, Failure, Given, say};
+use crate::config::Loaded;
+use crate::logging::put_visible;
+
+/// `touchline source ...`
+#[derive(Debug, Subcommand)]
+pub enum SourceCommand {
+    /// Check one configured source and show what it would publish; publishes nothing
+    Test(TestArgs),
+}
+
+/// Which source, and how it is shown.
+#[derive(Debug, Args)]
+pub struct TestArgs {
+    /// The NAME of its section, as in `[sources.broadcast.NAME]`
+    name: String,
+    /// A delivery's body, for a partner that sends webhooks; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A configured source, by how it can be tested.
+enum Found<'l> {
+    Sensor(&'l SensorSource),
+    Polled(&'l Ask, &'l Partner),
+    Webhook(&'l Partner),
+    Social,
+}
+
+/// Runs one of them.
+pub fn source(given: &Given, command: &SourceCommand) -> Result<Exit, Failure> {
+    let SourceCommand::Test(args) = command;
+    let loaded = given.load()?;
+    let Some(found) = find(&loaded, &args.name) else {
+        let known = names(&loaded).join(", ");
+        eprintln!("touchline: no source is called `{}`; there are: {known}", args.name);
+        return Ok(Exit::Usage);
+    };
+    let clock: Clock = Arc::new(system_clock);
+    match found {
+        Found::Sensor(source) => show(args, ask(try_sensor(source, &clock))?, None),
+        Found::Polled(at, partner) if args.body.is_none() => {
+            show(args, ask(try_partner(at, partner, &clock))?, None)
+        }
+        Found::Polled(_, partner) | Found::Webhook(partner) => {
+            let Some(file) = &args.body else {
+                eprintln!(
+                    "touchline: `{}` sends webhooks: give a delivery's body by --body FILE",
+                    args.name
+                );
+                return Ok(Exit::Usage);
+            };
+            let trial = try_body(partner, &body(file)?, &clock);
+            let can_sign = !partner.secrets().is_empty();
+            let command = can_sign.then(|| delivery::command(&loaded, partner, file));
+            show(args, trial, command)
+        }
+        Found::Social => {
+            let why = "is a social source: those can't be tested by this command yet; its state \
+                       is on /metrics, under touchline_ingest_errors_total";
+            Err(anyhow!("`{}` {why}", args.name).into())
+        }
+    }
+}
+
+fn find<'l>(loaded: &'l Loaded, name: &str) -> Option<Found<'l>> {
+    let options = &loaded.options;
+    if let Some(sensor) = options.sensors.iter().find(|sensor| &*sensor.name == name) {
+        return Some(Found::Sensor(sensor));
+    }
+    if let Some(partner) = options.sources.iter().find(|partner| partner.name() == name) {
+        let polled = options.polled.iter().find(|ask| &*ask.name == name);
+        return Some(match polled {
+            Some(ask) => Found::Polled(ask, partner),
+            None => Found::Webhook(partner),
+        });
+    }
+    loaded.has_section(&format!("sources.social.{name}")).then_some(Found::Social)
+}
+
+fn names(loaded: &Loaded) -> Vec<&str> {
+    let options = &loaded.options;
+    let partners = options.sources.iter().map(Partner::name);
+    let all = partners.chain(options.sensors.iter().map(|sensor| &*sensor.name));
+    let all: Vec<&str> = all.collect();
+    if all.is_empty() { vec!["none"] } else { all }
+}
+
+/// Waits for one answer; its timeout is the source's own.
+fn ask(asked: impl Future<Output = Result<Trial, TrialError>>) -> Result<Trial, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(asked).map_err(|error| match error {
+        TrialError::Source(error) => Failure::Start(crate::wiring::StartError::Source(error)),
+        error => Failure::Other(anyhow!("{error}")),
+    })
+}
+
+/// What the webhook would make of a body whose signature is good.
+fn try_body(partner: &Partner, raw: &[u8], clock: &Clock) -> Trial {
+    let context = Context { source: partner.name(), correlation: "source-test", now: clock() };
+    match partner.events_of(raw, context) {
+        Ok(events) => Trial { events, troubles: Vec::new() },
+        Err(problem) => {
+            let code = problem.code.as_str();
+            let say = |it: &touchline_ingest::problem::ItemError| {
+                (code, format!("item {}: {} {} ({})", it.index, it.field, it.detail, it.reason))
+            };
+            let mut troubles: Vec<_> = problem.errors.iter().map(say).collect();
+            if troubles.is_empty() {
+                troubles.push((code, problem.detail));
+            }
+            Trial { events: Vec::new(), troubles }
+        }
+    }
+}
+
+fn body(file: &Path) -> Result<Vec<u8>, Failure> {
+    let mut raw = Vec::new();
+    let read = |from: &mut dyn std::io::Read, into: &mut Vec<u8>| {
+        from.take(BODY_BYTES_MAX as u64 + 1).read_to_end(into)
+    };
+    let read = match file == Path::new("-") {
+        true => read(&mut std::io::stdin().lock(), &mut raw),
+        false => std::fs::File::open(file).and_then(|mut opened| read(&mut opened, &mut raw)),
+    };
+    read.with_context(|| format!("read {}", file.display()))?;
+    if raw.len() > BODY_BYTES_MAX {
+        return Err(anyhow!("a body may have {BODY_BYTES_MAX} bytes").into());
+    }
+    Ok(raw)
+}
+
+fn show(args: &TestArgs, trial: Trial, command: Option<String>) -> Result<Exit, Failure> {
+    let text = match args.json {
+        true => to_json(&trial, command.as_deref()),
+        false => to_text(&trial, command.as_deref()),
+    };
+    say(text.as_bytes())?;
+    Ok(if trial.troubles.is_empty() { Exit::Fine } else { Exit::Failed })
+}
+
+fn to_json(trial: &Trial, command: Option<&str>) -> String {
+    let event = |event: &Event| {
+        let data: Value = serde_json::from_slice(&event.data).unwrap_or(Value::Null);
+        let mut object = json!({
+            "topic": event.topic().to_string(), "source": &*event.source, "id": &*event.id,
+            "teams": event.route.teams().collect::<Vec<_>>(), "type": &*event.kind,
+            "occurred_at": event.occurred_at.to_rfc3339(), "data": data,
+        });
+        if let (Some(sensor), Some(fields)) = (&event.sensor, object.as_object_mut()) {
+            fields.insert("key".into(), Value::from(&*sensor.key));
+        }
+        object
+    };
+    let trouble = |(reason, why): &(&str, String)| json!({ "reason": reason, "detail": why });
+    let mut page = json!({
+        "events": trial.events.iter().map(event).collect::<Vec<_>>(),
+        "problems": trial.troubles.iter().map(trouble).collect::<Vec<_>>(),
+    });
+    if let (Some(command), Some(fields)) = (command, page.as_object_mut()) {
+        fields.insert("command".into(), Value::from(command));
+    }
+    format!("{page:#}\n")
+}
+
+fn to_text(trial: &Trial, command: Option<&str>) -> String {
+    let head = ["topic", "type", "id", "occurred at", "data"].map(str::to_owned);
+    let rows: Vec<[String; 5]> =
+        std::iter::once(head).chain(trial.events.iter().map(row)).collect();
+    let width = |n: usize| rows.iter().map(|row| row[n].chars().count()).max().unwrap_or(0);
+    let widths = [0, 1, 2, 3].map(width);
+    let mut out = String::new();
+    for [topic, kind, id, at, data] in rows.iter().filter(|_| !trial.events.is_empty()) {
+        let [a, b, c, d] = widths;
+        // Writing to a String can't fail.
+        let _ = writeln!(out, "{topic:<a$}  {kind:<b$}  {id:<c$}  {at:<d$}  {data}");
+    }
+    for (reason, why) in &trial.troubles {
+        let mut line = String::new();
+        put_visible(&mut line, &format!("problem: {reason}: {why}"));
+        let _ = writeln!(out, "{line}");
+    }
+    let (events, problems) = (trial.events.len(), trial.troubles.len());
+    let _ = writeln!(out, "{events} event(s) would be published, {problems} problem(s)");
+    if let Some(command) = command {
+        let _ = write!(out, "\nTo send it, signed:\n\n{command}");
+    }
+    out
+}
+
+/// What one event shows of itself, on one line whatever it holds.
+fn row(event: &Event) -> [String; 5] {
+    let data = String::from_utf8_lossy(&event.data);
+    let end = data.floor_char_boundary(DATA_SHOWN_BYTES);
+    let more = if end < data.len() { "..." } else { "" };
+    let visible = |text: &str| {
+        let mut out = String::new();
+        put_visible(&mut out, text);
+        out
+    };
+    [
+        visible(&event.topic().to_string()),
+        visible(&event.kind),
+        visible(&event.id),
+        event.occurred_at.to_rfc3339(),
+        visible(&data[..end]) + more,
+    ]
+}
+
+/// Of an event's data, in the table.
+const DATA_SHOWN_BYTES: usize = 120;
