@@ -34,6 +34,7 @@ use touchline_tuning::memory::Meter;
 use crate::config::{Loaded, Options};
 use crate::figures::figures;
 use crate::http::StreamPlace;
+use crate::http::proxied::Gate;
 use crate::http::serve::bind;
 use crate::keeper::{Keeper, Ports, Seen, look_interval};
 use crate::live::{Live, LiveTap, StreamAddress};
@@ -146,6 +147,7 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
             address: bound.addresses.stream,
             url: options.listen.stream_url.clone(),
         }),
+        gate: Arc::new(Gate::new(options.listen.trusted_proxies.clone())),
         memory: Meter::find(),
         reloads: Reloads::default(),
         started,
@@ -217,6 +219,7 @@ fn start_fanout(
     let mut wanted = FanoutOptions::new(options.listen.stream, plan);
     wanted.rules = rules_with_board(&options.rules, bound.addresses.api.port());
     wanted.sockets = options.sockets.clone();
+    wanted.proxies = options.listen.trusted_proxies.clone();
     wanted.node = options.node.clone();
     wanted.backend = options.io;
     wanted.warm_events = options.warm_events;

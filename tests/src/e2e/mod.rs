@@ -6,6 +6,7 @@
 //! | [`brokers`] | real Kafka brokers, killed and started again |
 //! | [`http`] | one request on a connection of its own, and webhooks as a partner signs them |
 //! | [`socket`] | a WebSocket client that can do everything wrong, and tells errors from silence |
+//! | [`proxy`] | PROXY headers, and requests behind one |
 //! | [`log`] | what the log holds, read by `touchline log dump`, and its files |
 //!
 //! Nothing here calls into the product but for signing and for reading tokens: what is under test
@@ -15,6 +16,7 @@
 pub mod brokers;
 pub mod http;
 pub mod log;
+pub mod proxy;
 pub mod server;
 pub mod socket;
 
