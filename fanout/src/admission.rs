@@ -174,6 +174,22 @@ mod tests {
     }
 
     #[test]
+    fn who_has_entered_counts_for_an_address_once_that_is_known() {
+        let admission = Admission::new(3);
+        let rules = rules(1, 50);
+        let here = "192.0.2.1".parse().unwrap();
+        let mut tickets = [(); 3].map(|()| admission.enter().unwrap());
+        assert_eq!(admission.enter(), Err(Refusal::Full), "each counts for the process");
+        assert_eq!(admission.attribute(&mut tickets[0], here, &rules, NOW), Ok(()));
+        let refused = admission.attribute(&mut tickets[1], here, &rules, NOW);
+        assert_eq!(refused, Err(Refusal::AddressFull));
+        let loopback = "127.0.0.9".parse().unwrap();
+        assert_eq!(admission.attribute(&mut tickets[2], loopback, &rules, NOW), Ok(()));
+        tickets.map(|ticket| admission.release(ticket));
+        assert!(admission.admit(here, &rules, NOW).is_ok(), "both counts are given back");
+    }
+
+    #[test]
     fn neighbours_in_one_v6_network_are_one_address() {
         let admission = Admission::new(100);
         let rules = rules(1, 50);

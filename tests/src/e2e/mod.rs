@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`server`] | a `touchline serve` of its own for each test: started, killed, asked, ended |
 //! | [`brokers`] | real Kafka brokers, killed and started again |
+//! | [`haproxy`] | a real HAProxy, on the file that is deployed |
 //! | [`http`] | one request on a connection of its own, and webhooks as a partner signs them |
 //! | [`socket`] | a WebSocket client that can do everything wrong, and tells errors from silence |
 //! | [`proxy`] | PROXY headers, and requests behind one |
@@ -14,6 +15,7 @@
 //! error; where it can't, it panics with the server's own log.
 
 pub mod brokers;
+pub mod haproxy;
 pub mod http;
 pub mod log;
 pub mod proxy;
