@@ -36,6 +36,7 @@ use touchline_tuning::memory::Meter;
 use crate::config::{Loaded, Options};
 use crate::figures::figures;
 use crate::http::StreamPlace;
+use crate::http::proxied::Gate;
 use crate::http::serve::bind;
 use crate::keeper::{Keeper, Ports, Seen, look_interval};
 use crate::live::{Live, LiveTap, StreamAddress};
@@ -107,7 +108,8 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
         None => "it reads its journal".to_owned(),
     };
     let dead: Arc<dyn DeadLetters> = Arc::new(NoDeadLetters);
-    let porter = Porter::begin(&bound, &waits_for);
+    let gate = Arc::new(Gate::new(options.listen.trusted_proxies.clone()));
+    let porter = Porter::begin(&bound, &gate, &waits_for);
     let Addresses { api, admin, .. } = bound.addresses;
     tracing::info!(%api, %admin, waits_for, "starting: the ports answer that it isn't ready yet");
     let (node_log, kept) = open_log(&options, Arc::clone(&dead))?;
@@ -158,6 +160,7 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
             address: bound.addresses.stream,
             url: options.listen.stream_url.clone(),
         }),
+        gate,
         memory: Meter::find(),
         reloads: Reloads::default(),
         started,
@@ -230,6 +233,7 @@ fn start_fanout(
     let mut wanted = FanoutOptions::new(options.listen.stream, plan);
     wanted.rules = rules_with_board(&options.rules, bound.addresses.api.port());
     wanted.sockets = options.sockets.clone();
+    wanted.proxies = options.listen.trusted_proxies.clone();
     wanted.node = options.node.clone();
     wanted.backend = options.io;
     wanted.warm_events = options.warm_events;

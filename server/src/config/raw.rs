@@ -56,6 +56,7 @@ pub struct Listen {
     pub api: SocketAddr,
     pub admin: SocketAddr,
     pub stream_url: String,
+    pub trusted_proxies: Vec<String>,
 }
 
 /// `[log]`
