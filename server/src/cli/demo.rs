@@ -8,7 +8,10 @@ use touchline_tuning::host;
 
 use super::{Exit, Failure, Given};
 use crate::config::load;
-use crate::demo::{self, DemoArgs, PARTNER, Target, make_secret};
+use crate::demo::cast::Cast;
+use crate::demo::upstream::Upstream;
+use crate::demo::world::World;
+use crate::demo::{self, DemoArgs, Node, Target, make_secret};
 use crate::running::{Appliance, Order, Stage};
 use crate::signals::Attendant;
 use crate::{logging, wiring};
@@ -18,9 +21,11 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Plays until a signal ends it, within two seconds.
 pub fn demo(given: &Given, args: DemoArgs) -> Result<Exit, Failure> {
-    let secret = make_secret();
+    let (secret, world, cast) = (make_secret(), World::default(), Cast::of(&args)?);
+    let upstream = Upstream::start(world.clone(), cast.venues, args.trouble)?;
     let mut request = given.request();
-    request.demo = defaults(&secret);
+    request.demo = defaults(args.trouble);
+    request.demo.extend(cast.sections(&secret, upstream.address()));
     let loaded = load(request)?;
     logging::init(&loaded.options.logging);
     let plan = wiring::plan(&loaded.options)?;
@@ -30,10 +35,10 @@ pub fn demo(given: &Given, args: DemoArgs) -> Result<Exit, Failure> {
     let appliance = running.appliance();
     say_if_plain(&appliance);
     let target = Target {
-        api: appliance.addresses.api,
-        stream: appliance.addresses.stream,
+        nodes: vec![Node { api: appliance.addresses.api, stream: appliance.addresses.stream }],
         data_dir: appliance.data_dir(),
         secret,
+        world,
     };
     let player = std::thread::Builder::new().name("demo".into()).spawn(move || {
         let played = play(&args, target, &appliance);
@@ -47,15 +52,14 @@ pub fn demo(given: &Given, args: DemoArgs) -> Result<Exit, Failure> {
 }
 
 /// What the demo changes about the built-in defaults; a file, variables and flags still win.
-fn defaults(secret: &str) -> Vec<(String, String)> {
+fn defaults(trouble: bool) -> Vec<(String, String)> {
     let own = [
-        ("node.data_dir".to_owned(), "data"),
-        (format!("sources.broadcast.{PARTNER}.secrets"), secret),
-        ("drain.grace_s".to_owned(), "0"),
-        // The status line is what a person looks at; trouble still shows.
-        ("logging.level".to_owned(), "warn"),
+        ("node.data_dir", "data"),
+        ("drain.grace_s", "0"),
+        // The status line is what a person looks at; trouble still shows, unless it was asked for.
+        ("logging.level", if trouble { "error" } else { "warn" }),
     ];
-    own.into_iter().map(|(path, text)| (path, text.to_owned())).collect()
+    own.map(|(path, text)| (path.to_owned(), text.to_owned())).into()
 }
 
 fn say_if_plain(appliance: &Appliance) {
