@@ -16,6 +16,7 @@
 //! | [`simulator`], [`partner`] | tells the day, event by event |
 //! | [`world`], [`upstream`] | what is going on, and the sources that the appliance asks for it |
 //! | [`cast`] | the sections of the configuration that connect them |
+//! | [`brokers`], [`second_node`] | what `--kafka` starts |
 //! | [`followers`] | the crowd |
 //! | [`meter`], [`status`] | what they see, and one line of it |
 //!
@@ -24,8 +25,9 @@
 //! - An event that is sent again is the same event, also after a restart.
 //!
 //! # What it leaves out
-//! Starting and stopping the appliance, signals, the board: `cli` and `http` have them.
+//! Starting and stopping the first node, signals, the board: `cli` and `http` have them.
 
+pub mod brokers;
 pub mod cast;
 #[cfg(test)]
 pub(crate) mod checks;
@@ -40,6 +42,7 @@ pub mod openfootball;
 pub mod partner;
 mod play;
 pub mod replay;
+pub mod second_node;
 pub mod simulator;
 pub mod status;
 mod stop;
@@ -93,6 +96,10 @@ pub struct DemoArgs {
     /// takes goals back, a stream that is cut, repeats and sends junk
     #[arg(long)]
     pub trouble: bool,
+    /// Run two nodes on three Kafka brokers, all of them started here and ended with the demo; each
+    /// time begins a new day
+    #[arg(long)]
+    pub kafka: bool,
 }
 
 /// A started node, from outside.

@@ -9,6 +9,14 @@ pub const FOLLOWERS_MAX: usize = 20_000;
 /// Open files that followers leave to the rest of the process: ports, journal, webhooks, the
 /// board's connections.
 pub const FILES_RESERVED: u64 = 500;
+/// Brokers of `--kafka`: as many as keep an event safe by default.
+pub const BROKERS: u16 = 3;
+/// Three of them take about ten seconds on two cores; a busy host several times that.
+pub const BROKERS_START_MAX: Duration = Duration::from_secs(120);
+/// From the start of the second node to its first word: topics are there already.
+pub const NODE_START_MAX: Duration = Duration::from_secs(60);
+/// An interrupt ends a node within two seconds.
+pub const NODE_STOP_MAX: Duration = Duration::from_secs(5);
 /// Nodes of `--kafka`.
 pub const NODES_MAX: usize = 2;
 /// One follower in so many follows all streams, the others what a client gets unasked.
