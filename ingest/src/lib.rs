@@ -15,6 +15,9 @@
 //! |---|---|
 //! | [`broadcast`] | signed webhooks of partners: `POST /v1/ingest/broadcast/{partner}` |
 //! | [`sensor`] | values polled from devices over HTTP |
+//! | [`social`] | posts out of streams: lines, server-sent events, WebSockets |
+//! | [`fields`] | fields of somebody else's JSON, by pointers |
+//! | [`outbound`] | what adapters have in common that ask others |
 //! | [`breaker`] | whether a dependency that fails is asked again yet |
 //! | [`kafka`] | Kafka as the log: what several nodes share |
 //! | [`problem`] | refusals as `application/problem+json`, one table of codes |
@@ -24,7 +27,10 @@
 pub mod breaker;
 pub mod broadcast;
 pub mod correlation;
+pub mod fields;
 pub mod kafka;
 pub mod limits;
+pub mod outbound;
 pub mod problem;
 pub mod sensor;
+pub mod social;

@@ -15,6 +15,8 @@ pub const SECRETS_FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Sensor sources of one node: each is a value of the metric label `source`.
 pub const SENSOR_SOURCES_MAX: usize = 1_000;
+/// Social sources of one node: each may hold 36 MiB while the log is behind.
+pub const SOCIAL_SOURCES_MAX: usize = 32;
 
 /// A request's head must have arrived within it (FAULTS 6). It also ends connections that are kept
 /// open without a request; partners open a new one.

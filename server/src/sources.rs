@@ -6,36 +6,72 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use touchline_core::dead::DeadLetters;
 use touchline_core::log::EventLog;
 use touchline_ingest::broadcast::{Clock, system_clock};
+use touchline_ingest::outbound::SourceError;
 use touchline_ingest::sensor::{SensorSource, SensorStats, Sensors};
+use touchline_ingest::social::{Social, SocialSource, SocialStats};
 
 use crate::start_error::StartError;
 
 /// For requests under way at a stop; a device's answer is at most 2 s away.
 const STOP_MAX: Duration = Duration::from_secs(3);
 
+/// What to follow.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    pub sensors: Vec<SensorSource>,
+    pub social: Vec<SocialSource>,
+}
+
 /// Followed sources.
 pub struct FollowedSources {
     sensors: Vec<Arc<SensorStats>>,
+    social: Vec<Arc<SocialStats>>,
     running: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
+/// What runs on the thread.
+struct Started {
+    sensors: Sensors,
+    social: Social,
+}
+
+impl Started {
+    fn begin(
+        wanted: Wanted,
+        log: &Arc<dyn EventLog>,
+        dead: &Arc<dyn DeadLetters>,
+    ) -> Result<Self, SourceError> {
+        let clock: Clock = Arc::new(system_clock);
+        Ok(Self {
+            sensors: Sensors::start(wanted.sensors, log, &clock)?,
+            social: Social::start(wanted.social, log, dead, &clock)?,
+        })
+    }
+
+    async fn stop(self) {
+        tokio::join!(self.sensors.stop(), self.social.stop());
+    }
+}
+
 impl FollowedSources {
-    /// Follows them into `log`. Without any there is no thread.
+    /// Follows them into `log`; what can't be read goes to `dead`. Without any there is no thread.
     pub(crate) fn start(
-        sources: Vec<SensorSource>,
-        log: Arc<dyn EventLog>,
+        wanted: Wanted,
+        log: &Arc<dyn EventLog>,
+        dead: &Arc<dyn DeadLetters>,
     ) -> Result<Self, StartError> {
-        if sources.is_empty() {
-            return Ok(Self { sensors: Vec::new(), running: Mutex::default() });
+        if wanted.sensors.is_empty() && wanted.social.is_empty() {
+            let (sensors, social, running) = (Vec::new(), Vec::new(), Mutex::default());
+            return Ok(Self { sensors, social, running });
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(StartError::Thread)?;
-        let clock: Clock = Arc::new(system_clock);
-        let started = runtime.block_on(async { Sensors::start(sources, &log, &clock) });
+        let started = runtime.block_on(async { Started::begin(wanted, log, dead) });
         let started = started.map_err(StartError::Source)?;
-        let sensors = started.stats().to_vec();
+        let (sensors, social) = (started.sensors.stats().to_vec(), started.social.stats().to_vec());
         let (stop, stopped) = oneshot::channel();
         let run = move || {
             runtime.block_on(async {
@@ -46,7 +82,12 @@ impl FollowedSources {
         };
         let thread = Builder::new().name("sources".into()).spawn(run);
         let running = Mutex::new(Some((stop, thread.map_err(StartError::Thread)?)));
-        Ok(Self { sensors, running })
+        Ok(Self { sensors, social, running })
+    }
+
+    /// What each social source has done.
+    pub fn social(&self) -> &[Arc<SocialStats>] {
+        &self.social
     }
 
     /// What each sensor source has done.

@@ -23,6 +23,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use touchline_core::dead::{DeadLetters, NoDeadLetters};
 use touchline_core::log::EventLog;
 use touchline_fanout::options::FanoutOptions;
 use touchline_fanout::plan::{Plan, PlanError, PlanInput};
@@ -42,7 +43,7 @@ use crate::node_log::NodeLog;
 use crate::ports::holder;
 use crate::reload::{Reloads, rules_with_board};
 use crate::running::{Addresses, Appliance, Order, Running};
-use crate::sources::FollowedSources;
+use crate::sources::{FollowedSources, Wanted};
 
 pub use crate::start_error::StartError;
 use log::open_log;
@@ -122,7 +123,7 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
         }
     };
     node_log.attach(Box::new(tap));
-    let followed = match FollowedSources::start(options.sensors.clone(), Arc::clone(&log)) {
+    let followed = match follow(&options, &log) {
         Ok(followed) => followed,
         Err(error) => {
             let _ = fanout.command(ShardCommand::Stop);
@@ -162,6 +163,12 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
     let keeper = kept.inspect_err(|_| appliance.end_parts())?;
     announce(&appliance);
     Ok(Running { appliance, keeper: Some(keeper) })
+}
+
+fn follow(options: &Options, log: &Arc<dyn EventLog>) -> Result<FollowedSources, StartError> {
+    let wanted = Wanted { sensors: options.sensors.clone(), social: options.social.clone() };
+    let dead: Arc<dyn DeadLetters> = Arc::new(NoDeadLetters);
+    FollowedSources::start(wanted, log, &dead)
 }
 
 /// Without a keeper the ports end by themselves: whoever could tell them to stop is gone.

@@ -9,26 +9,9 @@ use touchline_core::event::{Route, check_id, check_kind};
 use touchline_core::limits::{DATA_BYTES_MAX, ID_BYTES_MAX};
 use touchline_core::time::Timestamp;
 
+pub use crate::fields::From;
+use crate::fields::{data, text, time, value};
 use crate::limits::READINGS_MAX;
-
-/// Where a field's value comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum From {
-    /// Always this.
-    Constant(Box<str>),
-    /// A pointer into the item.
-    Pointer(Box<str>),
-}
-
-impl From {
-    /// Reads what stands in the configuration.
-    pub fn parse(text: &str) -> Self {
-        match text.is_empty() || text.starts_with('/') {
-            true => Self::Pointer(text.into()),
-            false => Self::Constant(text.into()),
-        }
-    }
-}
 
 /// How the readings of one source are found in its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,22 +129,6 @@ impl Mapping {
 /// A key leaves room in an event's id for a sequence or a time, and a republish's number.
 const KEY_BYTES_MAX: usize = ID_BYTES_MAX - 48;
 
-fn value<'v>(from: &From, item: &'v Value) -> Option<std::borrow::Cow<'v, Value>> {
-    use std::borrow::Cow;
-    match from {
-        From::Constant(text) => Some(Cow::Owned(Value::String(text.to_string()))),
-        From::Pointer(pointer) => item.pointer(pointer).map(Cow::Borrowed),
-    }
-}
-
-fn text(from: &From, item: &Value) -> Option<String> {
-    match &*value(from, item)? {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
 fn teams(from: &From, item: &Value) -> Option<Vec<String>> {
     if let From::Constant(text) = from {
         return Some(text.split('+').map(str::to_owned).collect());
@@ -178,30 +145,6 @@ fn number(from: &From, item: &Value) -> Option<u64> {
         Value::String(text) => text.parse().ok(),
         _ => None,
     }
-}
-
-/// Numbers above this are milliseconds: as seconds they would lie beyond the year 5000.
-const SECONDS_TOP: f64 = 1e11;
-
-fn time(from: &From, item: &Value) -> Option<Timestamp> {
-    match &*value(from, item)? {
-        Value::String(text) => Timestamp::parse(text),
-        Value::Number(number) => {
-            let number = number.as_f64().filter(|number| *number >= 0.0 && *number < 1e14)?;
-            let micros = if number < SECONDS_TOP { number * 1e6 } else { number * 1e3 };
-            Some(Timestamp(micros as i64))
-        }
-        _ => None,
-    }
-}
-
-fn data(from: &From, item: &Value) -> Option<Vec<u8>> {
-    let value = value(from, item)?;
-    let whole = match &*value {
-        Value::Object(_) => serde_json::to_vec(&*value),
-        other => serde_json::to_vec(&serde_json::json!({ "value": other })),
-    };
-    whole.ok()
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod mapping;
 pub mod stats;
 pub mod values;
 
+pub use crate::outbound::SourceError;
 pub use fetch::Failure;
 pub use mapping::Mapping;
 pub use stats::{SensorStats, Trouble};
@@ -57,16 +58,6 @@ pub struct SensorSource {
     pub mapping: Mapping,
     /// When it is left alone.
     pub breaker: BreakerRules,
-}
-
-/// A source that can't be followed as configured.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("sensor source `{name}`: {why}")]
-pub struct SourceError {
-    /// Which.
-    pub name: Box<str>,
-    /// Why.
-    pub why: Box<str>,
 }
 
 /// Sources that are followed. Dropping it ends their tasks.

@@ -15,11 +15,12 @@ use touchline_fanout::plan::Shards;
 use touchline_ingest::broadcast::{BroadcastOptions, Sources};
 use touchline_ingest::kafka::KafkaOptions;
 use touchline_ingest::sensor::SensorSource;
+use touchline_ingest::social::SocialSource;
 use touchline_store::journal::{self, JournalOptions};
 
 use super::raw::{AutoCount, Raw, Size};
 use super::units::seconds;
-use super::{ConfigError, Origin, Problem, joins, kafka, partners, sensors};
+use super::{ConfigError, Origin, Problem, joins, kafka, partners, sensors, social};
 
 /// The journal's folder, below the data folder.
 pub const JOURNAL_FOLDER: &str = "journal";
@@ -53,6 +54,8 @@ pub struct Options {
     pub sources: Sources,
     /// Which devices are polled.
     pub sensors: Vec<SensorSource>,
+    /// Which streams of posts are followed.
+    pub social: Vec<SocialSource>,
     /// What the webhook source allows.
     pub ingest: BroadcastOptions,
     /// What sessions may do. The board's port is not in it: it is known once it is bound.
@@ -104,6 +107,10 @@ pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, C
         folder_of(&origin_of(&format!("sources.sensor.{name}.secret_file"))).to_owned()
     };
     let sensors = sensors::build(raw, &folder_of_sensor, &mut problems);
+    let folder_of_social = |name: &str| {
+        folder_of(&origin_of(&format!("sources.social.{name}.secret_file"))).to_owned()
+    };
+    let social = social::build(raw, &folder_of_social, &mut problems);
     joins::check(raw, &mut problems);
     let journal = journal(raw);
     if let Err(error) = journal.check() {
@@ -137,6 +144,7 @@ pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, C
         kafka: kafka.filter(|_| raw.log.kind == "kafka"),
         sources,
         sensors,
+        social,
         ingest: BroadcastOptions {
             body_timeout: seconds(raw.ingest.body_timeout_s),
             append_timeout: seconds(raw.ingest.append_timeout_s),

@@ -1,5 +1,6 @@
 //! Asks everybody for their numbers and writes the page, in the order of the table.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use touchline_core::event::Stream;
@@ -9,6 +10,7 @@ use touchline_core::ws::{CloseCode, Refusal};
 use touchline_fanout::{ShardStats, clock};
 use touchline_ingest::kafka::KafkaLog;
 use touchline_ingest::sensor::SensorStats;
+use touchline_ingest::social::{Fate, SocialStats};
 use touchline_store::journal::stats::bucket_bound;
 use touchline_store::journal::{HistogramStats, JournalStats};
 
@@ -124,13 +126,23 @@ fn sources(page: &mut Page, appliance: &Appliance) {
     for source in appliance.followed.sensors() {
         family.sample(&[source.source()], count(source.published()));
     }
+    let social = appliance.followed.social();
+    for source in social {
+        family.sample(&[source.source()], count(source.posts(Fate::Published)));
+    }
     let mut family = page.family(&EVENTS_DUPLICATE);
     for source in &sources {
         family.sample(&[source.source()], count(source.duplicates()));
     }
+    for source in social {
+        family.sample(&[source.source()], count(source.posts(Fate::Duplicate)));
+    }
     let mut family = page.family(&EVENTS_TOO_OLD);
     for source in &sources {
         family.sample(&[source.source()], count(source.too_old()));
+    }
+    for source in social {
+        family.sample(&[source.source()], count(source.posts(Fate::TooOld)));
     }
     let mut family = page.family(&INGEST_ERRORS);
     for source in &sources {
@@ -143,6 +155,11 @@ fn sources(page: &mut Page, appliance: &Appliance) {
             family.sample(&[source.source(), reason], count(troubles));
         }
     }
+    for source in social {
+        for (reason, troubles) in source.troubles() {
+            family.sample(&[source.source(), reason], count(troubles));
+        }
+    }
     let now = appliance.webhooks.now();
     let mut family = page.family(&SOURCE_STALENESS_SECONDS);
     for source in &sources {
@@ -151,7 +168,11 @@ fn sources(page: &mut Page, appliance: &Appliance) {
     for source in appliance.followed.sensors() {
         family.sample(&[source.source()], source.staleness(now).as_secs_f64());
     }
+    for source in social {
+        family.sample(&[source.source()], source.staleness().as_secs_f64());
+    }
     sensors(page, appliance);
+    posts(page, social);
     page.single(&INGEST_IN_FLIGHT_BYTES, appliance.webhooks.in_flight_bytes() as f64);
 }
 
@@ -169,6 +190,23 @@ fn sensors(page: &mut Page, appliance: &Appliance) {
     each(&SOURCE_UNCHANGED, &|it| count(it.unchanged()));
     each(&SOURCE_CLOCK_SKEW_SECONDS, &SensorStats::skew_seconds);
     each(&BREAKER_STATE, &|it| f64::from(it.breaker()));
+}
+
+fn posts(page: &mut Page, sources: &[Arc<SocialStats>]) {
+    let mut family = page.family(&SOURCE_CONNECTED);
+    for it in sources {
+        family.sample(&[it.source()], flag(it.is_connected()));
+    }
+    let mut family = page.family(&SOURCE_CONNECTS);
+    for it in sources {
+        family.sample(&[it.source()], count(it.connects()));
+    }
+    let mut family = page.family(&SOCIAL_POSTS);
+    for it in sources {
+        for (result, posts) in it.fates() {
+            family.sample(&[it.source(), result], count(posts));
+        }
+    }
 }
 
 fn log(page: &mut Page, appliance: &Appliance) {

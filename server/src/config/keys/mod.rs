@@ -8,6 +8,7 @@
 mod clients;
 mod kafka;
 mod server;
+mod social;
 mod sources;
 
 /// What a key's value looks like, and between which bounds it may lie.
@@ -100,7 +101,7 @@ fn fits(own: &str, name: &str) -> bool {
 /// All of them, in the order of the reference.
 pub fn all() -> impl Iterator<Item = &'static Key> + Clone {
     let log = server::KEYS.iter().chain(kafka::KEYS);
-    log.chain(sources::KEYS).chain(clients::KEYS)
+    log.chain(sources::KEYS).chain(social::KEYS).chain(clients::KEYS)
 }
 
 /// The key at `path`.
