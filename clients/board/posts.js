@@ -60,12 +60,17 @@ export class Posts {
       if (!this.#made.has(post.id)) this.#made.set(post.id, this.#make(post));
       return this.#made.get(post.id);
     });
-    const same =
-      elements.length === this.#list.children.length &&
-      elements.every((element, index) => this.#list.children[index] === element);
-    if (!same) this.#list.replaceChildren(...elements);
+    // Those that stay are not touched: whatever is put in anew arrives once more.
     const kept = new Set(shown.map(({ id }) => id));
-    for (const id of this.#made.keys()) if (!kept.has(id)) this.#made.delete(id);
+    for (const [id, element] of this.#made) {
+      if (kept.has(id)) continue;
+      element.remove();
+      this.#made.delete(id);
+    }
+    elements.forEach((element, index) => {
+      const there = this.#list.children[index];
+      if (there !== element) this.#list.insertBefore(element, there ?? null);
+    });
     // Where nobody ever writes there is no place for it.
     this.#section.hidden = this.#posts.length === 0;
     this.#list.hidden = shown.length === 0;

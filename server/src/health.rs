@@ -3,6 +3,8 @@
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use touchline_ingest::social::Fate;
+
 use crate::live::sources::{Breaker, Kind, SourceFigures};
 use crate::running::Appliance;
 
@@ -21,6 +23,7 @@ pub fn sources(place: &Place) -> Vec<SourceFigures> {
     let Some(appliance) = place.get().and_then(Weak::upgrade) else { return Vec::new() };
     let mut sources = partners(&appliance);
     sources.extend(sensors(&appliance));
+    sources.extend(social(&appliance));
     sources
 }
 
@@ -57,6 +60,25 @@ fn sensors(appliance: &Appliance) -> Vec<SourceFigures> {
         quiet_max: (interval(stats.source()) * POLLS_MISSED_MAX).max(STALE_MIN),
         events_total: stats.published(),
         breaker: Some(Breaker::of(stats.breaker())),
+    });
+    figures.collect()
+}
+
+fn social(appliance: &Appliance) -> Vec<SourceFigures> {
+    let loaded = appliance.loaded.load();
+    let stall = |name: &str| {
+        let source = loaded.options.social.iter().find(|source| &*source.name == name);
+        source.map_or(Duration::MAX, |source| source.stall)
+    };
+    let figures = appliance.followed.social().iter().map(|stats| SourceFigures {
+        name: stats.source().into(),
+        kind: Kind::Social,
+        is_failing: !stats.is_connected(),
+        heard: stats.fates().any(|(_, posts)| posts > 0),
+        staleness: stats.staleness(),
+        quiet_max: stall(stats.source()),
+        events_total: stats.posts(Fate::Published),
+        breaker: None,
     });
     figures.collect()
 }

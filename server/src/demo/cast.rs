@@ -61,11 +61,12 @@ impl Cast {
             ];
             keys.extend(pointers.map(|(key, text)| (format!("{section}.{key}"), text.to_owned())));
         }
+        keys.extend(self.plaza(upstream));
         keys
     }
 
     /// The section of the plaza: its stream, and by which words a post is about which club.
-    pub fn plaza(&self, upstream: SocketAddr) -> Vec<(String, String)> {
+    fn plaza(&self, upstream: SocketAddr) -> Vec<(String, String)> {
         let terms = self.clubs.iter().map(|(id, name)| format!("\"{id}: {}\"", term(name)));
         let terms = format!("[{}]", terms.collect::<Vec<_>>().join(", "));
         let texts = [
@@ -112,6 +113,8 @@ mod tests {
         };
         let loaded = load(request).unwrap();
         assert_eq!(loaded.options.sensors.len(), 10);
+        assert_eq!(loaded.options.social.len(), 1);
+        assert_eq!(loaded.options.social[0].terms.len(), 20);
         assert!(loaded.options.sensors[0].url.starts_with("http://127.0.0.1:9/sensors/"));
     }
 

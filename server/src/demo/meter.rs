@@ -33,6 +33,10 @@ pub struct Totals {
     pub sockets: [u64; NODES_MAX],
     /// Events received by followers.
     pub deliveries: u64,
+    /// Posts among them.
+    pub posts: u64,
+    /// Sensor values among them.
+    pub values: u64,
     /// Events a follower got twice.
     pub duplicates: u64,
     /// Events a follower knows it didn't get, without having been told.

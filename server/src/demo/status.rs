@@ -91,10 +91,13 @@ fn oddities(reading: &Reading) -> String {
 fn summary(reading: &Reading) -> String {
     let totals = &reading.totals;
     format!(
-        "told {} events, {} of them again; {} deliveries, {} received twice, {} missing, {} gaps",
+        "told {} events, {} of them again; {} deliveries, {} of them posts and {} values, {} received \
+         twice, {} missing, {} gaps",
         grouped(totals.events + totals.repeats),
         grouped(totals.repeats),
         grouped(totals.deliveries),
+        grouped(totals.posts),
+        grouped(totals.values),
         grouped(totals.duplicates),
         grouped(totals.missing),
         grouped(totals.gaps),

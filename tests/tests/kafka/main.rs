@@ -5,6 +5,7 @@
 //! its own. Each test has topics of its own, by their prefix.
 
 mod broken;
+mod demo;
 mod follower;
 mod nodes;
 

@@ -27,7 +27,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use touchline_core::event::Team;
+use touchline_core::event::{Stream, Team};
 use touchline_core::ws::close::CloseCode;
 
 use super::Stop;
@@ -215,11 +215,13 @@ impl Follower {
 
     fn note(&mut self, meaning: Meaning) {
         match meaning {
-            Meaning::Event { id, missing } => {
+            Meaning::Event { id, stream, missing } => {
                 self.meter.received(&id);
-                if missing > 0 {
-                    self.meter.count(|totals| totals.missing += missing);
-                }
+                self.meter.count(|totals| {
+                    totals.missing += missing;
+                    totals.posts += u64::from(stream == Some(Stream::Social));
+                    totals.values += u64::from(stream == Some(Stream::Sensor));
+                });
             }
             Meaning::Duplicate => self.meter.count(|totals| totals.duplicates += 1),
             Meaning::Gap => self.meter.count(|totals| totals.gaps += 1),
