@@ -17,8 +17,11 @@ import { Feed, describe } from './feed.js';
 import { MatchDay } from './model.js';
 import { Panel } from './panel.js';
 import { Poll, fetchLive, streamUrl } from './live.js';
+import { Posts } from './posts.js';
 import { Scoreboard } from './scoreboard.js';
+import { Senses } from './senses.js';
 import { Sessions } from './sessions.js';
+import { Sources } from './sources.js';
 import { Status } from './status.js';
 import { Wall } from './wall.js';
 import { themeToggle } from './theme.js';
@@ -26,6 +29,8 @@ import { themeToggle } from './theme.js';
 const KEPT = 'touchline.board';
 const KEPT_AGE_MAX_MS = 3_600_000;
 const RENDER_MS = 40;
+/** Sensors and posts may come by the hundred: they are drawn together. */
+const CROWD_MS = 400;
 const SAVE_MS = 1_000;
 const REBASE_MIN_MS = 3_000;
 /** Chips may be clicked one after the other. */
@@ -36,12 +41,26 @@ const DISAGREE_MAX = 4;
 const at = (id) => document.getElementById(id);
 
 const day = new MatchDay();
+const senses = new Senses();
 const sessions = new Sessions();
-const scoreboard = new Scoreboard(at('cards'), at('cards-empty'), (match) =>
-  day.clock(match, Date.now() + skewMs),
+const scoreboard = new Scoreboard(
+  at('cards'),
+  at('cards-empty'),
+  (match) => day.clock(match, Date.now() + skewMs),
+  (match) => senses.of(match, performance.now()),
 );
 const feed = new Feed(at('feed'), at('feed-empty'), (team) => day.teamName(team));
+const posts = new Posts(
+  { section: at('posts-section'), list: at('posts'), empty: at('posts-empty') },
+  (team) => day.teamName(team),
+);
 const panel = new Panel(at('panel'));
+const sources = new Sources({
+  section: at('sources-section'),
+  list: at('sources'),
+  note: at('sources-note'),
+  panel: at('panel'),
+});
 const chips = new Chips({
   bar: at('chips'),
   search: at('search'),
@@ -81,6 +100,7 @@ let disagreed = 0;
 let rebasedAt = -Infinity;
 let rebaseTimer = null;
 let renderTimer = null;
+let crowdTimer = null;
 let received = 0;
 let dirty = false;
 
@@ -160,6 +180,7 @@ function readClock({ events, panel: { last_event_age_ms: ageMs } = {} }) {
 function onLive(live) {
   readClock(live);
   panel.read(live.panel, performance.now());
+  sources.read(live);
   if (url === null) return rebase(live);
   const same = day.tick(live, (teams) => chips.wants(teams));
   const ids = new Set((live.matches ?? []).map(({ id }) => id));
@@ -172,6 +193,7 @@ function onLive(live) {
 
 function onFailure(seconds) {
   panel.clear();
+  sources.clear();
   const saved = url === null ? kept() : null;
   if (saved) {
     day.rebase(saved.snapshot);
@@ -182,7 +204,26 @@ function onFailure(seconds) {
   if (sessions.state === 'idle') status.unreachable(seconds, day.matches.size > 0);
 }
 
+const streamOf = (topic) => (typeof topic === 'string' ? topic.split(':', 1)[0] : '');
+
 function onEvent(event) {
+  const stream = streamOf(event.topic);
+  if (stream === 'sensor') senses.take(event, performance.now());
+  else if (stream === 'social') posts.take(event);
+  else return onMatchEvent(event);
+  crowdTimer ??= setTimeout(renderCrowd, CROWD_MS);
+  return undefined;
+}
+
+/** What sensors and people say: many a second, and none of it moves anything else. */
+function renderCrowd() {
+  clearTimeout(crowdTimer);
+  crowdTimer = null;
+  scoreboard.sense(day.matches.values());
+  posts.render((teams) => chips.wants(teams));
+}
+
+function onMatchEvent(event) {
   const effect = day.apply(event);
   if (effect === null) return;
   const { kind, match, side, item } = effect;
@@ -199,6 +240,9 @@ function onEvent(event) {
 }
 
 function onGap(gap) {
+  // Posts are skipped where a page is slow, and of sensors only the latest counts: no score is wrong.
+  const streams = gap.topic ? [streamOf(gap.topic)] : (gap.streams ?? []);
+  if (streams.length > 0 && streams.every((name) => name === 'social' || name === 'sensor')) return;
   status.gap(gap);
   rebaseSoon();
 }
@@ -231,6 +275,7 @@ function render() {
   const { repeated } = sessions;
   at('tally').textContent = `${received} came to this one; ${repeated} came twice.`;
   rest(matches, items);
+  renderCrowd();
 }
 
 /** What wall and line say while nothing is called. */
@@ -264,5 +309,6 @@ setInterval(keep, SAVE_MS);
 setInterval(() => {
   panel.tick(performance.now());
   scoreboard.tick(day.matches.values());
+  scoreboard.sense(day.matches.values());
 }, 1_000);
 poll.now();

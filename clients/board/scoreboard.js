@@ -69,6 +69,13 @@ class TeamRow {
   }
 }
 
+function senseCell(list) {
+  const cell = make('div', 'sense');
+  cell.append(make('dt'), make('dd'));
+  list.append(cell);
+  return cell;
+}
+
 let cardsMade = 0;
 
 class Card {
@@ -92,6 +99,7 @@ class Card {
     this.line = make('div', 'line');
     this.line.setAttribute('aria-hidden', 'true');
     this.played = make('i', 'played');
+    this.senses = make('dl', 'senses');
     this.scorers = make('ul', 'scorers');
     this.scorers.setAttribute('aria-label', 'Scorers');
     article.append(
@@ -101,8 +109,25 @@ class Card {
       this.rows.away.element,
       this.line,
       this.scorers,
+      this.senses,
     );
     this.element.append(article);
+    this.sense([]);
+  }
+
+  /** What sensors say, as `Senses` tells it. */
+  sense(values) {
+    this.senses.hidden = values.length === 0;
+    while (this.senses.children.length > values.length) this.senses.lastElementChild.remove();
+    values.forEach(({ kind, name, said, level, old }, index) => {
+      const cell = this.senses.children[index] ?? senseCell(this.senses);
+      cell.dataset.kind = kind;
+      cell.toggleAttribute('data-old', old);
+      cell.children[0].textContent = name;
+      const shown = old ? `${said}, old` : said;
+      if (cell.children[1].textContent !== shown) cell.children[1].textContent = shown;
+      cell.style.setProperty('--level', String(level ?? 0));
+    });
   }
 
   update(match, clock) {
@@ -169,13 +194,18 @@ export class Scoreboard {
   #list;
   #empty;
   #clockOf;
+  #sensesOf;
   #cards = new Map();
 
-  /** `clockOf(match)` gives minute and stoppage as they should be by now. */
-  constructor(list, empty, clockOf) {
+  /**
+   * `clockOf(match)` gives minute and stoppage as they should be by now, `sensesOf(match)` what
+   * sensors say.
+   */
+  constructor(list, empty, clockOf, sensesOf) {
     this.#list = list;
     this.#empty = empty;
     this.#clockOf = clockOf;
+    this.#sensesOf = sensesOf;
   }
 
   /** Shows these matches in this order; `why` is said when there are none. */
@@ -198,6 +228,11 @@ export class Scoreboard {
   /** Lets the minutes run. */
   tick(matches) {
     for (const match of matches) this.#cards.get(match.id)?.tick(match, this.#clockOf(match));
+  }
+
+  /** Shows what sensors say by now. */
+  sense(matches) {
+    for (const match of matches) this.#cards.get(match.id)?.sense(this.#sensesOf(match));
   }
 
   flash(match, side, kind) {

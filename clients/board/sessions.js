@@ -15,6 +15,8 @@ import { Touchline } from './touchline.js';
 export const TEAMS_PER_SESSION = 20;
 /** Connections of one page. */
 export const SESSIONS_MAX = 5;
+/** What a page follows: all there is. */
+export const STREAMS = ['broadcast', 'update', 'social', 'sensor'];
 
 const WORST_FIRST = ['closed', 'offline', 'waiting', 'connecting', 'idle', 'live'];
 
@@ -57,7 +59,7 @@ export class Sessions extends EventTarget {
   #create;
 
   /** @param create makes a client of `{url, teams, position}`; for tests. */
-  constructor(create = (options) => new Touchline(options)) {
+  constructor(create = (options) => new Touchline({ ...options, streams: STREAMS })) {
     super();
     this.#create = create;
   }

@@ -35,6 +35,7 @@ export class Status {
   #quiet = null;
   #clock = null;
   #calm = null;
+  #well = null;
   #wasCut = false;
 
   /**
@@ -76,9 +77,22 @@ export class Status {
       if (state === 'degraded') this.#ailing.add(stream);
       else this.#ailing.delete(stream);
     }
+    clearTimeout(this.#well);
+    const { degraded } = this.#at;
     const names = [...this.#ailing].join(', ');
-    this.#at.degraded.hidden = names === '';
-    this.#at.degraded.textContent = `A source is ailing (${names}): its events may come late.`;
+    if (names !== '') {
+      degraded.dataset.state = 'degraded';
+      degraded.textContent =
+        `The server can’t take in new events now (${names}). What is shown stands; ` +
+        'what happens meanwhile comes when it can.';
+      degraded.hidden = false;
+    } else if (!degraded.hidden) {
+      degraded.dataset.state = 'resumed';
+      degraded.textContent = 'New events are taken in again.';
+      this.#well = setTimeout(() => {
+        degraded.hidden = true;
+      }, RESUMED_MS);
+    }
     this.#pill();
   }
 

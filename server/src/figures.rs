@@ -1,4 +1,4 @@
-//! The shards' figures for the board's panel: of the last while, not of all time.
+//! The shards' figures for the board's panel: of the last while, not of all time; and how sources do.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use touchline_core::metrics::Snapshot;
 use touchline_fanout::Fanout;
 
+use crate::health::{Place, sources};
 use crate::live::{FigureSource, Figures};
 
 /// What was seen when it was asked last.
@@ -16,12 +17,12 @@ struct Before {
 }
 
 /// A source that answers with what has happened since it was asked last.
-pub fn figures(fanout: &Fanout) -> FigureSource {
+pub fn figures(fanout: &Fanout, place: Place) -> FigureSource {
     let shards: Vec<_> = fanout.stats().to_vec();
     let before = Mutex::new(Before::default());
     Box::new(move || {
         let mut now = Before::default();
-        let mut figures = Figures::default();
+        let mut figures = Figures { sources: sources(&place), ..Figures::default() };
         for shard in &shards {
             now.latency.merge(&shard.delivery_latency.snapshot());
             now.spread.merge(&shard.broadcast_spread.snapshot());

@@ -30,6 +30,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 mod figures;
+mod health;
 pub mod http;
 mod keeper;
 pub mod limits;

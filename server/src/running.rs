@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
 use touchline_core::metrics::Padded;
 use touchline_fanout::{Fanout, ShardCommand, ShardStats, SlowSession, clock};
 use touchline_ingest::broadcast::BroadcastState;
@@ -28,7 +29,7 @@ use crate::reload::Reloads;
 use crate::sources::FollowedSources;
 
 /// The addresses it listens on; port 0 of the configuration has become a real one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addresses {
     /// WebSockets.
     pub stream: SocketAddr,

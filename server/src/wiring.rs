@@ -35,6 +35,7 @@ use touchline_tuning::memory::Meter;
 
 use crate::config::{Loaded, Options};
 use crate::figures::figures;
+use crate::health::Place;
 use crate::http::StreamPlace;
 use crate::http::proxied::Gate;
 use crate::http::serve::bind;
@@ -122,7 +123,8 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
         }
     };
     bound.addresses.stream = fanout.local_addr();
-    let (live, tap) = match start_live(&options, &log, &fanout, bound.addresses.stream) {
+    let place = Place::default();
+    let (live, tap) = match start_live(&options, &log, (&fanout, place.clone()), bound.addresses) {
         Ok(live) => live,
         Err(error) => {
             // What they say in leaving is of less use than why we don't start.
@@ -169,6 +171,8 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
         api_open: AtomicBool::new(false),
     });
     drop(porter);
+    // Once: nobody else has it.
+    let _ = place.set(Arc::downgrade(&appliance));
     let kept =
         open_ports(&appliance, bound).and_then(|ports| start_keeper(&appliance, ports, inbox));
     let keeper = kept.inspect_err(|_| appliance.end_parts())?;
@@ -248,14 +252,14 @@ fn start_fanout(
 fn start_live(
     options: &Options,
     log: &Arc<dyn EventLog>,
-    fanout: &Fanout,
-    stream: SocketAddr,
+    (fanout, sources): (&Fanout, Place),
+    addresses: Addresses,
 ) -> Result<(Arc<Live>, LiveTap), StartError> {
     let place = match &options.listen.stream_url {
         Some(url) => StreamAddress::Url(url.clone()),
-        None => StreamAddress::Port(stream.port()),
+        None => StreamAddress::Port(addresses.stream.port()),
     };
-    Live::start(Arc::clone(log), place, figures(fanout)).map_err(StartError::Thread)
+    Live::start(Arc::clone(log), place, figures(fanout, sources)).map_err(StartError::Thread)
 }
 
 fn announce(appliance: &Appliance) {

@@ -1,81 +1,15 @@
 //! `touchline demo` from outside: one day, however often it is killed, told and followed without a
 //! loss.
 
-use std::io::{BufRead as _, BufReader, Lines};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
+mod support;
+
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use support::{Demo, SEED};
 use touchline::demo::league::league_day;
 use touchline::live::fact::Score;
-
-const SEED: u64 = 5;
-
-/// A demo under way.
-struct Demo {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    board: String,
-}
-
-impl Demo {
-    fn start(data_dir: &Path, speed: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_touchline"))
-            .args(["demo", "--seed", &SEED.to_string(), "--speed", speed, "--followers", "60"])
-            .args(["--stream", "127.0.0.1:0", "--api", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-            .arg("--data-dir")
-            .arg(data_dir)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let board = loop {
-            let line = lines.next().expect("it says where the board is").unwrap();
-            if let Some(board) = line.strip_prefix("The board: ") {
-                break board.to_owned();
-            }
-        };
-        Self { child, lines, board }
-    }
-
-    async fn live(&self) -> Option<Value> {
-        let response = reqwest::get(format!("{}v1/live", self.board)).await.ok()?;
-        let text = response.error_for_status().ok()?.text().await.ok()?;
-        serde_json::from_str(&text).ok()
-    }
-
-    /// Asks until `done`, a minute at most.
-    async fn eventually(&self, done: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let mut last = None;
-        while Instant::now() < deadline {
-            if let Some(live) = self.live().await {
-                let matches = live["matches"].as_array().unwrap().clone();
-                if done(&matches) {
-                    return matches;
-                }
-                last = Some(matches);
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("the day never got there: {last:#?}");
-    }
-
-    /// The last line it says before it has gone.
-    fn last_line(&mut self) -> String {
-        self.lines.by_ref().map_while(Result::ok).last().unwrap_or_default()
-    }
-}
-
-impl Drop for Demo {
-    /// Nothing is left running when a test fails.
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn score(game: &Value) -> Score {
     serde_json::from_value(game["score"].clone()).unwrap()
@@ -105,7 +39,7 @@ async fn a_demo_that_is_killed_goes_on_with_the_same_day_to_its_end() {
     let mut before: Option<Vec<String>> = None;
     let mut seen = 0;
     for _ in 0..3 {
-        let mut demo = Demo::start(dir.path(), "300");
+        let mut demo = Demo::start(dir.path(), "300", &[]);
         let told = demo.eventually(|matches| matches.len() == 10 && goals(matches) > seen).await;
         check_scorers(&told);
         seen = goals(&told);
@@ -113,7 +47,7 @@ async fn a_demo_that_is_killed_goes_on_with_the_same_day_to_its_end() {
         demo.child.wait().unwrap();
         assert_eq!(*before.get_or_insert_with(|| ids(&told)), ids(&told), "still the same day");
     }
-    let demo = Demo::start(dir.path(), "1000");
+    let demo = Demo::start(dir.path(), "1000", &[]);
     let over = |matches: &[Value]| {
         matches.len() == 10 && matches.iter().all(|game| game["status"] == "full_time")
     };
@@ -130,7 +64,7 @@ async fn a_demo_that_is_killed_goes_on_with_the_same_day_to_its_end() {
 #[tokio::test]
 async fn an_interrupt_ends_it_within_two_seconds_and_nobody_missed_a_thing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut demo = Demo::start(dir.path(), "600");
+    let mut demo = Demo::start(dir.path(), "600", &[]);
     demo.eventually(|matches| goals(matches) > 3).await;
     let live = demo.live().await.unwrap();
     assert_eq!(live["panel"]["sockets"], 60);

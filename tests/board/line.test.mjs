@@ -185,7 +185,8 @@ test('ailing sources are named until they are well', { skip: MOCK_ONLY }, async 
   );
   server.mock.broadcast({ op: 'status', state: 'live', streams: ['sensor'] });
   await pill(page, 'live');
-  assert.ok(await page.locator('#degraded').isHidden());
+  assert.match(await page.locator('#degraded').innerText(), /taken in again/);
+  await page.waitForSelector('#degraded', { state: 'hidden', timeout: 10_000 });
 });
 
 test(

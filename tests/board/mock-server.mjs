@@ -40,6 +40,7 @@ export class Mock {
       spread_ms: 3.1,
       last_event_age_ms: 400,
     };
+    this.sources = [];
     this.requests = [];
     this.deaf = false;
   }
@@ -84,14 +85,14 @@ export class Mock {
     return `m.${this.epoch}.${seq}`;
   }
 
-  /** Makes events durable and sends them to whoever follows. */
+  /** Makes events durable and sends them to whoever follows; `stream` is broadcast where unsaid. */
   publish(events) {
-    for (const event of events) {
+    for (const { stream = 'broadcast', ...event } of events) {
       const seq = this.log.length;
       const teams = [...event.teams].sort();
       const frame = {
         op: 'event',
-        topic: `broadcast:${teams.join('+')}`,
+        topic: `${stream}:${teams.join('+')}`,
         pos: `p.${this.epoch}.${seq}`,
         source: 'skyline',
         ...event,
@@ -151,7 +152,7 @@ export class Mock {
     return this.subscribe(session, message);
   }
 
-  subscribe(session, { id, teams, mark, after = {} }) {
+  subscribe(session, { id, teams, streams, mark, after = {} }) {
     const resumes = mark !== undefined && !session.subscribed;
     session.subscribed = true;
     if (!resumes) return send(session, { op: 'subscribed', id, teams, mark: this.mark });
@@ -171,7 +172,7 @@ export class Mock {
       send(session, {
         op: 'gap',
         teams,
-        streams: ['broadcast', 'update'],
+        streams,
         from: mark,
         to: this.markAt(from),
         reason,
@@ -187,10 +188,15 @@ export class Mock {
     return undefined;
   }
 
+  /** What of the log is about matches. */
+  get told() {
+    return this.log.filter(({ topic }) => topic.startsWith('broadcast:'));
+  }
+
   /** What `/v1/live` says: by its own reckoning, not the board's. */
   live() {
     const matches = new Map();
-    for (const { id, type, data, occurred_at: updated_at } of this.log) {
+    for (const { id, type, data, occurred_at: updated_at } of this.told) {
       const match = matches.get(data.match) ?? { scorers: [], cards: [] };
       const {
         match: name,
@@ -220,8 +226,10 @@ export class Mock {
       stream: { port: this.ports.stream },
       teams,
       matches: [...matches.values()],
-      events: this.log.slice(-50),
+      events: this.told.slice(-50),
       panel: this.panel,
+      sources: this.sources,
+      sources_total: this.sources.length,
     };
   }
 

@@ -17,7 +17,7 @@ if [ -z "${TOUCHLINE_BIN+set}" ]; then
 fi
 
 echo "== the client and the model, in Node"
-node --test client.test.mjs resume.test.mjs model.test.mjs sessions.test.mjs
+node --test client.test.mjs resume.test.mjs model.test.mjs senses.test.mjs sessions.test.mjs
 
 real=
 if [ -n "$TOUCHLINE_BIN" ]; then
@@ -30,7 +30,7 @@ fi
 failed=0
 echo "== the board against the mock server"
 TOUCHLINE_BIN='' node --test --test-concurrency=1 board.test.mjs line.test.mjs access.test.mjs \
-    || failed=1
+    crowd.test.mjs || failed=1
 if [ -n "$real" ]; then
     wait "$real" || failed=1
     real=

@@ -84,7 +84,7 @@ pub struct Given {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server
-    Serve,
+    Serve(serve::ServeArgs),
     /// Play a match day: the server, a partner that sends it, followers, and the live board
     Demo(crate::demo::DemoArgs),
     /// Say whether the configuration is good
@@ -207,7 +207,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     let Cli { given, command } = cli;
     match command {
-        Command::Serve => serve::serve(&given),
+        Command::Serve(args) => serve::serve(&given, &args),
         Command::Demo(args) => demo::demo(&given, args),
         Command::CheckConfig => config::check(&given),
         Command::PrintConfig { json } => config::print(&given, json),

@@ -52,6 +52,9 @@ pub enum Script {
     League {
         /// Its seed.
         seed: u64,
+        /// Whether many of its goals are taken back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        trouble: bool,
     },
     /// A day of a file.
     Matches {
@@ -191,7 +194,7 @@ mod tests {
     use super::*;
 
     fn state() -> DayState {
-        let script = Script::League { seed: 7 };
+        let script = Script::League { seed: 7, trouble: false };
         let now = Timestamp::parse("2026-11-22T23:15:00.25Z").unwrap();
         DayState::new(script, 3, "2026-11-22".into(), "f00".into(), now, 60_000)
     }
@@ -237,7 +240,9 @@ mod tests {
         let state = state();
         let soon = state.clock.wall_at(state.horizon).plus(Duration::from_secs(3_600));
         assert!(state.can_go_on(|_| true, soon));
-        assert!(!state.can_go_on(|script| *script == Script::League { seed: 8 }, soon));
+        assert!(
+            !state.can_go_on(|script| *script == Script::League { seed: 8, trouble: false }, soon)
+        );
         assert!(!state.can_go_on(|_| true, soon.plus(DAY_PAUSE_MAX)));
         assert!(!DayState { finished: true, ..state.clone() }.can_go_on(|_| true, soon));
     }

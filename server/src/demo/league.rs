@@ -24,6 +24,18 @@ const KICKOFFS_MIN: [u64; CLUBS.len() / 2] = [1, 1, 2, 3, 5, 8, 12, 17, 23, 30];
 /// # Errors
 /// Never with the clubs this build has; their ids are checked like all ids.
 pub fn league_day(seed: u64, number: u32, date: &str) -> Result<Day, NameError> {
+    played_day(seed, number, date, &Known::default())
+}
+
+/// The same clubs and kick-offs on a day on which one goal in three is taken back.
+///
+/// # Errors
+/// As [`league_day`].
+pub fn troubled_day(seed: u64, number: u32, date: &str) -> Result<Day, NameError> {
+    played_day(seed, number, date, &Known { overturned: 1.0 / 3.0, ..Known::default() })
+}
+
+fn played_day(seed: u64, number: u32, date: &str, known: &Known) -> Result<Day, NameError> {
     let mut rng = StdRng::seed_from_u64(mix(seed, number.into()));
     let mut clubs = CLUBS;
     clubs.shuffle(&mut rng);
@@ -36,7 +48,7 @@ pub fn league_day(seed: u64, number: u32, date: &str) -> Result<Day, NameError> 
             away: Club { id: Team::new(away)?, name: away_name.to_owned() },
             round: format!("Matchday {}", number + 1),
             ground: ground.to_owned(),
-            moments: play(&Known::default(), &mut rng),
+            moments: play(known, &mut rng),
         };
         let kickoff = Duration::from_secs(KICKOFFS_MIN[n] * 60);
         fixtures.push(announced(fixture.later(kickoff), n));

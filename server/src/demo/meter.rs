@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::limits::demo::{FLIGHT_WAIT_MAX, FLIGHTS_MAX};
+use crate::limits::demo::{FLIGHT_WAIT_MAX, FLIGHTS_MAX, NODES_MAX};
 
 /// Half of what a percentile looks back on.
 const FIGURES_WAIT: Duration = Duration::from_secs(10);
@@ -29,10 +29,14 @@ pub struct Totals {
     pub refused: u64,
     /// Events the server acknowledged as too old to be shown.
     pub too_old: u64,
-    /// Followers connected now.
-    pub sockets: u64,
+    /// Followers connected now, by node.
+    pub sockets: [u64; NODES_MAX],
     /// Events received by followers.
     pub deliveries: u64,
+    /// Posts among them.
+    pub posts: u64,
+    /// Sensor values among them.
+    pub values: u64,
     /// Events a follower got twice.
     pub duplicates: u64,
     /// Events a follower knows it didn't get, without having been told.

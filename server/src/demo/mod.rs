@@ -1,9 +1,9 @@
-//! A match day that plays itself: a partner who tells it, a crowd that follows it, a line that says
-//! how it goes.
+//! A match day that plays itself: sources of all three kinds that tell it, a crowd that follows it, a
+//! line that says how it goes.
 //!
-//! [`run`] is given the addresses of a started appliance and treats it as strangers would: signed
+//! [`run`] is given the addresses of started nodes and treats them as strangers would: signed
 //! webhooks over HTTP to the API port ([`simulator`]), WebSockets to the stream port
-//! ([`followers`]). Nothing here reaches into the server, so what the demo shows is what a partner
+//! ([`followers`]). Sensors and the stream of posts are served to them ([`upstream`]). Nothing here reaches into the server, so what the demo shows is what a partner
 //! and a follower get.
 //!
 //! # How it is laid out
@@ -14,6 +14,9 @@
 //! | [`replay`], [`openfootball`] | a real day from a file |
 //! | [`clock`], [`day_file`] | the day's own time, and how a day that was killed goes on |
 //! | [`simulator`], [`partner`] | tells the day, event by event |
+//! | [`world`], [`upstream`] | what is going on, and the sources that the appliance asks for it |
+//! | [`cast`] | the sections of the configuration that connect them |
+//! | [`brokers`], [`second_node`] | what `--kafka` starts |
 //! | [`followers`] | the crowd |
 //! | [`meter`], [`status`] | what they see, and one line of it |
 //!
@@ -22,8 +25,10 @@
 //! - An event that is sent again is the same event, also after a restart.
 //!
 //! # What it leaves out
-//! Starting and stopping the appliance, signals, the board: `cli` and `http` have them.
+//! Starting and stopping the first node, signals, the board: `cli` and `http` have them.
 
+pub mod brokers;
+pub mod cast;
 #[cfg(test)]
 pub(crate) mod checks;
 pub mod clock;
@@ -37,9 +42,12 @@ pub mod openfootball;
 pub mod partner;
 mod play;
 pub mod replay;
+pub mod second_node;
 pub mod simulator;
 pub mod status;
 mod stop;
+pub mod upstream;
+pub mod world;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -58,6 +66,7 @@ use followers::{Followers, FollowersOptions};
 use meter::Meter;
 use partner::Partner;
 use simulator::{Simulator, SimulatorOptions};
+use world::World;
 
 /// The partner the simulator is: the last part of its webhook's path.
 pub const PARTNER: &str = "matchday";
@@ -83,19 +92,36 @@ pub struct DemoArgs {
     /// Begin a new day instead of going on with the one under way
     #[arg(long)]
     pub fresh: bool,
+    /// Let sources misbehave: slow, failing and frozen sensors, a partner that repeats itself and
+    /// takes goals back, a stream that is cut, repeats and sends junk
+    #[arg(long)]
+    pub trouble: bool,
+    /// Run two nodes on three Kafka brokers, all of them started here and ended with the demo; each
+    /// time begins a new day
+    #[arg(long)]
+    pub kafka: bool,
+}
+
+/// A started node, from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct Node {
+    /// Where webhooks go and the board is.
+    pub api: SocketAddr,
+    /// Where followers connect.
+    pub stream: SocketAddr,
 }
 
 /// The started appliance, from outside.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Where webhooks go and the board is.
-    pub api: SocketAddr,
-    /// Where followers connect.
-    pub stream: SocketAddr,
+    /// Its nodes; the board is the first one's.
+    pub nodes: Vec<Node>,
     /// Where `demo.json` is kept.
     pub data_dir: PathBuf,
     /// `whsec_<base64>` of [`PARTNER`], see [`make_secret`].
     pub secret: String,
+    /// Told which day is under way.
+    pub world: World,
 }
 
 /// A secret for [`PARTNER`], new at each start: nobody but this process needs it.
@@ -112,20 +138,23 @@ pub async fn run(
     target: Target,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let (api, stream) = (reachable(target.api), reachable(target.stream));
     let meter = Meter::default();
     let secret = Secret::parse(&target.secret).context("read the demo's secret")?;
-    let url = format!("http://{api}/v1/ingest/broadcast/{PARTNER}");
-    let partner = Partner::new(url, secret, meter.clone()).context("make the partner's client")?;
+    let boards = target.nodes.iter().map(|node| format!("http://{}/", reachable(node.api)));
+    let boards: Vec<_> = boards.collect();
+    let doors = boards.iter().map(|board| format!("{board}v1/ingest/broadcast/{PARTNER}"));
+    let partner = Partner::new(doors.collect(), secret, meter.clone())
+        .context("make the partner's client")?;
     let options = SimulatorOptions {
         data_dir: target.data_dir,
         seed: args.seed,
         matches: args.matches.clone().zip(args.date.clone()),
         speed_milli: (args.speed * 1_000.0).round() as u64,
         fresh: args.fresh,
+        trouble: args.trouble,
     };
-    let simulator = Simulator::open(options, partner, meter.clone())?;
-    status::say(&format!("The board: http://{api}/"));
+    let simulator = Simulator::open(options, partner, meter.clone(), target.world)?;
+    status::say(&format!("The board: {}", boards.first().map_or("", String::as_str)));
     status::say(&format!(
         "The simulator {}, {} times as fast as life; Ctrl-C ends it.",
         simulator.describe(),
@@ -133,7 +162,7 @@ pub async fn run(
     ));
     let (stopper, stopped) = Stopper::new();
     let crowd = FollowersOptions {
-        address: stream,
+        addresses: target.nodes.iter().map(|node| reachable(node.stream)).collect(),
         count: args.followers,
         teams: simulator.teams(),
         seed: args.seed.unwrap_or(0),

@@ -1,5 +1,7 @@
 //! The partner's side of a webhook: signs, posts, and doesn't let go until it knows.
 //!
+//! Where there are several nodes it posts to any of them, and after an attempt that failed to the next.
+//!
 //! [`Partner::deliver`] is what a careful partner does. It takes 202 for an answer; waits as long
 //! as `Retry-After` asks after 429 and 503, and with a doubling, jittered pause after anything else
 //! that may pass (a refused connection, a timeout, a 5xx, an answer cut short); and gives up,
@@ -57,34 +59,35 @@ enum Attempt {
     },
 }
 
-/// Posts to one partner's door.
+/// Posts to one partner's door, or to its doors on several nodes.
 pub struct Partner {
     client: Client,
-    url: String,
+    urls: Vec<String>,
     secret: Secret,
     meter: Meter,
 }
 
 impl Partner {
-    /// A partner that posts to `url`.
+    /// A partner that posts to any of `urls`.
     ///
     /// # Errors
     /// When the HTTP client can't be made.
-    pub fn new(url: String, secret: Secret, meter: Meter) -> reqwest::Result<Self> {
+    pub fn new(urls: Vec<String>, secret: Secret, meter: Meter) -> reqwest::Result<Self> {
         let client = Client::builder()
             .connect_timeout(POST_WAIT_MAX / 4)
             .timeout(POST_WAIT_MAX)
             .no_proxy()
             .user_agent(concat!("touchline-demo/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { client, url, secret, meter })
+        Ok(Self { client, urls, secret, meter })
     }
 
     /// Delivers `body`, which happened at `occurred_at`, however long it takes.
     pub async fn deliver(&self, webhook_id: &str, body: &Bytes, occurred_at: Timestamp) -> Verdict {
         let mut pause = RETRY_WAIT_MIN;
-        loop {
-            let (after, reason) = match self.attempt(webhook_id, body).await {
+        let first = rand::rng().random_range(0..self.urls.len().max(1));
+        for url in self.urls.iter().cycle().skip(first) {
+            let (after, reason) = match self.attempt(url, webhook_id, body).await {
                 Attempt::Done(verdict) => return verdict,
                 Attempt::Again { after, reason } => (after, reason),
             };
@@ -98,14 +101,15 @@ impl Partner {
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(RETRY_WAIT_MAX);
         }
+        Verdict::Refused { status: 0, reason: "there is no node to post to".into() }
     }
 
-    async fn attempt(&self, webhook_id: &str, body: &Bytes) -> Attempt {
+    async fn attempt(&self, url: &str, webhook_id: &str, body: &Bytes) -> Attempt {
         let timestamp_s = now().0 / 1_000_000;
         let signature = sign(&self.secret, webhook_id, timestamp_s, body);
         let request = self
             .client
-            .post(&self.url)
+            .post(url)
             .header(CONTENT_TYPE, "application/json")
             .header(WEBHOOK_ID, webhook_id)
             .header(WEBHOOK_TIMESTAMP, timestamp_s)

@@ -47,7 +47,7 @@ pub struct KnownGoal {
 }
 
 /// What is known of a match before it is played.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Known {
     /// All of its goals, or `None`: then the dice score.
     pub goals: Option<Vec<KnownGoal>>,
@@ -55,6 +55,14 @@ pub struct Known {
     pub extra_time: bool,
     /// Said with the final whistle: `penalties 3-4`.
     pub note: Option<String>,
+    /// How likely a goal of the dice is taken back.
+    pub overturned: f64,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self { goals: None, extra_time: false, note: None, overturned: OVERTURNED }
+    }
 }
 
 /// 45, 45, 15 and 15 minutes and what is added to them.
@@ -305,7 +313,7 @@ impl<'a> Game<'a> {
         moment.player = Some(player);
         moment.note = note.map(str::to_owned);
         let second = second + self.rng.random_range(50..110);
-        let taken_back = self.rng.random_bool(OVERTURNED) && second < period.end_s();
+        let taken_back = self.rng.random_bool(self.known.overturned) && second < period.end_s();
         taken_back.then_some(Incident { second, side, what: What::Overturned { goal } })
     }
 

@@ -57,7 +57,7 @@ fn known(played: Played) -> Known {
         Some((home, away)) => Some(format!("penalties {home}-{away}")),
         None => played.extra_time.then(|| String::from("after extra time")),
     };
-    Known { goals: Some(played.goals), extra_time: played.extra_time, note }
+    Known { goals: Some(played.goals), extra_time: played.extra_time, note, ..Known::default() }
 }
 
 #[cfg(test)]

@@ -26,16 +26,23 @@ use touchline_core::time::Timestamp;
 
 use super::day::{Day, match_id};
 use super::day_file::{DayFile, DayFileError, DayState, Script};
-use super::league::league_day;
+use super::league::{league_day, troubled_day};
 use super::meter::Meter;
 use super::openfootball::FileError;
 use super::partner::{Partner, Verdict};
 use super::replay::replayed_day;
+use super::world::World;
 use super::{Stop, now};
 use crate::limits::demo::{DAY_BREAK, HORIZON};
 
-/// One delivery in so many is made twice.
-const TWICE_ONE_IN: u64 = 20;
+/// One event in so many is sent again,
+const AGAIN_ONE_IN: u64 = 20;
+/// and with trouble one in so many,
+const AGAIN_ONE_IN_TROUBLE: u64 = 4;
+/// of which one in so many is sent
+const FLOOD_ONE_IN: u64 = 3;
+/// so often at once.
+const FLOOD: usize = 20;
 
 /// What to play, and how.
 #[derive(Clone, Debug)]
@@ -50,6 +57,8 @@ pub struct SimulatorOptions {
     pub speed_milli: u64,
     /// Begin a new day even if one is under way.
     pub fresh: bool,
+    /// Repeat oneself more than partners should, and take many goals back.
+    pub trouble: bool,
 }
 
 /// Why there is no day to play.
@@ -72,13 +81,14 @@ pub struct Simulator {
     file: DayFile,
     partner: Arc<Partner>,
     meter: Meter,
+    world: World,
     day: Arc<Day>,
     state: DayState,
     resumed: bool,
 }
 
 impl Simulator {
-    /// Goes on with the day under way, or begins one.
+    /// Goes on with the day under way, or begins one; `world` is told which.
     ///
     /// # Errors
     /// When the matches or the day's file can't be read.
@@ -86,6 +96,7 @@ impl Simulator {
         options: SimulatorOptions,
         partner: Partner,
         meter: Meter,
+        world: World,
     ) -> Result<Self, SimulatorError> {
         let file = DayFile::new(&options.data_dir);
         let before = if options.fresh { None } else { file.read()? };
@@ -97,7 +108,7 @@ impl Simulator {
             None => begin(&script(&options), number, options.speed_milli)?,
         };
         let day = Arc::new(day);
-        Ok(Self { options, file, partner, meter, day, state, resumed: is_resumed })
+        Ok(Self { options, file, partner, meter, world, day, state, resumed: is_resumed })
     }
 
     /// Teams that play today and, in a league, on all other days.
@@ -110,7 +121,7 @@ impl Simulator {
         let (day, state) = (&self.day, &self.state);
         let verb = if self.resumed { "goes on with" } else { "plays" };
         let what = match &state.script {
-            Script::League { seed } => format!("day {} of seed {seed}", state.number + 1),
+            Script::League { seed, .. } => format!("day {} of seed {seed}", state.number + 1),
             Script::Matches { date, .. } => date.clone(),
         };
         format!("{verb} {} ({what}), {} matches", day.competition, day.fixtures.len())
@@ -137,6 +148,7 @@ impl Simulator {
         let (horizon, _) = watch::channel(self.state.horizon);
         let mut tellers = JoinSet::new();
         self.move_horizon(&horizon, &acknowledged).await?;
+        self.world.set(self.day.clone(), self.state.clock.clone());
         for index in 0..self.day.fixtures.len() {
             tellers.spawn(self.teller(index, &horizon, &acknowledged).tell());
         }
@@ -168,6 +180,7 @@ impl Simulator {
             index,
             partner: self.partner.clone(),
             meter: self.meter.clone(),
+            trouble: self.options.trouble,
             horizon: horizon.subscribe(),
             acknowledged: acknowledged.clone(),
         }
@@ -208,6 +221,7 @@ struct Teller {
     index: usize,
     partner: Arc<Partner>,
     meter: Meter,
+    trouble: bool,
     horizon: watch::Receiver<Duration>,
     acknowledged: Arc<Mutex<BTreeMap<String, usize>>>,
 }
@@ -232,21 +246,30 @@ impl Teller {
         }
     }
 
-    /// Delivers an event; now and then twice, at once or one after the other.
+    /// Delivers an event; now and then again, at once or one after the other.
     async fn deliver(&self, id: &str, body: &Bytes, occurred_at: Timestamp) {
         let webhook_id = format!("msg_{:016x}", dice(id, 1));
-        let once = || self.partner.deliver(&webhook_id, body, occurred_at);
-        let twice = dice(id, 2);
-        self.meter.sent(id);
-        if !twice.is_multiple_of(TWICE_ONE_IN) {
-            return self.note(id, once().await);
-        }
-        let (first, second) = match (twice / TWICE_ONE_IN).is_multiple_of(2) {
-            true => tokio::join!(once(), once()),
-            false => (once().await, once().await),
+        let once = || {
+            let (partner, webhook_id, body) =
+                (self.partner.clone(), webhook_id.clone(), body.clone());
+            async move { partner.deliver(&webhook_id, &body, occurred_at).await }
         };
-        self.note(id, first);
-        self.note(id, second);
+        self.meter.sent(id);
+        let (copies, at_once) = copies(id, self.trouble);
+        if !at_once {
+            for _ in 0..copies {
+                self.note(id, once().await);
+            }
+            return;
+        }
+        let mut all = JoinSet::new();
+        (0..copies).for_each(|_| drop(all.spawn(once())));
+        while let Some(delivered) = all.join_next().await {
+            // Fails only while everything ends.
+            if let Ok(verdict) = delivered {
+                self.note(id, verdict);
+            }
+        }
     }
 
     fn note(&self, id: &str, verdict: Verdict) {
@@ -268,6 +291,17 @@ impl Teller {
     }
 }
 
+/// How often event `id` is sent, and whether all at once.
+fn copies(id: &str, trouble: bool) -> (usize, bool) {
+    let (die, one_in) = (dice(id, 2), if trouble { AGAIN_ONE_IN_TROUBLE } else { AGAIN_ONE_IN });
+    let rest = die / one_in;
+    match (die.is_multiple_of(one_in), trouble && rest.is_multiple_of(FLOOD_ONE_IN)) {
+        (false, _) => (1, false),
+        (true, true) => (FLOOD, true),
+        (true, false) => (2, rest.is_multiple_of(2)),
+    }
+}
+
 /// The time until the wall clock shows `wall`.
 fn until(wall: Timestamp) -> Duration {
     Duration::from_micros(u64::try_from(wall.0 - now().0).unwrap_or(0))
@@ -282,7 +316,7 @@ fn script(options: &SimulatorOptions) -> Script {
     let seed = options.seed.unwrap_or_else(|| seed_of(&today()));
     match &options.matches {
         Some((file, date)) => Script::Matches { file: file.clone(), date: date.clone(), seed },
-        None => Script::League { seed },
+        None => Script::League { seed, trouble: options.trouble },
     }
 }
 
@@ -290,7 +324,7 @@ fn script(options: &SimulatorOptions) -> Script {
 fn is_wanted(options: &SimulatorOptions, script: &Script) -> bool {
     let wanted = |seed: &u64| options.seed.is_none_or(|wanted| wanted == *seed);
     match (&options.matches, script) {
-        (None, Script::League { seed }) => wanted(seed),
+        (None, Script::League { seed, trouble }) => wanted(seed) && *trouble == options.trouble,
         (Some((file, date)), Script::Matches { file: f, date: d, seed }) => {
             file == f && date == d && wanted(seed)
         }
@@ -337,7 +371,8 @@ fn begin(
 
 fn make(script: &Script, number: u32, date: &str) -> Result<Day, SimulatorError> {
     Ok(match script {
-        Script::League { seed } => league_day(*seed, number, date)?,
+        Script::League { seed, trouble: false } => league_day(*seed, number, date)?,
+        Script::League { seed, trouble: true } => troubled_day(*seed, number, date)?,
         Script::Matches { file, date, seed } => replayed_day(file, date, *seed)?,
     })
 }

@@ -108,7 +108,7 @@ impl FakeServer {
     fn partner(&self, meter: &Meter) -> Partner {
         let secret = Secret::parse(SECRET).unwrap();
         let url = format!("http://{}/v1/ingest/broadcast/demo", self.address);
-        Partner::new(url, secret, meter.clone()).unwrap()
+        Partner::new(vec![url], secret, meter.clone()).unwrap()
     }
 
     fn simulator(&self, data_dir: &Path, fresh: bool, meter: &Meter) -> Simulator {
@@ -119,8 +119,9 @@ impl FakeServer {
             matches: None,
             speed_milli: 10_000_000,
             fresh,
+            trouble: false,
         };
-        Simulator::open(options, partner, meter.clone()).unwrap()
+        Simulator::open(options, partner, meter.clone(), World::default()).unwrap()
     }
 }
 
@@ -285,9 +286,9 @@ async fn fresh_begins_a_new_day_and_another_seed_does_too() {
     assert_eq!(next.state.number, 1, "a day that is over is followed by the next");
     let options = SimulatorOptions { seed: Some(12), ..first.options.clone() };
     let secret = Secret::parse(SECRET).unwrap();
-    let partner = Partner::new(String::from("http://127.0.0.1:1/"), secret, meter.clone()).unwrap();
-    let other = Simulator::open(options, partner, meter).unwrap();
-    assert_eq!(other.state.script, Script::League { seed: 12 });
+    let partner = Partner::new(vec!["http://127.0.0.1:1/".into()], secret, meter.clone()).unwrap();
+    let other = Simulator::open(options, partner, meter, World::default()).unwrap();
+    assert_eq!(other.state.script, Script::League { seed: 12, trouble: false });
     assert_ne!(other.state.day, first.state.day);
 }
 

@@ -43,12 +43,18 @@ pub fn say(line: &str) {
 fn line(reading: &Reading, followers: usize) -> String {
     let totals = &reading.totals;
     let ms = |figure: Option<f64>| figure.map_or("-".into(), |ms| format!("{ms:.1}"));
-    let sockets = match totals.sockets == followers as u64 {
-        true => grouped(totals.sockets),
-        false => format!("{}/{}", grouped(totals.sockets), grouped(followers as u64)),
+    let connected = totals.sockets.iter().sum();
+    let sockets = match connected == followers as u64 {
+        true => grouped(connected),
+        false => format!("{}/{}", grouped(connected), grouped(followers as u64)),
+    };
+    // Of a demo of one node the second is zero.
+    let by_node = match totals.sockets {
+        [_, 0] => String::new(),
+        [a, b] => format!(" (a {}, b {})", grouped(a), grouped(b)),
     };
     let mut line = format!(
-        "{} events | {sockets} sockets | {} deliveries/s | p50 {}, p99 {}, spread {} ms",
+        "{} events | {sockets} sockets{by_node} | {} deliveries/s | p50 {}, p99 {}, spread {} ms",
         grouped(totals.events),
         grouped(reading.deliveries_per_s.round() as u64),
         ms(reading.p50_ms),
@@ -85,10 +91,13 @@ fn oddities(reading: &Reading) -> String {
 fn summary(reading: &Reading) -> String {
     let totals = &reading.totals;
     format!(
-        "told {} events, {} of them again; {} deliveries, {} received twice, {} missing, {} gaps",
+        "told {} events, {} of them again; {} deliveries, {} of them posts and {} values, {} received \
+         twice, {} missing, {} gaps",
         grouped(totals.events + totals.repeats),
         grouped(totals.repeats),
         grouped(totals.deliveries),
+        grouped(totals.posts),
+        grouped(totals.values),
         grouped(totals.duplicates),
         grouped(totals.missing),
         grouped(totals.gaps),
@@ -116,7 +125,7 @@ mod tests {
     #[test]
     fn the_line_says_what_matters_and_oddities_only_if_there_are_any() {
         let mut reading = Reading {
-            totals: Totals { events: 1_234, sockets: 999, ..Totals::default() },
+            totals: Totals { events: 1_234, sockets: [999, 0], ..Totals::default() },
             deliveries_per_s: 56_789.4,
             p50_ms: Some(1.25),
             p99_ms: Some(8.0),
@@ -124,6 +133,10 @@ mod tests {
         };
         let calm = "1,234 events | 999/1,000 sockets | 56,789 deliveries/s | p50 1.2, p99 8.0, spread - ms";
         assert_eq!(line(&reading, 1_000), calm);
+        reading.totals.sockets = [500, 500];
+        let both = line(&reading, 1_000);
+        assert!(both.contains("| 1,000 sockets (a 500, b 500) |"), "{both}");
+        reading.totals.sockets = [999, 0];
         reading.totals.missing = 2;
         reading.totals.trouble =
             Some("the API answers 503\u{1b}[2J\n; trying again in 1.0 s".into());

@@ -9,6 +9,18 @@ pub const FOLLOWERS_MAX: usize = 20_000;
 /// Open files that followers leave to the rest of the process: ports, journal, webhooks, the
 /// board's connections.
 pub const FILES_RESERVED: u64 = 500;
+/// Brokers of `--kafka`: as many as keep an event safe by default.
+pub const BROKERS: u16 = 3;
+/// Three of them take about ten seconds on two cores; a busy host several times that.
+pub const BROKERS_START_MAX: Duration = Duration::from_secs(120);
+/// From the start of the second node to its first word: topics are there already.
+pub const NODE_START_MAX: Duration = Duration::from_secs(60);
+/// An interrupt ends a node within two seconds.
+pub const NODE_STOP_MAX: Duration = Duration::from_secs(5);
+/// Nodes of `--kafka`.
+pub const NODES_MAX: usize = 2;
+/// One follower in so many follows all streams, the others what a client gets unasked.
+pub const FOLLOWS_ALL_ONE_IN: usize = 4;
 /// Teams a follower follows at most.
 pub const FOLLOWED_TEAMS_MAX: usize = 3;
 /// Followers that connect at the same time.
@@ -66,7 +78,24 @@ pub const FILE_BYTES_MAX: u64 = 16 << 20;
 pub const DAY_MATCHES_MAX: usize = super::live::MATCHES_MAX;
 /// Goals of one match in a file.
 pub const MATCH_GOALS_MAX: usize = super::live::MATCH_ITEMS_MAX;
+/// Grounds with sensors: as many as a league day has matches. More matches share them.
+pub const VENUES_MAX: usize = 10;
+/// A sensor says something new this often, and is asked so often.
+pub const SENSOR_STEP: Duration = Duration::from_millis(500);
+/// Fans look up from the match so often,
+pub const FANS_TURN: Duration = Duration::from_millis(250);
+/// and write no more than this many posts at a time.
+pub const POSTS_PER_TURN_MAX: usize = 8;
+/// What is configured as the most that is taken of the plaza: above what fans write.
+pub const POSTS_PER_S: usize = 40;
+/// Posts that the plaza remembers for whoever comes back: two minutes of the busiest.
+pub const POSTS_KEPT_MAX: usize = 4_096;
+/// Posts on their way to one client.
+pub const STREAM_CHUNKS_MAX: usize = 64;
+/// A stream on which nothing is written says that it lives.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
+const _: () = assert!(POSTS_PER_TURN_MAX * 1_000 / FANS_TURN.as_millis() as usize <= POSTS_PER_S);
 const _: () = assert!(TOPICS_MAX <= AFTER_TOPICS_MAX);
 const _: () = assert!(FRAME_BYTES_MAX > EVENT_FRAME_BYTES_MAX);
 const _: () = assert!(RECONNECT_WAIT_MIN.as_millis() < RECONNECT_WAIT_MAX.as_millis());

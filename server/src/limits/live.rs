@@ -10,6 +10,8 @@ pub const MATCHES_MAX: usize = 64;
 pub const TEAMS_MAX: usize = 2 * MATCHES_MAX;
 /// Goals, and cards, kept for one match. The record of a professional league match is 36 goals.
 pub const MATCH_ITEMS_MAX: usize = 64;
+/// Sources told of, the worst first: as many as a page shows without becoming a list.
+pub const SOURCES_MAX: usize = 32;
 /// Events a page that opens is given at once.
 pub const EVENTS_MAX: usize = 50;
 /// A name, a ground, a note: characters, 4 bytes each at most.

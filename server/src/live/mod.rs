@@ -20,6 +20,7 @@
 //! |---|---|
 //! | [`fact`] | what `data` of a match event says: the agreement with partners |
 //! | [`state`] | the matches, derived from events |
+//! | [`sources`] | how each source does |
 //! | `follow` | keeps the state in step with the log |
 //! | `snapshot`, `http` | the answer, and who gets it |
 
@@ -27,6 +28,7 @@ pub mod fact;
 mod follow;
 mod http;
 mod snapshot;
+pub mod sources;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -47,6 +49,7 @@ pub use http::router;
 use crate::limits::live::{BUILD_INTERVAL, RECORD_BYTES, TAP_BATCHES_MAX, TAP_BYTES_MAX};
 use follow::Reader;
 use snapshot::Snapshot;
+use sources::{Rates, SourceFigures, Sources};
 
 /// Where a page finds the stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -59,7 +62,7 @@ pub enum StreamAddress {
 }
 
 /// What the shards know of themselves, asked about once a second.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Figures {
     /// Open sockets.
     pub sockets: u64,
@@ -70,6 +73,8 @@ pub struct Figures {
     pub p99_ms: Option<f64>,
     /// First to last socket of one event, of the last while, in milliseconds; `None` when idle.
     pub spread_ms: Option<f64>,
+    /// What is known of each source.
+    pub sources: Vec<SourceFigures>,
 }
 
 /// Gives the shards' figures; called from our thread, about once a second.
@@ -146,8 +151,15 @@ impl Live {
             waiting_bytes: Arc::clone(&waiting_bytes),
             shared: shared.clone(),
             stream,
-            gauge: Gauge { figures, last: Figures::default(), events_total: 0, at: None },
+            gauge: Gauge {
+                figures,
+                last: Figures::default(),
+                events_total: 0,
+                rates: Rates::default(),
+                at: None,
+            },
             panel: Panel::default(),
+            sources: Sources::default(),
         };
         let thread = std::thread::Builder::new().name("live".into()).spawn(|| worker.run())?;
         let live = Arc::new(Self { shared, thread: Mutex::new(Some(thread)) });
@@ -182,6 +194,7 @@ struct Worker {
     stream: StreamAddress,
     gauge: Gauge,
     panel: Panel,
+    sources: Sources,
 }
 
 impl Worker {
@@ -222,12 +235,12 @@ impl Worker {
 
     fn publish(&mut self) {
         let day = self.reader.day();
-        if let Some(panel) = self.gauge.read(day.events_total) {
-            self.panel = panel;
+        if let Some((panel, sources)) = self.gauge.read(day.events_total) {
+            (self.panel, self.sources) = (panel, sources);
         }
         let age = day.last_event_age(now());
         self.panel.last_event_age_ms = age.map(|age| age.as_millis() as u64);
-        match Snapshot::build(day, self.reader.mark(), &self.stream, self.panel) {
+        match Snapshot::build(day, self.reader.mark(), &self.stream, self.panel, &self.sources) {
             Ok(snapshot) => self.shared.snapshot.store(Arc::new(snapshot)),
             Err(error) => tracing::error!(%error, "the live state can't be written as JSON"),
         }
@@ -239,11 +252,12 @@ struct Gauge {
     figures: FigureSource,
     last: Figures,
     events_total: u64,
+    rates: Rates,
     at: Option<Instant>,
 }
 
 impl Gauge {
-    fn read(&mut self, events_total: u64) -> Option<Panel> {
+    fn read(&mut self, events_total: u64) -> Option<(Panel, Sources)> {
         let now = Instant::now();
         let first = self.at.is_none();
         let elapsed = self.at.map_or(Duration::ZERO, |at| now - at);
@@ -263,8 +277,9 @@ impl Gauge {
             spread_ms: figures.spread_ms.map(round),
             last_event_age_ms: None,
         };
+        let sources = self.rates.judge(&figures.sources, elapsed.as_secs_f64());
         (self.last, self.events_total, self.at) = (figures, events_total, Some(now));
-        Some(panel)
+        Some((panel, sources))
     }
 }
 

@@ -14,6 +14,7 @@ use touchline_core::frame::Published;
 use touchline_core::log::{Mark, token};
 use touchline_core::time::Monotonic;
 
+use super::sources::Sources;
 use super::state::{Match, MatchDay};
 use super::{Panel, StreamAddress};
 
@@ -49,6 +50,8 @@ struct Body<'a> {
     matches: &'a [Match],
     events: Vec<Box<RawValue>>,
     panel: Panel,
+    #[serde(flatten)]
+    sources: &'a Sources,
 }
 
 impl Snapshot {
@@ -58,6 +61,7 @@ impl Snapshot {
         mark: &Mark,
         stream: &StreamAddress,
         panel: Panel,
+        sources: &Sources,
     ) -> serde_json::Result<Self> {
         let body = Body {
             mark: token::encode_mark(mark),
@@ -66,6 +70,7 @@ impl Snapshot {
             matches: &day.matches,
             events: events(day, mark),
             panel,
+            sources,
         };
         let live = Bytes::from(serde_json::to_vec(&body)?);
         let teams = Bytes::from(serde_json::to_vec(&Teams { teams: teams(&day.teams) })?);

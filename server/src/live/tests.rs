@@ -18,8 +18,8 @@ fn fact(n: usize) -> Record {
 }
 
 fn figures() -> FigureSource {
-    let figures = Figures { sockets: 3, deliveries_total: 0, p99_ms: Some(1.234), spread_ms: None };
-    Box::new(move || figures)
+    let figures = Figures { sockets: 3, p99_ms: Some(1.234), ..Figures::default() };
+    Box::new(move || figures.clone())
 }
 
 fn feed(tap: &mut LiveTap, record: Record) {

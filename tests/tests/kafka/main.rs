@@ -5,6 +5,7 @@
 //! its own, and so has the one that signs in. Each test has topics of its own, by their prefix.
 
 mod broken;
+mod demo;
 mod follower;
 mod nodes;
 mod secured;

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
+use touchline_core::event::Stream;
 use touchline_core::log::{Epoch, Position, token};
 
 use crate::demo::day::split_event_id;
@@ -35,6 +36,8 @@ pub(crate) enum Meaning {
     Event {
         /// Its id.
         id: String,
+        /// How it came in, by its topic.
+        stream: Option<Stream>,
         /// Events of its match that should have come before it.
         missing: u64,
     },
@@ -137,7 +140,8 @@ impl Book {
             Some((game, number)) => last.count(game, number),
             None => 0,
         };
-        Some(Meaning::Event { id: id.to_owned(), missing })
+        let stream = topic.split(':').next().and_then(Stream::parse);
+        Some(Meaning::Event { id: id.to_owned(), stream, missing })
     }
 
     fn gap(&mut self, message: &Message<'_>) -> Option<Meaning> {

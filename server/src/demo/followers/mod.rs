@@ -1,5 +1,8 @@
 //! The crowd: real WebSocket clients that follow teams and come back when they are cut off.
 //!
+//! Where there are several nodes they are spread over them, and whoever is cut off comes back at the
+//! next. A quarter of them follow all streams, the others what a client gets unasked.
+//!
 //! A follower is a task with a [`Line`](line::Line) and a [`Book`](book::Book), all of them on one
 //! thread, so that they cost little and never compete with each other for the meter. Which teams it
 //! follows is a matter of the seed: popularity falls off as Zipf says, so a few teams have most of
@@ -24,23 +27,26 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use touchline_core::event::Team;
+use touchline_core::event::{Stream, Team};
 use touchline_core::ws::close::CloseCode;
 
 use super::Stop;
 use super::meter::Meter;
 use crate::limits::demo::{
-    CONNECT_WAIT_MAX, CONNECTS_MAX, FOLLOWED_TEAMS_MAX, RECONNECT_WAIT_MAX, RECONNECT_WAIT_MIN,
-    SILENT_HEARTBEATS_MAX,
+    CONNECT_WAIT_MAX, CONNECTS_MAX, FOLLOWED_TEAMS_MAX, FOLLOWS_ALL_ONE_IN, NODES_MAX,
+    RECONNECT_WAIT_MAX, RECONNECT_WAIT_MIN, SILENT_HEARTBEATS_MAX,
 };
 use book::{Book, Meaning};
 use line::{Incoming, Line, LineError};
 
+/// For whoever follows more than a client gets unasked.
+const ALL_STREAMS: &str = "&streams=broadcast,update,social,sensor";
+
 /// Who follows what, and where.
 #[derive(Clone, Debug)]
 pub struct FollowersOptions {
-    /// The stream port.
-    pub address: SocketAddr,
+    /// The stream port of each node, [`NODES_MAX`] at most.
+    pub addresses: Vec<SocketAddr>,
     /// How many.
     pub count: usize,
     /// The most popular first.
@@ -79,9 +85,12 @@ async fn follow(options: FollowersOptions, meter: Meter, mut stop: Stop) {
     let doors = Arc::new(Semaphore::new(CONNECTS_MAX));
     let mut rng = StdRng::seed_from_u64(options.seed);
     let mut followers = JoinSet::new();
-    for _ in 0..options.count {
+    let nodes: Arc<[SocketAddr]> = options.addresses.iter().take(NODES_MAX).copied().collect();
+    for n in 0..options.count {
         let follower = Follower {
-            address: options.address,
+            node: n % nodes.len().max(1),
+            nodes: Arc::clone(&nodes),
+            follows_all: n % FOLLOWS_ALL_ONE_IN == FOLLOWS_ALL_ONE_IN - 1,
             teams: choose(&options.teams, &mut rng),
             book: Book::default(),
             meter: meter.clone(),
@@ -109,7 +118,10 @@ fn choose(teams: &[Team], rng: &mut StdRng) -> String {
 }
 
 struct Follower {
-    address: SocketAddr,
+    nodes: Arc<[SocketAddr]>,
+    /// Where it is, or tries next.
+    node: usize,
+    follows_all: bool,
     teams: String,
     book: Book,
     meter: Meter,
@@ -138,19 +150,22 @@ impl Follower {
                 return;
             }
             pause = (pause * 2).min(RECONNECT_WAIT_MAX);
+            self.node = (self.node + 1) % self.nodes.len();
             self.meter.count(|totals| totals.reconnects += 1);
         }
     }
 
     /// One connection from its handshake to its end. `Ok` when it was told to stop.
     async fn connection(&mut self, stop: &mut Stop, got_in: &mut bool) -> Result<(), LineError> {
-        let target = format!("/v1/stream?teams={}{}", self.teams, self.book.query());
+        let streams = if self.follows_all { ALL_STREAMS } else { "" };
+        let target = format!("/v1/stream?teams={}{streams}{}", self.teams, self.book.query());
+        let Some(address) = self.nodes.get(self.node).copied() else { return Ok(()) };
         let mut line = {
             let doors = self.doors.clone();
             let open = async {
                 // The semaphore lives as long as its followers and is never closed.
                 let _door = doors.acquire().await;
-                timed(CONNECT_WAIT_MAX, Line::open(self.address, &target)).await
+                timed(CONNECT_WAIT_MAX, Line::open(address, &target)).await
             };
             tokio::select! {
                 line = open => line?,
@@ -158,9 +173,9 @@ impl Follower {
             }
         };
         *got_in = true;
-        self.meter.count(|totals| totals.sockets += 1);
+        self.meter.count(|totals| totals.sockets[self.node] += 1);
         let ended = self.listen(&mut line, stop).await;
-        self.meter.count(|totals| totals.sockets -= 1);
+        self.meter.count(|totals| totals.sockets[self.node] -= 1);
         ended
     }
 
@@ -200,11 +215,13 @@ impl Follower {
 
     fn note(&mut self, meaning: Meaning) {
         match meaning {
-            Meaning::Event { id, missing } => {
+            Meaning::Event { id, stream, missing } => {
                 self.meter.received(&id);
-                if missing > 0 {
-                    self.meter.count(|totals| totals.missing += missing);
-                }
+                self.meter.count(|totals| {
+                    totals.missing += missing;
+                    totals.posts += u64::from(stream == Some(Stream::Social));
+                    totals.values += u64::from(stream == Some(Stream::Sensor));
+                });
             }
             Meaning::Duplicate => self.meter.count(|totals| totals.duplicates += 1),
             Meaning::Gap => self.meter.count(|totals| totals.gaps += 1),

@@ -68,7 +68,7 @@ impl FakeServer {
         });
         let (meter, (stopper, stop)) = (Meter::default(), Stopper::new());
         let teams = vec![Team::new("a").unwrap()];
-        let options = FollowersOptions { address, count: 1, teams, seed: 1 };
+        let options = FollowersOptions { addresses: vec![address], count: 1, teams, seed: 1 };
         let followers = Followers::start(options, meter.clone(), stop).unwrap();
         let mut totals = Totals::default();
         for _ in 0..2_000 {
