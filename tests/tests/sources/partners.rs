@@ -237,3 +237,34 @@ fn the_command_that_source_test_prints_sends_a_signed_delivery() {
     let unaged = lines.iter().filter(|line| line.contains("signs no time")).count();
     assert_eq!(unaged, 1, "only the one without a time: {lines:#?}");
 }
+
+/// The blocks of a page that configure sources.
+fn examples(page: &str) -> Vec<String> {
+    let path = format!("{}/../docs/{page}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).unwrap();
+    let blocks = text.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```"));
+    blocks.map(|(block, _)| block.to_owned()).filter(|it| it.contains("[sources.")).collect()
+}
+
+#[test]
+fn the_examples_of_the_pages_are_good_configurations() {
+    let all = [examples("webhooks.md"), examples("sources.md")].concat();
+    assert!(all.len() >= 4, "{}", all.len());
+    let home = Home::new("");
+    for partner in ["hub", "pay", "shop", "chat", "arena"] {
+        std::fs::write(home.path(&format!("{partner}.secrets")), SECRET).unwrap();
+    }
+    std::fs::write(home.path("arena.schema.json"), "{}").unwrap();
+    for example in all {
+        // The page's own partner takes the place of the one that every home has.
+        home.configure("");
+        let given = std::fs::read_to_string(home.config()).unwrap();
+        let own = "[sources.broadcast.arena]\nsecrets_file = \"partner.secrets\"\n";
+        assert!(given.contains(own));
+        std::fs::write(home.config(), given.replace(own, "") + &example).unwrap();
+        let mut command = touchline_tests::e2e::server::touchline();
+        command.arg("--config").arg(home.config()).arg("check-config");
+        let checked = command.output().expect("it runs");
+        assert_eq!(checked.status.code(), Some(0), "{example}\n{}", words(&checked));
+    }
+}
