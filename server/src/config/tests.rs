@@ -97,6 +97,7 @@ fn a_bad_value_is_refused_with_its_line_and_what_is_expected() {
         ("[sources.broadcast.sky]\npoll_interval_s = 9\n", "counts with `poll_url` only"),
         (&asked("signed = \"{body}\""), "`signed` counts with signature = \"hmac\" only"),
         (&asked("signature = \"hmac\""), "`signature_header` is missing"),
+        (&asked("signature = \"hmac\"\ntolerance_s = 9"), "`tolerance_s` needs `timestamp_header`"),
         (&asked("signature = \"rsa\""), "must be one of standard, hmac"),
         (&asked("schema_file = \"no.json\""), "`schema_file`: "),
         (&asked("team = \"/team\""), "`type` is missing: a mapping tells"),
