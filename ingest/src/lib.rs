@@ -15,9 +15,13 @@
 //! |---|---|
 //! | [`broadcast`] | signed webhooks of partners: `POST /v1/ingest/broadcast/{partner}` |
 //! | [`sensor`] | values polled from devices over HTTP |
+//! | [`social`] | posts out of streams: lines, server-sent events, WebSockets |
+//! | [`outbound`] | what adapters have in common that ask others |
 //! | [`mapping`] | from any JSON to the fields of an event |
 //! | [`breaker`] | whether a dependency that fails is asked again yet |
 //! | [`kafka`] | Kafka as the log: what several nodes share |
+//! | [`roster`] | which of several nodes asks which source |
+//! | [`spool`] | what a node takes while the shared log is away |
 //! | [`problem`] | refusals as `application/problem+json`, one table of codes |
 //! | [`correlation`] | the id that follows a request through answer, log lines and log |
 //! | [`limits`] | every bound of this crate, with its arithmetic |
@@ -28,5 +32,9 @@ pub mod correlation;
 pub mod kafka;
 pub mod limits;
 pub mod mapping;
+pub mod outbound;
 pub mod problem;
+pub mod roster;
 pub mod sensor;
+pub mod social;
+pub mod spool;

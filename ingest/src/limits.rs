@@ -98,6 +98,38 @@ pub const SENSOR_APPENDS_MAX: usize = 8;
 pub const READINGS_MAX: usize = 1_000;
 /// Keys of one sensor source whose last value is remembered, about 150 bytes each.
 pub const KEYS_MAX: usize = 4_096;
+/// Terms of one social source: 1,000 teams of 20. The automata take about 100 bytes a term.
+pub const TERMS_MAX: usize = 20_000;
+/// Teams that one social source has terms for.
+pub const TERM_TEAMS_MAX: usize = 4_096;
+/// A term's bytes.
+pub const TERM_BYTES_MAX: usize = 100;
+/// Posts of one social source whose ids are remembered, about 24 bytes each: 1.5 MB. At 10 a second
+/// for each of 20 teams it holds five minutes, which is as far back as posts count (R16).
+pub const RECENT_POSTS_MAX: usize = 64 * 1_024;
+/// Appends of one social source that may be under way; meanwhile posts gather for the next.
+pub const SOCIAL_APPENDS_MAX: usize = 8;
+/// Posts that gather for one append; beyond them posts are dropped.
+pub const SOCIAL_BATCH_EVENTS_MAX: usize = BODY_EVENTS_MAX;
+/// Their bytes: nine batches, under way or gathering, are 36 MiB of one source at worst.
+pub const SOCIAL_BATCH_BYTES_MAX: usize = 4 << 20;
+/// Posts without any term that are read all the same, a second: at 20 us each a thousandth of a
+/// core, to learn at once that a mapping fits nothing.
+pub const PROBED_POSTS_PER_S: u32 = 50;
+/// Posts that can't be read which are kept, a second; the rest is counted. Of the largest, 2.5 MiB.
+pub const PARKED_POSTS_PER_S: u32 = 10;
+/// For a social source to take a connection.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// What another side may ask us to wait, whatever its `Retry-After` says.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
+/// Minutes that are asked for again: older posts are too old for their stream (R16), and the stream
+/// that made this rewind known allows as many.
+pub const BACKFILL_MINUTES_MAX: u64 = 5;
+/// A server-sent event's id.
+pub const EVENT_ID_BYTES_MAX: usize = 1_024;
+/// A frame of a social WebSocket: larger messages than a post may be are read and dropped up to
+/// here, and end the connection beyond.
+pub const SOCKET_FRAME_BYTES_MAX: usize = 4 << 20;
 /// Events of one append to Kafka.
 pub const APPEND_EVENTS_MAX: usize = 4_096;
 /// Duplicates of one lane whose places are remembered: 1 MiB. Who reads further back judges anew.
@@ -113,6 +145,14 @@ pub const READ_BYTES_MAX: usize = 8 << 20;
 /// Lanes whose duplicates are kept for reads far back, each with the entries of one window.
 pub const SCOUTS_MAX: usize = 16;
 
+/// How often a record that is at fault itself is tried before it is a dead letter.
+pub const ATTEMPTS_MAX: u32 = 5;
+/// Bytes of the spool that are read at once: a few thousand events.
+pub const SPOOL_READ_BYTES_MAX: usize = 1 << 20;
+/// Identities of one lane that are kept while an old spool is handed on: 16 bytes each, and as much
+/// again for the table.
+pub const SPOOL_TWINS_MAX: usize = 4_000_000;
+
 const _: () =
     assert!(EVENTS_BURST as usize >= BODY_EVENTS_MAX, "a full body fits an idle partner's burst");
 const _: () = assert!(ROUTES_MAX >= BODY_EVENTS_MAX, "a body of all new routes fits");
@@ -122,4 +162,5 @@ const _: () = assert!(BODY_BYTES_MAX.is_multiple_of(IN_FLIGHT_STEP_BYTES));
 const _: () = assert!(DATA_BYTES_MAX < BODY_BYTES_MAX);
 const _: () = assert!(FIELD_ECHO_BYTES_MAX <= ID_BYTES_MAX);
 const _: () = assert!(APPEND_EVENTS_MAX >= BODY_EVENTS_MAX, "a full body is one append");
+const _: () = assert!(SOCIAL_BATCH_EVENTS_MAX <= APPEND_EVENTS_MAX);
 const _: () = assert!(PARTITIONS_MAX as usize * Stream::ALL.len() <= LANES_MAX);

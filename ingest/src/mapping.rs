@@ -1,8 +1,8 @@
 //! From any JSON to the fields of an event: by JSON pointers (RFC 6901), one for each field.
 //!
 //! What stands in the configuration is a pointer into an item where it begins with `/`, or is empty
-//! (the whole item); anything else is a constant. Sensors and partners of a shape of their own are
-//! read by it.
+//! (the whole item); anything else is a constant. Sensors, social streams and partners of a
+//! shape of their own are read by it.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,8 @@ impl From {
         }
     }
 
-    fn value<'v>(&self, item: &'v Value) -> Option<Cow<'v, Value>> {
+    /// What it finds.
+    pub fn value<'v>(&self, item: &'v Value) -> Option<Cow<'v, Value>> {
         match self {
             Self::Constant(text) => Some(Cow::Owned(Value::String(text.to_string()))),
             Self::Pointer(pointer) => item.pointer(pointer).map(Cow::Borrowed),
@@ -63,15 +64,14 @@ impl From {
         }
     }
 
-    /// RFC 3339, or seconds or milliseconds since 1970.
+    /// RFC 3339, or seconds, milliseconds or microseconds since 1970, also where it is written as
+    /// text.
     pub fn time(&self, item: &Value) -> Option<Timestamp> {
         match &*self.value(item)? {
-            Value::String(text) => Timestamp::parse(text),
-            Value::Number(number) => {
-                let number = number.as_f64().filter(|number| *number >= 0.0 && *number < 1e14)?;
-                let micros = if number < SECONDS_TOP { number * 1e6 } else { number * 1e3 };
-                Some(Timestamp(micros as i64))
+            Value::String(text) => {
+                Timestamp::parse(text).or_else(|| since_1970(text.parse().ok()?))
             }
+            Value::Number(number) => since_1970(number.as_f64()?),
             _ => None,
         }
     }
@@ -94,6 +94,17 @@ impl From {
 
 /// Numbers above this are milliseconds: as seconds they would lie beyond the year 5000.
 const SECONDS_TOP: f64 = 1e11;
+/// And above this microseconds.
+const MILLIS_TOP: f64 = 1e14;
+
+fn since_1970(number: f64) -> Option<Timestamp> {
+    let micros = match number {
+        it if it < SECONDS_TOP => it * 1e6,
+        it if it < MILLIS_TOP => it * 1e3,
+        it => it,
+    };
+    (0.0..1e17).contains(&number).then_some(Timestamp(micros as i64))
+}
 
 /// The parser stops at 128 levels, and so this does.
 fn depth(value: &Value) -> usize {

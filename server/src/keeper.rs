@@ -22,8 +22,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use touchline_core::event::{Stream, StreamSet};
-use touchline_core::log::LogHealthError;
+use touchline_core::event::StreamSet;
 use touchline_core::metrics::Padded;
 use touchline_fanout::{ShardCommand, ShardStats};
 
@@ -31,7 +30,6 @@ use crate::limits::{
     DRAIN_OVERTIME, DRAIN_S_MAX, INTERRUPT_REQUESTS, INTERRUPT_SESSIONS, LOOK_INTERVAL,
     MEMORY_HYSTERESIS_PERCENT, STOP_REQUESTS,
 };
-use crate::node_log::NodeLog;
 use crate::notify;
 use crate::running::{Appliance, Order, Stage};
 
@@ -109,23 +107,13 @@ impl Keeper {
             let reasons = self.appliance.reasons_not_ready().join("; ");
             tracing::error!(reasons, "a shard shows no life; not ready until a restart");
         }
-        let health = self.appliance.log.health();
-        let takes_nothing = matches!(
-            health,
-            Err(LogHealthError::DiskFull
-                | LogHealthError::ReadOnly
-                | LogHealthError::Broken(_)
-                | LogHealthError::Unreachable(_))
-        );
+        let degraded = self.appliance.log.degraded();
+        let takes_nothing = degraded.is_some();
         if takes_nothing != self.seen.takes_nothing {
             let state = if takes_nothing { "degraded" } else { "live" };
-            let reason = health.err().map(|error| error.to_string());
+            let reason = degraded.as_ref().map(|(error, _)| error.to_string());
             tracing::warn!(state, reason, "the log's state has changed; sessions are told");
-            // Of a journal only what sources send is held up; without brokers nothing comes at all.
-            let streams = match self.appliance.log {
-                NodeLog::Journal(_) => StreamSet::EMPTY.with(Stream::Broadcast),
-                NodeLog::Kafka(_) => StreamSet::ALL,
-            };
+            let streams = degraded.map_or(StreamSet::ALL, |(_, streams)| streams);
             self.appliance.command(ShardCommand::Status { state: state.into(), streams });
         }
         let is_short = self.is_short_of_memory();

@@ -43,6 +43,7 @@ pub mod reload;
 pub mod running;
 pub mod signals;
 pub mod sources;
+pub mod spool;
 mod start_error;
 pub mod wiring;
 

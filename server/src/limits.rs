@@ -15,6 +15,8 @@ pub const SECRETS_FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Sensor sources of one node: each is a value of the metric label `source`.
 pub const SENSOR_SOURCES_MAX: usize = 1_000;
+/// Social sources of one node: each may hold 36 MiB while the log is behind.
+pub const SOCIAL_SOURCES_MAX: usize = 32;
 
 /// A request's head must have arrived within it (FAULTS 6). It also ends connections that are kept
 /// open without a request; partners open a new one.
@@ -61,6 +63,9 @@ pub const SHARD_SILENCE_MAX: Duration = Duration::from_secs(5);
 pub const SLOW_SESSIONS_MAX: usize = 100;
 /// For a shard to answer who is slow.
 pub const SLOW_SESSIONS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A segment of the spool: what was handed on goes in steps of it.
+pub const SPOOL_SEGMENT_BYTES: u64 = 16 << 20;
 
 /// Lines of one kind that may be written at once before they are counted instead (FAULTS 45).
 pub const LOG_LINES_BURST: u32 = 200;

@@ -6,9 +6,12 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use touchline_core::dead::DeadLetters;
 use touchline_core::log::EventLog;
 use touchline_ingest::broadcast::{BroadcastState, Clock, system_clock};
+use touchline_ingest::outbound::SourceError;
 use touchline_ingest::sensor::{SensorStats, Sensors};
+use touchline_ingest::social::{Social, SocialStats};
 
 use crate::config::Options;
 use crate::start_error::StartError;
@@ -20,30 +23,53 @@ const STOP_MAX: Duration = Duration::from_secs(3);
 /// Followed sources.
 pub struct FollowedSources {
     polled: Vec<Arc<SensorStats>>,
+    social: Vec<Arc<SocialStats>>,
     running: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
+/// What runs on the thread.
+struct Started {
+    sensors: Sensors,
+    social: Social,
+}
+
+impl Started {
+    fn begin(
+        options: &Options,
+        webhooks: &BroadcastState,
+        log: &Arc<dyn EventLog>,
+        dead: &Arc<dyn DeadLetters>,
+    ) -> Result<Self, SourceError> {
+        let clock: Clock = Arc::new(system_clock);
+        let mut sensors = Sensors::start(options.sensors.clone(), log, &clock)?;
+        sensors.add_partners(options.polled.clone(), webhooks, log, &clock)?;
+        let social = Social::start(options.social.clone(), log, dead, &clock)?;
+        Ok(Self { sensors, social })
+    }
+
+    async fn stop(self) {
+        tokio::join!(self.sensors.stop(), self.social.stop());
+    }
+}
+
 impl FollowedSources {
-    /// Follows them into `log`; partners as it is agreed with them in `webhooks`. Without any there
-    /// is no thread.
+    /// Follows them into `log`, partners as it is agreed with them in `webhooks`; what can't be read
+    /// goes to `dead`. Without any there is no thread.
     pub(crate) fn start(
         options: &Options,
         webhooks: &BroadcastState,
         log: &Arc<dyn EventLog>,
+        dead: &Arc<dyn DeadLetters>,
     ) -> Result<Self, StartError> {
-        let (sensors, partners) = (options.sensors.clone(), options.polled.clone());
-        if sensors.is_empty() && partners.is_empty() {
-            return Ok(Self { polled: Vec::new(), running: Mutex::default() });
+        if options.sensors.is_empty() && options.polled.is_empty() && options.social.is_empty() {
+            let (polled, social, running) = (Vec::new(), Vec::new(), Mutex::default());
+            return Ok(Self { polled, social, running });
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(StartError::Thread)?;
-        let clock: Clock = Arc::new(system_clock);
-        let started = runtime.block_on(async {
-            let mut all = Sensors::start(sensors, log, &clock)?;
-            all.add_partners(partners, webhooks, log, &clock).map(|()| all)
-        });
+        let started = runtime.block_on(async { Started::begin(options, webhooks, log, dead) });
         let started = started.map_err(StartError::Source)?;
-        let polled = started.stats().to_vec();
+        let (polled, social) = (started.sensors.stats().to_vec(), started.social.stats().to_vec());
         let (stop, stopped) = oneshot::channel();
         let run = move || {
             runtime.block_on(async {
@@ -54,7 +80,12 @@ impl FollowedSources {
         };
         let thread = Builder::new().name("sources".into()).spawn(run);
         let running = Mutex::new(Some((stop, thread.map_err(StartError::Thread)?)));
-        Ok(Self { polled, running })
+        Ok(Self { polled, social, running })
+    }
+
+    /// What each social source has done.
+    pub fn social(&self) -> &[Arc<SocialStats>] {
+        &self.social
     }
 
     /// What each source that is polled has done: sensors, then partners.

@@ -50,6 +50,12 @@ pub enum StartError {
         /// The system's word.
         error: std::io::Error,
     },
+    /// The spool's journal.
+    #[error("the spool: {0}")]
+    Spool(OpenError),
+    /// What the spool holds.
+    #[error("{0}")]
+    SpoolState(String),
     /// The data folder.
     #[error(
         "the data folder {} can't be written ({error}): give it to the user that runs touchline, \

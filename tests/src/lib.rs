@@ -3,4 +3,5 @@
 
 pub mod e2e;
 pub mod sim;
+pub mod stream;
 pub mod upstream;

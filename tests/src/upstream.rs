@@ -1,5 +1,5 @@
 //! A fake upstream: an HTTP server that answers what it is told to, with a switch for each fault
-//! that a device or a feed can have (FAULTS 26, 29).
+//! that a device can have (FAULTS 26). Streams have one of their own: [`stream`](crate::stream).
 //!
 //! It speaks HTTP/1.1 by hand, so that it can do everything wrong: late, cut short, too much, of
 //! the wrong kind, reset in the middle.

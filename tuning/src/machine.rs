@@ -21,6 +21,8 @@ pub struct Need {
     pub files_needed: u64,
     /// Open files that let one shard a core hold them all.
     pub files_wanted: u64,
+    /// What windows and the dedupe table hold when they are full.
+    pub windows_bytes: u64,
     /// Whether the configuration insists on io_uring.
     pub io_uring_required: bool,
 }

@@ -109,6 +109,7 @@ pub fn need(connections_max: u64) -> Need {
         backlog: 4096,
         files_needed: connections_max / 256 + 200,
         files_wanted: connections_max * 100 / 97 + 201,
+        windows_bytes: 512 << 20,
         io_uring_required: false,
     }
 }

@@ -44,6 +44,7 @@ pub struct Amount {
     backlog: f64,
     files_needed: f64,
     files_wanted: f64,
+    windows: f64,
     of_max: f64,
     floor: Option<f64>,
     ceiling: Option<f64>,
@@ -66,7 +67,8 @@ impl Amount {
             + self.per_core * machine.cores as f64
             + self.backlog * need.backlog as f64
             + self.files_needed * need.files_needed as f64
-            + self.files_wanted * need.files_wanted as f64;
+            + self.files_wanted * need.files_wanted as f64
+            + self.windows * need.windows_bytes as f64;
         if self.of_max > 0.0 {
             sum += self.of_max * max;
         }
@@ -107,6 +109,7 @@ impl Amount {
             (self.backlog, "the listener's backlog"),
             (self.files_needed, "the descriptors of the fullest table that must be"),
             (self.files_wanted, "the descriptors of one shard a core"),
+            (self.windows, "all windows and the dedupe table, full"),
         ] {
             if factor > 0.0 {
                 terms.push(what.to_owned());

@@ -189,6 +189,9 @@ pub enum ReadError {
 pub enum Outcome {
     /// It is durable, here.
     Accepted(Position),
+    /// It is durable on this host's disk, on its way to a log that can't be reached: it has no
+    /// position yet, and nobody sees it before it has one (R18).
+    Spooled,
     /// An equal one is durable already (R14).
     Duplicate,
     /// It is older than its stream's dedupe window: acknowledged, not shown (R16).

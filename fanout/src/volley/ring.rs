@@ -10,8 +10,8 @@
 //! # Why it is unsafe
 //! The kernel reads the bytes through raw pointers. They stay valid because [`Ring::fire`] doesn't
 //! return before the submission queue is empty, or else gives the whole ring up. The promise of
-//! `bench`'s floor rows measures what it earns: a fifth of the CPU of a loop of `send`
-//! (`docs/decisions/volley.md`).
+//! `bench`'s floor rows measures what it earns: 6 to 25 % of the CPU of a loop of `send`, by host
+//! (`docs/decisions/volley.md`, `docs/performance.md`).
 #![allow(unsafe_code)]
 
 use std::io;

@@ -147,7 +147,7 @@ impl Tally {
         let mut tally = Self::default();
         for outcome in outcomes {
             match outcome {
-                Outcome::Accepted(_) => tally.accepted += 1,
+                Outcome::Accepted(_) | Outcome::Spooled => tally.accepted += 1,
                 Outcome::Duplicate => tally.duplicates += 1,
                 Outcome::TooOld => tally.too_old += 1,
             }

@@ -20,11 +20,12 @@
 //! | `client`, `topics`, `life` | clients, topics, epochs |
 //! | `producer` | sending, and what becomes of it |
 //! | `tail`, `scan` | reading as the log grows; reading a range back |
+//! | `roster` | which node asks which source |
 //! | `watch` | whether brokers answer, how far lanes reach |
 //! | `state` | what the threads share |
 //!
 //! # Threads
-//! `kafka-tail`, `kafka-scan`, `kafka-watch`, and those of librdkafka. No caller ever waits for a
+//! `kafka-tail`, `kafka-scan`, `kafka-watch`, `kafka-roster`, and those of librdkafka. No caller ever waits for a
 //! broker.
 
 mod client;
@@ -35,6 +36,7 @@ pub mod lanes;
 mod life;
 pub mod options;
 mod producer;
+mod roster;
 mod scan;
 mod state;
 mod stats;
@@ -61,10 +63,12 @@ use touchline_core::time::Timestamp;
 
 use crate::broadcast::system_clock;
 use crate::limits::{APPEND_EVENTS_MAX, BROKER_SKEW_MAX, READS_WAITING_MAX};
+use crate::roster::Roster;
 use client::{ASK_MAX, Context, Reader, reader, unreachable};
 use door::{Admitted, Door, Rules};
 use lanes::Lanes;
 use producer::Sender;
+use roster::Group;
 use scan::Scan;
 use state::{Shared, lock};
 use tail::{Start, Tail};
@@ -75,6 +79,7 @@ pub struct KafkaLog {
     shared: Arc<Shared>,
     sender: Sender,
     reads: SyncSender<(ReadRequest, ReadReply)>,
+    roster: Arc<dyn Roster>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -121,13 +126,17 @@ impl KafkaLog {
             .map_err(OpenError::Client)?;
         let scan = Scan::new(reader(options, &context)?, Arc::clone(&shared), options.windows);
         let watch = Watch::new(asking, Arc::clone(&shared), options.windows);
+        let group = Group::join(options, context.clone(), &shared)?;
+        let roster = group.roster();
         let sender = Sender::new(options, context, Arc::clone(&shared))?;
         let (reads, requests) = sync_channel(READS_WAITING_MAX);
-        let log = Self { shared: Arc::clone(&shared), sender, reads, threads: Mutex::default() };
+        let threads = Mutex::default();
+        let log = Self { shared: Arc::clone(&shared), sender, reads, roster, threads };
         // From here on dropping the log ends what has begun.
         log.spawn("kafka-tail", move || tail.run())?;
         log.spawn("kafka-scan", move || scan.run(&requests))?;
         log.spawn("kafka-watch", move || watch.run())?;
+        log.spawn("kafka-roster", move || group.run())?;
         while let Err(error) = ready.recv_timeout(Duration::from_millis(100)) {
             if is_stopped() || error == RecvTimeoutError::Disconnected {
                 return Err(OpenError::Stopped);
@@ -154,6 +163,11 @@ impl KafkaLog {
     /// `bounds` at that moment has to be read.
     pub fn attach(&self, sink: Box<dyn TailSink>) {
         self.shared.attach(sink);
+    }
+
+    /// Which sources this node is to ask.
+    pub fn roster(&self) -> Arc<dyn Roster> {
+        Arc::clone(&self.roster)
     }
 
     /// Topic, partition and how many records this node is behind its end, of every lane.

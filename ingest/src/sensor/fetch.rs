@@ -8,6 +8,7 @@ use reqwest::{Client, Response, StatusCode};
 
 use super::stats::Trouble;
 use super::{Ask, SourceError};
+use crate::outbound;
 
 /// What asks one source: one connection, kept open.
 pub(crate) struct Fetcher {
@@ -36,21 +37,9 @@ impl Failure {
 
 impl Fetcher {
     pub fn new(source: &Ask) -> Result<Self, SourceError> {
-        let unfit = |why: String| SourceError { name: source.name.clone(), why: why.into() };
-        let url = reqwest::Url::parse(&source.url).map_err(|error| unfit(error.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(unfit("its url must begin with http:// or https://".into()));
-        }
-        let mut headers = HeaderMap::new();
-        for (name, value) in &source.headers {
-            let name: reqwest::header::HeaderName =
-                name.parse().map_err(|_| unfit(format!("`{name}` is no name of a header")))?;
-            let mut value: reqwest::header::HeaderValue = value
-                .parse()
-                .map_err(|_| unfit(format!("the value of header `{name}` can't be sent")))?;
-            value.set_sensitive(true);
-            headers.insert(name, value);
-        }
+        let unfit = |why: String| SourceError::new(&source.name, why);
+        let url = outbound::url(&source.url, &["http", "https"]).map_err(unfit)?;
+        let headers = outbound::headers(&source.headers).map_err(unfit)?;
         let client = Client::builder()
             .connect_timeout(source.timeout)
             .timeout(source.timeout)
@@ -60,7 +49,7 @@ impl Fetcher {
             .tcp_nodelay(true)
             .no_proxy()
             .gzip(true)
-            .user_agent(concat!("touchline/", env!("CARGO_PKG_VERSION")))
+            .user_agent(outbound::USER_AGENT)
             .build()
             .map_err(|error| unfit(error.to_string()))?;
         Ok(Self { client, url, headers, body_bytes_max: source.body_bytes_max })
@@ -120,11 +109,5 @@ fn failed(error: reqwest::Error) -> Failure {
         it if it.is_connect() => Trouble::Connect,
         _ => Trouble::Broken,
     };
-    let mut why = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(deeper) = cause {
-        why = format!("{why}: {deeper}");
-        cause = deeper.source();
-    }
-    Failure::new(trouble, why)
+    Failure::new(trouble, outbound::causes(error))
 }

@@ -23,6 +23,7 @@ pub mod stats;
 pub mod trial;
 pub mod values;
 
+pub use crate::outbound::SourceError;
 pub use fetch::Failure;
 pub use mapping::Mapping;
 pub use stats::{SensorStats, Trouble};
@@ -95,16 +96,6 @@ impl SensorSource {
             breaker: self.breaker,
         }
     }
-}
-
-/// A source that can't be followed as configured.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("source `{name}`: {why}")]
-pub struct SourceError {
-    /// Which.
-    pub name: Box<str>,
-    /// Why.
-    pub why: Box<str>,
 }
 
 /// Sources that are followed. Dropping it ends their tasks.

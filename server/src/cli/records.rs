@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use touchline_core::log::{Epoch, Record, token};
 
-use crate::logging::put_visible;
+use crate::logging::{escape_rest, put_visible};
 
 /// One JSON object on one line. `data` stands in it as the source sent it.
 pub fn to_json(epoch: Epoch, record: &Record) -> String {
@@ -27,7 +27,7 @@ pub fn to_json(epoch: Epoch, record: &Record) -> String {
     if let Value::Object(fields) = &mut object {
         fields.insert("data".into(), data.unwrap_or_else(text));
     }
-    object.to_string()
+    escape_rest(object.to_string())
 }
 
 /// `42 18:03:11 broadcast:ars+che skyline/g-1 goal {"minute":7}`
@@ -80,14 +80,13 @@ mod tests {
 
     #[test]
     fn a_record_is_one_line_whatever_its_data() {
-        let record = record("{\n \"a\":\t\"\u{9b}x\" }");
+        let record = record("{\n \"a\":\t\"\u{9b}x\u{202e}\" }");
         for line in [to_text(&record), to_json(Epoch(1), &record)] {
-            assert!(!line.contains('\n'), "{line}");
+            assert!(!line.contains(['\n', '\u{9b}', '\u{202e}']), "{line}");
         }
-        assert!(!to_text(&record).contains('\u{9b}'));
         let json: Value = serde_json::from_str(&to_json(Epoch(1), &record)).unwrap();
         assert_eq!(json["seq"], 42);
-        assert_eq!(json["data"]["a"], "\u{9b}x");
+        assert_eq!(json["data"]["a"], "\u{9b}x\u{202e}");
         assert_eq!(json["topic"], "broadcast:ars+che");
     }
 }

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use touchline_ingest::kafka::{KafkaOptions, Sasl, Security, Tls};
+use touchline_store::journal::JournalOptions;
 
 use super::Problem;
 use super::raw::{Kafka, Raw};
 use super::units::seconds;
-use crate::limits::SECRETS_FILE_BYTES_MAX;
+use crate::limits::{SECRETS_FILE_BYTES_MAX, SPOOL_SEGMENT_BYTES};
+use crate::spool::{SPOOL_FOLDER, SpoolSettings};
 
 /// Resolves it. `folder` is what a relative file is relative to. The password is read only where
 /// Kafka is the log.
@@ -38,6 +40,28 @@ pub(super) fn build(raw: &Raw, node: &str, folder: &Path) -> Result<KafkaOptions
         ));
     }
     Ok(options)
+}
+
+/// What takes events while it is away, if that is wanted: a journal of its own, in small segments,
+/// of which nothing is kept that was handed on.
+pub(super) fn spool(
+    raw: &Raw,
+    journal: &JournalOptions,
+    kafka: &KafkaOptions,
+) -> Option<SpoolSettings> {
+    let section = &raw.log.kafka;
+    section.spool.then(|| SpoolSettings {
+        journal: JournalOptions {
+            dir: raw.node.data_dir.join(SPOOL_FOLDER),
+            segment_bytes: journal.segment_bytes.min(SPOOL_SEGMENT_BYTES),
+            retention_bytes: 2 * SPOOL_SEGMENT_BYTES,
+            dedupe_windows: kafka.windows,
+            ..journal.clone()
+        },
+        bytes_max: section.spool_bytes_max.0,
+        age_max: seconds(section.spool_age_max_s),
+        windows: kafka.windows,
+    })
 }
 
 fn tls(kafka: &Kafka, folder: &Path) -> Option<Tls> {

@@ -10,6 +10,7 @@
 //! # What it leaves out
 //! Whether a port is free or a folder can be written: that is tried at start, and told there.
 
+mod headers;
 mod joins;
 mod kafka;
 pub mod keys;
@@ -22,6 +23,7 @@ pub mod raw;
 pub mod reference;
 pub mod secrets;
 mod sensors;
+mod social;
 pub mod units;
 
 use std::collections::BTreeMap;

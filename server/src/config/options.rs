@@ -15,11 +15,13 @@ use touchline_fanout::plan::Shards;
 use touchline_ingest::broadcast::{BroadcastOptions, Sources};
 use touchline_ingest::kafka::KafkaOptions;
 use touchline_ingest::sensor::{Ask, SensorSource};
+use touchline_ingest::social::SocialSource;
 use touchline_store::journal::{self, JournalOptions};
 
 use super::raw::{AutoCount, Raw, Size};
 use super::units::seconds;
-use super::{ConfigError, Origin, Problem, joins, kafka, partners, sensors};
+use super::{ConfigError, Origin, Problem, joins, kafka, partners, sensors, social};
+use crate::spool::SpoolSettings;
 
 /// The journal's folder, below the data folder.
 pub const JOURNAL_FOLDER: &str = "journal";
@@ -49,12 +51,16 @@ pub struct Options {
     pub journal: JournalOptions,
     /// Kafka, where that is the log.
     pub kafka: Option<KafkaOptions>,
+    /// What takes events while it is away, if anything.
+    pub spool: Option<SpoolSettings>,
     /// Who may send webhooks, with their limits.
     pub sources: Sources,
     /// Which of them are asked rather than listened to.
     pub polled: Vec<Ask>,
     /// Which devices are polled.
     pub sensors: Vec<SensorSource>,
+    /// Which streams of posts are followed.
+    pub social: Vec<SocialSource>,
     /// What the webhook source allows.
     pub ingest: BroadcastOptions,
     /// What sessions may do. The board's port is not in it: it is known once it is bound.
@@ -106,6 +112,10 @@ pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, C
         folder_of(&origin_of(&format!("sources.sensor.{name}.secret_file"))).to_owned()
     };
     let sensors = sensors::build(raw, &folder_of_sensor, &mut problems);
+    let folder_of_social = |name: &str| {
+        folder_of(&origin_of(&format!("sources.social.{name}.secret_file"))).to_owned()
+    };
+    let social = social::build(raw, &folder_of_social, &mut problems);
     joins::check(raw, &mut problems);
     let journal = journal(raw);
     if let Err(error) = journal.check() {
@@ -115,6 +125,7 @@ pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, C
     let kafka_file = origin_of("log.kafka.sasl_password_file");
     let kafka = kafka::build(raw, &node, folder_of(&kafka_file));
     let kafka = kafka.map_err(|problem| problems.push(problem)).ok();
+    let kafka = kafka.filter(|_| raw.log.kind == "kafka");
     if !problems.is_empty() {
         return Err(ConfigError(problems));
     }
@@ -135,11 +146,13 @@ pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, C
         memory_used_max_percent: raw.node.memory_used_max_percent,
         warm_events: raw.node.warm_events,
         listen: listen(raw),
+        spool: kafka.as_ref().and_then(|kafka| kafka::spool(raw, &journal, kafka)),
+        kafka,
         journal,
-        kafka: kafka.filter(|_| raw.log.kind == "kafka"),
         sources,
         polled,
         sensors,
+        social,
         ingest: BroadcastOptions {
             body_timeout: seconds(raw.ingest.body_timeout_s),
             append_timeout: seconds(raw.ingest.append_timeout_s),

@@ -13,10 +13,11 @@ use touchline_ingest::limits::{PARTNER_REQUESTS_MAX, SCHEMA_BYTES_MAX};
 use touchline_ingest::mapping::From;
 use touchline_ingest::sensor::Ask;
 
+use super::headers::Given;
 use super::options::folder_of;
 use super::raw::{self, Raw, Size};
 use super::units::seconds;
-use super::{Origin, Problem, secrets, sensors};
+use super::{Origin, Problem, headers, secrets};
 
 /// The breaker of each that is polled: three failures open it.
 const BREAKER: BreakerRules = BreakerRules {
@@ -117,14 +118,18 @@ impl Section<'_> {
             };
         };
         let interval_s = it.poll_interval_s.unwrap_or(5.0);
-        let secret = (&it.poll_secret_header, &it.poll_secret_file);
+        let given = Given {
+            plain: &it.poll_headers,
+            secret_header: it.poll_secret_header.as_deref(),
+            secret_file: it.poll_secret_file.as_ref(),
+        };
         let folder = (self.folder_of)("poll_secret_file");
         Ok(Some(Ask {
             name: self.name.into(),
             url: url.as_str().into(),
             interval: seconds(interval_s),
             timeout: seconds(it.poll_timeout_s.unwrap_or((interval_s * 0.8).min(2.0))),
-            headers: sensors::headers(&it.poll_headers, secret, &folder)?,
+            headers: headers::read(&given, &folder)?,
             body_bytes_max: it.poll_body_bytes_max.map_or(1 << 20, Size::as_usize),
             breaker: BREAKER,
         }))

@@ -85,6 +85,9 @@ pub struct Kafka {
     pub retention_s: f64,
     pub creates_topics: bool,
     pub deliver_s_max: f64,
+    pub spool: bool,
+    pub spool_bytes_max: Size,
+    pub spool_age_max_s: f64,
     pub tls: bool,
     pub ca_file: PathBuf,
     pub cert_file: PathBuf,
@@ -102,6 +105,35 @@ pub struct Sources {
     pub broadcast: BTreeMap<String, Partner>,
     #[serde(default)]
     pub sensor: BTreeMap<String, Sensor>,
+    #[serde(default)]
+    pub social: BTreeMap<String, Social>,
+}
+
+/// `[sources.social.NAME]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Social {
+    pub url: Option<String>,
+    pub kind: Option<String>,
+    #[serde(default)]
+    pub headers: Vec<String>,
+    pub secret_header: Option<String>,
+    pub secret_file: Option<PathBuf>,
+    pub event: Option<String>,
+    pub subscribe: Option<String>,
+    pub id: Option<String>,
+    pub text: Option<String>,
+    pub time: Option<String>,
+    pub r#type: Option<String>,
+    pub author: Option<String>,
+    pub value: Option<String>,
+    #[serde(default)]
+    pub terms: Vec<String>,
+    pub posts_per_s_max: Option<u32>,
+    pub post_bytes_max: Option<Size>,
+    pub stall_s: Option<f64>,
+    pub rewind: Option<String>,
+    pub rewind_parameter: Option<String>,
 }
 
 /// `[sources.sensor.NAME]`

@@ -1,6 +1,6 @@
 //! `[sources.sensor.NAME]` as the adapter wants it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use touchline_core::event::check_source;
@@ -9,9 +9,10 @@ use touchline_ingest::sensor::mapping::From;
 use touchline_ingest::sensor::{Mapping, SensorSource, ValueRules};
 
 use super::Problem;
+use super::headers::{self, Given};
 use super::raw::{Raw, Sensor};
 use super::units::seconds;
-use crate::limits::{SECRETS_FILE_BYTES_MAX, SENSOR_SOURCES_MAX};
+use crate::limits::SENSOR_SOURCES_MAX;
 
 /// The breaker of each: half a second's failures open it.
 const BREAKER: BreakerRules = BreakerRules {
@@ -67,7 +68,14 @@ fn source(raw: &Raw, name: &str, it: &Sensor, folder: &Path) -> Result<SensorSou
         url: needed(&it.url, "url")?.into(),
         interval: seconds(interval_s),
         timeout: seconds(it.timeout_s.unwrap_or((interval_s * 0.8).min(2.0))),
-        headers: headers(&it.headers, (&it.secret_header, &it.secret_file), folder)?,
+        headers: headers::read(
+            &Given {
+                plain: &it.headers,
+                secret_header: it.secret_header.as_deref(),
+                secret_file: it.secret_file.as_ref(),
+            },
+            folder,
+        )?,
         body_bytes_max: it.body_bytes_max.map_or(256 << 10, super::raw::Size::as_usize),
         rules: ValueRules {
             age_max: seconds(it.age_max_s.unwrap_or(10.0)),
@@ -84,35 +92,4 @@ fn source(raw: &Raw, name: &str, it: &Sensor, folder: &Path) -> Result<SensorSou
         },
         breaker: BREAKER,
     })
-}
-
-pub(super) type Header = (Box<str>, Box<str>);
-
-/// What is sent with each request: plain headers, and one whose value stands in a file.
-pub(super) fn headers(
-    plain: &[String],
-    secret: (&Option<String>, &Option<PathBuf>),
-    folder: &Path,
-) -> Result<Vec<Header>, String> {
-    let split = |text: &String| {
-        let (name, value) = text.split_once(':')?;
-        Some((name.trim().into(), value.trim().into()))
-    };
-    let expects = || "`headers` are written as in \"accept-language: en\"".to_owned();
-    let plain = plain.iter().map(|text| split(text).ok_or_else(expects));
-    let mut headers = plain.collect::<Result<Vec<Header>, String>>()?;
-    match secret {
-        (None, None) => {}
-        (Some(name), Some(file)) => {
-            let file = folder.join(file);
-            let failed = |error: std::io::Error| format!("{}: {error}", file.display());
-            if std::fs::metadata(&file).map_err(failed)?.len() > SECRETS_FILE_BYTES_MAX {
-                return Err(format!("{} is too large for a header", file.display()));
-            }
-            let value = std::fs::read_to_string(&file).map_err(failed)?;
-            headers.push((name.as_str().into(), value.trim_end().into()));
-        }
-        _ => return Err("a secret header and its file belong together".into()),
-    }
-    Ok(headers)
 }

@@ -145,15 +145,15 @@ impl fmt::Write for Bounded {
     }
 }
 
-/// JSON leaves DEL and the controls from U+0080 on as they are; terminals don't. They only stand
-/// inside strings.
-fn escape_rest(json: String) -> String {
-    if !json.chars().any(char::is_control) {
+/// JSON leaves DEL, the controls from U+0080 on and marks that turn a line's direction as they are;
+/// terminals don't. They only stand inside strings.
+pub fn escape_rest(json: String) -> String {
+    if !json.chars().any(acts) {
         return json;
     }
     let mut out = String::with_capacity(json.len() + 16);
     for c in json.chars() {
-        if c.is_control() {
+        if acts(c) {
             let _ = write!(out, "\\u{:04x}", u32::from(c));
         } else {
             out.push(c);
@@ -162,20 +162,22 @@ fn escape_rest(json: String) -> String {
     out
 }
 
+/// Whether a terminal acts on it: controls, and marks that turn its direction.
+fn acts(c: char) -> bool {
+    let turns =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns
+}
+
 /// Needs no quotes.
 fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '='))
 }
 
-/// `text` with everything escaped that a terminal would act on: controls, and marks that turn its
-/// direction.
+/// `text` with everything escaped that a terminal would act on.
 pub fn put_visible(out: &mut String, text: &str) {
     for c in text.chars() {
-        let turns = matches!(
-            c,
-            '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-        );
-        if c.is_control() || turns {
+        if acts(c) {
             out.extend(c.escape_unicode());
         } else {
             out.push(c);
@@ -207,7 +209,7 @@ mod tests {
         for text in [line.to_json(), line.to_text()] {
             assert!(text.chars().all(|c| !c.is_control()), "{text:?}");
         }
-        assert!(!line.to_text().contains('\u{202e}'));
+        assert!(![line.to_text(), line.to_json()].concat().contains('\u{202e}'));
         let json: Value = serde_json::from_str(&line.to_json()).unwrap();
         assert_eq!(json["id"], evil);
         assert_eq!(json["level"], "info", "a field can't replace the line's own");

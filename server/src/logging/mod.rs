@@ -23,7 +23,7 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::config::options::LoggingSettings;
 use line::Line;
-pub use line::put_visible;
+pub use line::{escape_rest, put_visible};
 use rate::Rates;
 
 type LevelHandle = reload::Handle<Targets, Registry>;

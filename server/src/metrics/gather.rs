@@ -11,6 +11,7 @@ use touchline_core::ws::{CloseCode, Refusal};
 use touchline_fanout::{ShardStats, clock};
 use touchline_ingest::kafka::KafkaLog;
 use touchline_ingest::sensor::SensorStats;
+use touchline_ingest::social::{Fate, SocialStats};
 use touchline_store::journal::stats::bucket_bound;
 use touchline_store::journal::{HistogramStats, JournalStats};
 
@@ -18,6 +19,7 @@ use super::page::{Buckets, Page};
 use super::table::*;
 use crate::node_log::NodeLog;
 use crate::running::Appliance;
+use crate::spool::Spool;
 
 /// Values of the label `result` of resumes, in the order in which shards count them.
 const RESUMES_BY: [&str; 3] = ["memory", "log", "not_recovered"];
@@ -132,13 +134,23 @@ fn sources(page: &mut Page, appliance: &Appliance) {
     for ((source, _), events) in std::mem::take(&mut sums) {
         family.sample(&[source], events);
     }
+    let social = appliance.followed.social();
+    for source in social {
+        family.sample(&[source.source()], count(source.posts(Fate::Published)));
+    }
     let mut family = page.family(&EVENTS_DUPLICATE);
     for source in &sources {
         family.sample(&[source.source()], count(source.duplicates()));
     }
+    for source in social {
+        family.sample(&[source.source()], count(source.posts(Fate::Duplicate)));
+    }
     let mut family = page.family(&EVENTS_TOO_OLD);
     for source in &sources {
         family.sample(&[source.source()], count(source.too_old()));
+    }
+    for source in social {
+        family.sample(&[source.source()], count(source.posts(Fate::TooOld)));
     }
     for source in &sources {
         for (reason, errors) in source.errors() {
@@ -146,6 +158,11 @@ fn sources(page: &mut Page, appliance: &Appliance) {
         }
     }
     for source in polled {
+        for (reason, troubles) in source.troubles() {
+            *sums.entry((source.source(), reason)).or_default() += count(troubles);
+        }
+    }
+    for source in social {
         for (reason, troubles) in source.troubles() {
             *sums.entry((source.source(), reason)).or_default() += count(troubles);
         }
@@ -169,7 +186,11 @@ fn sources(page: &mut Page, appliance: &Appliance) {
     for (source, age) in ages {
         family.sample(&[source], age);
     }
+    for source in social {
+        family.sample(&[source.source()], source.staleness().as_secs_f64());
+    }
     polls(page, polled);
+    posts(page, social);
     page.single(&INGEST_IN_FLIGHT_BYTES, appliance.webhooks.in_flight_bytes() as f64);
 }
 
@@ -188,11 +209,32 @@ fn polls(page: &mut Page, polled: &[Arc<SensorStats>]) {
     each(&BREAKER_STATE, &|it| f64::from(it.breaker()));
 }
 
+fn posts(page: &mut Page, sources: &[Arc<SocialStats>]) {
+    let mut family = page.family(&SOURCE_CONNECTED);
+    for it in sources {
+        family.sample(&[it.source()], flag(it.is_connected()));
+    }
+    let mut family = page.family(&SOURCE_CONNECTS);
+    for it in sources {
+        family.sample(&[it.source()], count(it.connects()));
+    }
+    let mut family = page.family(&SOCIAL_POSTS);
+    for it in sources {
+        for (result, posts) in it.fates() {
+            family.sample(&[it.source(), result], count(posts));
+        }
+    }
+}
+
 fn log(page: &mut Page, appliance: &Appliance) {
     page.single(&LOG_WRITABLE, flag(appliance.log.health().is_ok()));
     match &appliance.log {
         NodeLog::Journal(journal) => journal_log(page, &journal.stats()),
         NodeLog::Kafka(log) => kafka_log(page, log),
+        NodeLog::Spooled(log, spool) => {
+            kafka_log(page, log);
+            spooled(page, spool);
+        }
     }
 }
 
@@ -209,6 +251,18 @@ fn kafka_log(page: &mut Page, log: &KafkaLog) {
     for (topic, partition, lag) in log.lags() {
         family.sample(&[&topic, &partition.to_string()], count(lag));
     }
+}
+
+fn spooled(page: &mut Page, spool: &Spool) {
+    let stats = spool.stats();
+    page.single(&SPOOL_EVENTS, count(stats.events));
+    page.single(&SPOOL_BYTES, count(stats.bytes));
+    page.single(&SPOOL_OLDEST, stats.oldest.as_secs_f64());
+    page.single(&SPOOL_TAKEN, count(stats.spooled));
+    page.single(&SPOOL_DRAINED, count(stats.drained));
+    page.single(&SPOOL_DUPLICATES, count(stats.duplicates));
+    page.single(&SPOOL_PARKED, count(stats.parked));
+    page.single(&SPOOL_REFUSED, count(stats.refused));
 }
 
 fn journal_log(page: &mut Page, stats: &JournalStats) {

@@ -133,6 +133,10 @@ metrics! {
     SOURCE_CLOCK_SKEW_SECONDS: Gauge "source_clock_skew_seconds" ["source"] "What a source's clock \
      is behind ours";
     BREAKER_STATE: Gauge "breaker_state" ["name"] "0 closed, 1 half-open, 2 open";
+    SOURCE_CONNECTED: Gauge "source_connected" ["source"] "1 while a stream of posts is open";
+    SOURCE_CONNECTS: Counter "source_connects_total" ["source"] "Attempts to open a stream of posts";
+    SOCIAL_POSTS: Counter "social_posts_total" ["source", "result"] "Posts of a stream, each once, \
+     by what became of it";
     INGEST_IN_FLIGHT_BYTES: Gauge "ingest_in_flight_bytes" [] "Bodies being read or waiting for \
      the log";
 
@@ -160,6 +164,18 @@ metrics! {
      reading";
     KAFKA_LAG: Gauge "kafka_lag_records" ["topic", "partition"] "Records that brokers have and \
      this node has not read";
+
+    SPOOL_EVENTS: Gauge "spool_events" [] "Events that wait on this host's disk for Kafka to come \
+     back";
+    SPOOL_BYTES: Gauge "spool_bytes" [] "Their bytes";
+    SPOOL_OLDEST: Gauge "spool_oldest_seconds" [] "Age of the oldest of them";
+    SPOOL_TAKEN: Counter "spool_events_taken_total" [] "Events taken into the spool";
+    SPOOL_DRAINED: Counter "spool_events_drained_total" [] "Events handed on to Kafka";
+    SPOOL_DUPLICATES: Counter "spool_duplicates_total" [] "Of these, events that Kafka had already";
+    SPOOL_PARKED: Counter "spool_events_parked_total" [] "Events that Kafka refused for their own \
+     fault: dead letters";
+    SPOOL_REFUSED: Counter "spool_events_refused_total" [] "Events refused because the spool was \
+     full, or its oldest event too old";
 }
 
 /// `docs/reference/metrics.md`.

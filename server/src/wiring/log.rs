@@ -3,15 +3,20 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use touchline_core::dead::DeadLetters;
 use touchline_ingest::kafka::KafkaLog;
 use touchline_store::journal::{Journal, OpenError, OpenReport};
 
 use super::StartError;
 use crate::config::Options;
 use crate::node_log::NodeLog;
+use crate::spool::Spool;
 
 /// The log, and how it is kept.
-pub(super) fn open_log(options: &Options) -> Result<(NodeLog, Arc<str>), StartError> {
+pub(super) fn open_log(
+    options: &Options,
+    dead: Arc<dyn DeadLetters>,
+) -> Result<(NodeLog, Arc<str>), StartError> {
     let Some(kafka) = &options.kafka else {
         let (journal, report) = open_journal(options)?;
         return Ok((NodeLog::Journal(journal), report.backend));
@@ -26,7 +31,12 @@ pub(super) fn open_log(options: &Options) -> Result<(NodeLog, Arc<str>), StartEr
         took_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
         "the log is read"
     );
-    Ok((NodeLog::Kafka(log), format!("Kafka at {}", kafka.brokers).into()))
+    let place = format!("Kafka at {}", kafka.brokers);
+    let Some(settings) = &options.spool else { return Ok((NodeLog::Kafka(log), place.into())) };
+    let spool =
+        Spool::open(settings, &log, dead).inspect_err(|_| NodeLog::Kafka(log.clone()).close())?;
+    let place = format!("{place}, spooled on {}", settings.journal.dir.display());
+    Ok((NodeLog::Spooled(log, Arc::new(spool)), place.into()))
 }
 
 fn open_journal(options: &Options) -> Result<(Arc<Journal>, OpenReport), StartError> {

@@ -153,6 +153,12 @@ impl Journal {
         self.shared.attach(sink);
     }
 
+    /// Retention leaves alone what stands at `seq` and above, until it is told otherwise: somebody
+    /// has yet to read it. By default nothing is held.
+    pub fn hold_from(&self, seq: u64) {
+        self.shared.hold_from(seq);
+    }
+
     /// Life of the log.
     pub fn epoch(&self) -> Epoch {
         self.shared.epoch

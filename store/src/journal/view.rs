@@ -120,6 +120,7 @@ pub struct Shared {
     pub stats: Stats,
     first: AtomicU64,
     next: AtomicU64,
+    held_from: AtomicU64,
     view: Mutex<Arc<View>>,
     state: Mutex<State>,
     sinks: Mutex<Vec<Box<dyn TailSink>>>,
@@ -133,12 +134,23 @@ impl Shared {
             stats: Stats::default(),
             first: AtomicU64::new(0),
             next: AtomicU64::new(next),
+            held_from: AtomicU64::new(u64::MAX),
             view: Mutex::default(),
             state: Mutex::new(State { mode: Mode::Writable, damage: None, clock_off: None }),
             sinks: Mutex::default(),
         };
         shared.set_view(view);
         Arc::new(shared)
+    }
+
+    /// Retention leaves alone what stands at `seq` and above.
+    pub fn hold_from(&self, seq: u64) {
+        self.held_from.store(seq, Ordering::Relaxed);
+    }
+
+    /// See [`Shared::hold_from`].
+    pub fn held_from(&self) -> u64 {
+        self.held_from.load(Ordering::Relaxed)
     }
 
     /// One above the durable watermark.

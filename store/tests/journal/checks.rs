@@ -66,6 +66,7 @@ impl World {
                 let kept = engine.shared().first() > 0 || there || self.sent[n].acked.is_some();
                 assert!(kept, "{} is called a duplicate at {now:?} and isn't there", event.id);
             }
+            Outcome::Spooled => unreachable!("a journal gives positions"),
             Outcome::TooOld => {
                 let age = self.now.0 - event.occurred_at.0;
                 assert!(age > (WINDOW_S - 300) * 1_000_000, "{} is too old at {age}", event.id);

@@ -263,6 +263,32 @@ fn retention_removes_the_oldest_but_nothing_of_the_window() {
 }
 
 #[test]
+fn what_somebody_has_yet_to_read_is_held_whatever_retention_says() {
+    on_each_disk(|place| {
+        let (log, _) = place.open_with(|options| options.retention_bytes = 64 << 10);
+        log.hold_from(10);
+        let fill = |name: &str, now: i64| {
+            for n in 0..60 {
+                let id = |i| format!("{name}{n}-{i}");
+                let events = (0..50).map(|i| event(&id(i), "goal", at(now))).collect();
+                append(&log, events, at(now)).unwrap();
+            }
+        };
+        fill("a", 0);
+        fill("b", 8_000);
+        std::thread::sleep(Duration::from_millis(1_200));
+        assert_eq!(log.bounds().lanes[0].first, 0, "the segment with 10 is still needed");
+        log.hold_from(u64::MAX);
+        fill("c", 8_001);
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while log.bounds().lanes[0].first < 1_000 {
+            assert!(std::time::Instant::now() < deadline, "{:?}", log.bounds());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+}
+
+#[test]
 fn the_ring_is_used_where_it_is_allowed_and_the_report_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let (log, report) = Journal::open(options(dir.path(), Backend::Plain)).unwrap();

@@ -7,6 +7,7 @@
 mod broken;
 mod follower;
 mod nodes;
+mod spool;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 

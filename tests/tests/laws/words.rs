@@ -50,6 +50,30 @@ fn nothing_of_a_workplace_is_left_in_the_tree() {
     check("no leftovers: absolute folders, stubs, promises", violations);
 }
 
+/// What people write reaches the board's page as text: nothing there makes elements out of it.
+#[test]
+fn nothing_that_was_sent_becomes_markup_in_a_browser() {
+    const SINKS: [&str; 5] = [
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "createContextualFragment",
+    ];
+    let pages = files().iter().filter(|path| {
+        path.starts_with("clients/") && (path.ends_with(".js") || path.ends_with(".html"))
+    });
+    let (mut violations, mut writers) = (Vec::new(), 0);
+    for path in pages {
+        let text = read(path);
+        writers += usize::from(text.contains("textContent"));
+        let used = SINKS.iter().filter(|sink| text.contains(**sink));
+        violations.extend(used.map(|sink| format!("{path}: {sink}: write textContent instead")));
+    }
+    assert!(writers > 0, "the board has been read");
+    check("what was sent is shown as text", violations);
+}
+
 /// Whether `line` holds `text`, not as the middle of a longer word.
 fn holds_word(line: &str, text: &str) -> bool {
     line.match_indices(text).any(|(at, _)| {

@@ -7,6 +7,7 @@
 //! | `requests` | FAULTS 5 and 6 at the API port: bad heads get one answer, late ones cost nobody |
 //! | `lifecycle` | signals, drains, reloads and the service manager get what they are promised |
 //! | `refusals` | a start that can't be ends with one sentence that says what to do |
+//! | `starting` | a node that isn't ready yet says so, and why |
 //! | `commands` | every other command does its work and ends with the right code |
 //!
 //! (That nothing is lost where it is killed is `e2e_kill`.)
@@ -15,6 +16,7 @@ mod commands;
 mod lifecycle;
 mod refusals;
 mod requests;
+mod starting;
 mod surface;
 
 use std::path::{Path, PathBuf};

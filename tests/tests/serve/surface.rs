@@ -134,6 +134,7 @@ fn metrics_under_load_parse_and_count_what_happened() {
 /// Whether a metric is about what this server hasn't: Kafka, and sources that are polled.
 fn is_elsewhere(name: &str) -> bool {
     name.starts_with("touchline_kafka_")
+        || name.starts_with("touchline_spool_")
         || name == "touchline_breaker_state"
         || name.starts_with("touchline_source_") && name != "touchline_source_staleness_seconds"
 }

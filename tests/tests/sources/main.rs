@@ -4,6 +4,8 @@
 mod partners;
 mod sensors;
 mod served;
+mod social;
+mod social_served;
 
 use std::sync::{Arc, Mutex};
 
@@ -19,6 +21,8 @@ use touchline_core::time::Timestamp;
 pub struct Ledger {
     events: Mutex<Vec<Event>>,
     refuses: std::sync::atomic::AtomicBool,
+    /// Answers that are kept back; `None`: they are given at once.
+    held: Mutex<Option<Vec<Box<dyn FnOnce() + Send>>>>,
 }
 
 impl Ledger {
@@ -30,6 +34,17 @@ impl Ledger {
     /// From now on it refuses, or takes again.
     pub fn set_refusing(&self, refuses: bool) {
         self.refuses.store(refuses, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// From now on it takes what it is given, and doesn't say so until it is let go.
+    pub fn hold(&self) {
+        *self.held.lock().unwrap() = Some(Vec::new());
+    }
+
+    /// Says what it has kept back, and answers at once again.
+    pub fn let_go(&self) {
+        let held = self.held.lock().unwrap().take();
+        held.into_iter().flatten().for_each(|answer| answer());
     }
 
     /// What it was given so far.
@@ -49,7 +64,10 @@ impl EventLog for Ledger {
         let outcomes = (0..events.len() as u64).map(place).collect();
         all.extend(events);
         drop(all);
-        reply(Ok(outcomes));
+        match &mut *self.held.lock().unwrap() {
+            Some(held) => held.push(Box::new(move || reply(Ok(outcomes)))),
+            None => reply(Ok(outcomes)),
+        }
     }
 
     fn read(&self, _request: ReadRequest, _reply: ReadReply) {

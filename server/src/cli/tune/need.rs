@@ -7,6 +7,9 @@ use touchline_tuning::machine::Need;
 
 use crate::config::Options;
 
+/// What an entry of the dedupe table takes (docs/capacity.md).
+const DEDUPE_ENTRY_BYTES: u64 = 36;
+
 /// What a configuration asks of a host with so many cores: the arithmetic of
 /// [`Plan`](touchline_fanout::plan::Plan), turned round.
 pub fn need(options: &Options, cores: u64) -> Need {
@@ -25,8 +28,15 @@ pub fn need(options: &Options, cores: u64) -> Need {
         backlog: u64::try_from(options.sockets.backlog).unwrap_or(0),
         files_needed: files_of(most),
         files_wanted: files_of(usual),
+        windows_bytes: windows_bytes(options, usual),
         io_uring_required: options.io == Backend::IoUring,
     }
+}
+
+/// A window stands in each shard; the dedupe table stands once.
+fn windows_bytes(options: &Options, shards: u64) -> u64 {
+    let dedupe = options.journal.dedupe_entries_max as u64 * DEDUPE_ENTRY_BYTES;
+    options.rules.hub.windows_bytes_max as u64 * shards + dedupe
 }
 
 #[cfg(test)]

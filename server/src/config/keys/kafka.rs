@@ -1,6 +1,6 @@
 //! Keys of Kafka as the log.
 
-use super::{DAY_S, Key, Kind, key};
+use super::{DAY_S, Key, Kind, MIB, key};
 
 /// In the order of the reference.
 pub(super) const KEYS: &[Key] = &[
@@ -60,6 +60,30 @@ pub(super) const KEYS: &[Key] = &[
         "how long brokers may take to acknowledge an event; past it the source is told to send it \
          again",
         "latency of a webhook on a slow cluster",
+    ),
+    key(
+        "log.kafka.spool",
+        Kind::Toggle,
+        "false",
+        "whether events are taken while brokers are away: onto this host's disk, and from there \
+         into Kafka once it is back. It is as durable as that one disk",
+        "a disk's worth of trust: a host that is lost meanwhile takes what it acknowledged with it",
+    ),
+    key(
+        "log.kafka.spool_bytes_max",
+        Kind::Size(MIB, 1 << 40),
+        "1GiB",
+        "bytes of events that may wait there; past it sources get 503. On disk a webhook takes a \
+         whole block, 4 KiB, at least",
+        "disk",
+    ),
+    key(
+        "log.kafka.spool_age_max_s",
+        Kind::Seconds(1.0, 3_240.0),
+        "1800",
+        "while the oldest event there is older, sources get 503; nine tenths of a stream's dedupe \
+         window at most, so 9 minutes for social posts",
+        "how long ago the oldest event happened that appears when Kafka is back",
     ),
     key("log.kafka.tls", Kind::Toggle, "false", "whether connections to brokers are TLS", "CPU"),
     key(

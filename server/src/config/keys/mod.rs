@@ -9,6 +9,7 @@ mod clients;
 mod kafka;
 mod partners;
 mod server;
+mod social;
 mod sources;
 
 /// What a key's value looks like, and between which bounds it may lie.
@@ -101,7 +102,8 @@ fn fits(own: &str, name: &str) -> bool {
 /// All of them, in the order of the reference.
 pub fn all() -> impl Iterator<Item = &'static Key> + Clone {
     let log = server::KEYS.iter().chain(kafka::KEYS);
-    log.chain(partners::KEYS).chain(sources::KEYS).chain(clients::KEYS)
+    let asked = sources::KEYS.iter().chain(social::KEYS);
+    log.chain(partners::KEYS).chain(asked).chain(clients::KEYS)
 }
 
 /// The key at `path`.

@@ -164,7 +164,7 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Removes the oldest segments while there are too many bytes or they are too old, but none
-    /// that reaches into a dedupe window (R16) and never the one that is written to. Damaged files
+    /// that reaches into a dedupe window (R16) or is held, and never the one that is written to. Damaged files
     /// stay for whoever looks after them; they only stop being read.
     pub(super) fn retain(&mut self) {
         let mut view = View::clone(&self.shared.view());
@@ -175,7 +175,8 @@ impl<D: Disk> Engine<D> {
         while let [oldest, following, ..] = view.segments.as_slice() {
             let ended = following.opened_at;
             let over = total > self.options.retention_bytes || ended < age;
-            if !over || ended >= window || self.shared.mode() == Mode::ReadOnly {
+            let is_held = following.first > self.shared.held_from();
+            if !over || is_held || ended >= window || self.shared.mode() == Mode::ReadOnly {
                 break;
             }
             total -= oldest.extent.bytes.load(Relaxed);

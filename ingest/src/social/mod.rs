@@ -1,0 +1,211 @@
+//! Social posts: streams that stay open, followed for as long as the node lives.
+//!
+//! Each source is followed by a task of its own. It reads lines of JSON, server-sent events or
+//! WebSocket messages, lets through what concerns a team (a [table of terms](terms)) at no more
+//! than so many posts a second for each, and hands that to the log. Social is the stream that may
+//! be thinned: whatever is too much (for a team, for the log) is dropped and counted, and nothing
+//! is ever queued without bound.
+//!
+//! A stream that is lost is asked for again, ever more rarely ([`backoff`]), where it can from
+//! where it was left ([`Rewind`]); what comes twice is swallowed. That memory is the process's: a
+//! restart begins at the stream's present.
+//!
+//! What people write is untrusted, and stays data: it is never a metric's label, a log line's
+//! format or a field's name, and whoever shows it escapes it.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`lines`], [`events`] | from chunks to posts |
+//! | `websocket` | from frames to posts |
+//! | [`terms`] | which teams a post concerns |
+//! | [`post`] | from a post's bytes to an event |
+//! | [`pace`], [`recent`] | how many a second; which came before |
+//! | [`funnel`] | all of these, cheapest first |
+//! | [`backoff`], `connect` | when and how a stream is opened |
+//! | `follow`, `publish` | the task, and the log |
+//! | [`stats`] | what is counted |
+
+pub mod backoff;
+mod connect;
+pub mod events;
+mod follow;
+pub mod funnel;
+pub mod lines;
+pub mod pace;
+pub mod post;
+mod publish;
+pub mod recent;
+pub mod stats;
+pub mod terms;
+mod websocket;
+
+pub use backoff::BackoffRules;
+pub use post::{PostMapping, PostReader, Unreadable};
+pub use stats::{Fate, SocialStats, Trouble};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use touchline_core::dead::DeadLetters;
+use touchline_core::log::EventLog;
+
+use crate::broadcast::Clock;
+use crate::outbound::{self, SourceError};
+use connect::Connector;
+use follow::Follower;
+use funnel::Funnel;
+use terms::Terms;
+
+/// How posts come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocialKind {
+    /// A JSON object a line.
+    Lines,
+    /// Server-sent events, each with a JSON object as its data.
+    Events,
+    /// WebSocket messages, each a JSON object.
+    WebSocket,
+}
+
+impl SocialKind {
+    /// Its name in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lines => "lines",
+            Self::Events => "events",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+/// How a stream is asked to go on from where it was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rewind {
+    /// Not at all: what is missed meanwhile stays missed.
+    None,
+    /// By the header `Last-Event-ID`: a server-sent event's id, else the last post's.
+    LastEventId,
+    /// By the last post's id in the query.
+    SinceId,
+    /// By the minutes since anything came, in the query.
+    BackfillMinutes,
+}
+
+/// One source of posts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocialSource {
+    /// Its name: the events' `source`.
+    pub name: Box<str>,
+    /// Where it streams.
+    pub url: Box<str>,
+    /// How posts come.
+    pub kind: SocialKind,
+    /// Sent with each request; their values are secrets.
+    pub headers: Vec<(Box<str>, Box<str>)>,
+    /// Of server-sent events, those that are posts; all of them without it.
+    pub event: Option<Box<str>>,
+    /// The first message to a WebSocket.
+    pub subscribe: Option<Box<str>>,
+    /// Where a post's fields are.
+    pub mapping: PostMapping,
+    /// Lines such as `ars: arsenal, gunners`.
+    pub terms: Vec<Box<str>>,
+    /// Posts a second for each team.
+    pub posts_per_s_max: u32,
+    /// Bytes of one post.
+    pub post_bytes_max: usize,
+    /// No byte for so long: it is opened again.
+    pub stall: Duration,
+    /// How it is asked to go on.
+    pub rewind: Rewind,
+    /// The query's name for that.
+    pub rewind_parameter: Box<str>,
+    /// How waits grow.
+    pub backoff: BackoffRules,
+}
+
+impl SocialSource {
+    /// Whether it can be followed.
+    ///
+    /// # Errors
+    /// What of its address, headers or terms can't be used.
+    pub fn check(&self) -> Result<(), SourceError> {
+        connect::address(self)?;
+        outbound::headers(&self.headers).map_err(|why| SourceError::new(&self.name, why))?;
+        self.reader().map(drop)
+    }
+
+    /// What turns its posts into events: for the stream, and for posts that are tried again.
+    ///
+    /// # Errors
+    /// Terms that can't be used.
+    pub fn reader(&self) -> Result<PostReader, SourceError> {
+        let terms = Terms::parse(&self.terms).map_err(|why| SourceError::new(&self.name, why))?;
+        Ok(PostReader::new(&self.name, self.mapping.clone(), terms))
+    }
+}
+
+/// Sources that are followed. Dropping it ends their tasks.
+pub struct Social {
+    stats: Vec<Arc<SocialStats>>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Social {
+    /// Follows `sources` into `log`, by tasks of the runtime it is called on. What can't be read
+    /// goes to `dead`.
+    ///
+    /// # Errors
+    /// The first source that can't be followed.
+    pub fn start(
+        sources: Vec<SocialSource>,
+        log: &Arc<dyn EventLog>,
+        dead: &Arc<dyn DeadLetters>,
+        clock: &Clock,
+    ) -> Result<Self, SourceError> {
+        let (stop, stopped) = watch::channel(false);
+        let (mut stats, mut tasks) = (Vec::new(), JoinSet::new());
+        for source in sources {
+            let counted = Arc::new(SocialStats::new(&source.name));
+            let connector = Connector::new(&source, Arc::clone(clock))?;
+            let keeps_last = match source.rewind {
+                Rewind::None | Rewind::BackfillMinutes => false,
+                Rewind::LastEventId => source.kind != SocialKind::Events,
+                Rewind::SinceId => true,
+            };
+            let funnel = Funnel::new(
+                source.reader()?,
+                source.posts_per_s_max,
+                keeps_last,
+                Arc::clone(&counted),
+                Arc::clone(dead),
+                clock(),
+            );
+            stats.push(Arc::clone(&counted));
+            let follower = Follower::new(
+                source,
+                connector,
+                funnel,
+                Arc::clone(log),
+                counted,
+                Arc::clone(clock),
+            );
+            tasks.spawn(follower.run(stopped.clone()));
+        }
+        Ok(Self { stats, stop, tasks })
+    }
+
+    /// What each has done.
+    pub fn stats(&self) -> &[Arc<SocialStats>] {
+        &self.stats
+    }
+
+    /// Ends all tasks.
+    pub async fn stop(mut self) {
+        let _ = self.stop.send(true);
+        while self.tasks.join_next().await.is_some() {}
+    }
+}

@@ -1,0 +1,82 @@
+//! Claim: with a spool, a node goes on taking events while every broker is away; none of them is
+//! seen before Kafka has it, and then each is, once, in order, on every node, whatever became of
+//! the node's process meanwhile (R18, FAULTS 35).
+
+use std::time::{Duration, Instant};
+
+use touchline_tests::e2e::brokers::Brokers;
+use touchline_tests::e2e::http::event;
+
+use crate::follower::Follower;
+use crate::{Nodes, alone};
+
+const BROKERS: std::ops::RangeInclusive<u16> = 1..=3;
+
+/// Lets all hear until something has happened elsewhere: who doesn't listen answers no ping.
+fn listen_until(what: &str, followers: &mut [Follower], mut is_done: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_done() {
+        assert!(begin.elapsed() < Duration::from_secs(90), "never: {what}");
+        followers.iter_mut().for_each(|it| it.listen(Duration::from_millis(100)));
+    }
+}
+
+#[test]
+fn fault_35_a_spool_takes_what_comes_while_all_brokers_are_away_also_through_a_kill() {
+    let _turn = alone();
+    let mut brokers = Brokers::start(3);
+    let mut nodes = Nodes::start(&brokers, "spooled", 2, "spool = true");
+    let mut followers = vec![Follower::start(&nodes, 1, "ars,che")];
+    let mut ids = Vec::new();
+    let mut accept = |nodes: &Nodes, node: usize, count: usize| {
+        for _ in 0..count {
+            ids.push(format!("s{}", ids.len()));
+            let teams: &[&str] = if ids.len() % 3 == 0 { &["ars", "che"] } else { &["ars"] };
+            nodes.servers[node].accept(&event(&ids[ids.len() - 1], teams));
+        }
+    };
+    accept(&nodes, 0, 10);
+    BROKERS.for_each(|broker| brokers.kill(broker));
+    let is_degraded = |nodes: &Nodes, node: usize| {
+        nodes.servers[node].admin("/metrics").body.contains("touchline_spool_events 0")
+            && nodes.servers[node].post(&event("probe", &["bou"])).status == 202
+    };
+    listen_until("node 0 spools", &mut followers, || is_degraded(&nodes, 0));
+    followers[0].hear_until("degraded", |it| it.states == ["degraded"]);
+    assert_eq!(nodes.servers[0].admin("/readyz").status, 200, "it is fit for its sources");
+    let seen = followers[0].ids.len();
+    accept(&nodes, 0, 60);
+    // A repeat, and the same id with other content: the spool knows its own.
+    let twin = event("twin", &["ars"]);
+    nodes.servers[0].accept(&twin);
+    let repeat = nodes.servers[0].post(&twin);
+    assert!(repeat.body.contains("\"duplicates\":1"), "{}", repeat.body);
+    let reused = nodes.servers[0].post(&event("s19", &["che"]));
+    assert_eq!(reused.status, 422, "{}", reused.body);
+    followers[0].listen(Duration::from_millis(500));
+    assert_eq!(followers[0].ids.len(), seen, "nobody sees what has no position");
+    nodes.servers[0].kill_9();
+    BROKERS.for_each(|broker| brokers.start_node(broker));
+    BROKERS.for_each(|broker| brokers.await_node(broker));
+    followers[0].hear_until("live", |it| it.states == ["degraded", "live"]);
+    nodes.restart(0);
+    let is_drained = |nodes: &Nodes| {
+        let page = nodes.servers[0].admin("/metrics").body;
+        page.lines().any(|line| line == "touchline_spool_events 0")
+    };
+    listen_until("drained", &mut followers, || is_drained(&nodes));
+    accept(&nodes, 0, 5);
+    let last = ids[ids.len() - 1].clone();
+    followers[0].hear_until("the last", |it| it.has(&last));
+    followers[0].check(ids.iter().cloned());
+    let in_order: Vec<&String> = followers[0].ids.iter().filter(|id| id.starts_with('s')).collect();
+    for route in 0..2 {
+        let of_route = |id: &&&String| {
+            let number: usize = id[1..].parse().expect("a number");
+            usize::from((number + 1).is_multiple_of(3)) == route
+        };
+        let numbers: Vec<usize> =
+            in_order.iter().filter(of_route).map(|id| id[1..].parse().expect("a number")).collect();
+        assert!(numbers.is_sorted(), "order within a topic: {numbers:?}");
+    }
+}

@@ -1,0 +1,97 @@
+//! A stream of posts behind the running binary: from the stream to the socket, and into the
+//! metrics.
+
+use touchline_tests::e2e::server::{Backend, Home, touchline, words};
+use touchline_tests::e2e::socket::Socket;
+use touchline_tests::e2e::until;
+use touchline_tests::stream::{Form, Stream, StreamFault};
+
+fn config(url: &str) -> String {
+    format!(
+        "[sources.social.plaza]\nurl = \"{url}\"\nid = \"/id\"\ntext = \"/text\"\n\
+         author = \"/by\"\nrewind = \"since_id\"\n\
+         terms = [\"ars: arsenal, #afc\", \"che: chelsea\"]\nposts_per_s_max = 5\n"
+    )
+}
+
+#[test]
+fn a_post_is_on_the_socket_once_however_often_it_comes() {
+    for form in [Form::Lines, Form::Socket] {
+        let stream = Stream::start(form);
+        stream.set_repeats(2);
+        stream.set_fault(StreamFault::EndAfter(2));
+        let home = Home::new(&config(&stream.url()));
+        let server = home.serve(Backend::Auto);
+        let mut client = Socket::open(server.addresses().stream, "teams=ars&streams=social");
+        client.hear_op("subscribed");
+        until("it is open", || stream.open() == 1);
+        let evil = r"Arsenal v Chelsea\u001b[31m <script>alert(1)</script>\n\u202e";
+        stream.say(&format!(r#"{{"id":"p-1","text":"{evil}","by":"jo"}}"#));
+        let event = client.hear_op("event");
+        assert_eq!((&event["topic"], &event["id"]), (&"social:ars+che".into(), &"p-1".into()));
+        assert_eq!((&event["type"], &event["data"]["author"]), (&"post".into(), &"jo".into()));
+        assert!(event["data"]["text"].as_str().is_some_and(|text| text.ends_with('\u{202e}')));
+        stream.say(r#"{"id":"p-2","text":"rain"}"#);
+        stream.set_fault(StreamFault::None);
+        stream.say(r#"{"id":"p-3","text":"to the #AFC"}"#);
+        let event = client.hear_op("event");
+        assert_eq!(event["id"], "p-3", "p-1 came again, and isn't shown again");
+        let posts = |result: &str| {
+            server.metric(&format!(
+                r#"touchline_social_posts_total{{source="plaza",result="{result}"}}"#
+            ))
+        };
+        until("counted", || posts("published") == 2.0);
+        assert!(posts("no_team") >= 1.0);
+        let of = |name: &str| server.metric(&format!("touchline_{name}{{source=\"plaza\"}}"));
+        assert_eq!((of("source_connected"), of("events_ingested_total")), (1.0, 2.0));
+        assert!(of("source_connects_total") >= 2.0 && of("source_staleness_seconds") < 30.0);
+        let ended = r#"touchline_ingest_errors_total{source="plaza",reason="ended"}"#;
+        assert_eq!(server.metric(ended), 1.0);
+        for form in ["--no-follow", "--json"] {
+            tail_is_tame(&home, form);
+        }
+    }
+}
+
+/// What people wrote reaches no terminal as it is.
+fn tail_is_tame(home: &Home, form: &str) {
+    let mut tail = touchline();
+    tail.args(["tail", "--no-follow", "--stream", "social"]).arg("--config").arg(home.config());
+    if form == "--json" {
+        tail.arg(form);
+    }
+    let shown = words(&tail.output().expect("it runs"));
+    assert!(shown.contains("p-1") && shown.contains("script"), "{shown}");
+    let is_tame = |c: char| c == '\n' || !(c.is_control() || c == '\u{202e}');
+    assert!(shown.chars().all(is_tame), "{shown:?}");
+}
+
+#[test]
+fn a_stream_that_cannot_be_followed_as_configured_is_refused_by_name() {
+    for (change, says) in [
+        ("terms = [\"Arsenal: arsenal\"]", "the team of"),
+        ("url = \"ftp://127.0.0.1/\"", "must begin with http:// or https://"),
+        ("kind = \"websocket\"", "must begin with ws:// or wss://"),
+        ("rewind_parameter = \"after\"", "`rewind_parameter` goes with"),
+        ("event = \"post\"", "`event` names server-sent events"),
+        ("secret_header = \"authorization\"", "belong together"),
+        ("kind = \"carrier pigeon\"", "must be one of lines, events, websocket"),
+    ] {
+        let key = change.split(" =").next().unwrap_or_default();
+        let mut lines: Vec<String> =
+            config("http://127.0.0.1:1/").lines().map(str::to_owned).collect();
+        lines.retain(|line| !line.starts_with(&format!("{key} =")) && !line.starts_with("rewind"));
+        let home = Home::new(&format!("{}\n{change}\n", lines.join("\n")));
+        let refused = home.command(Backend::Auto).output().expect("it runs");
+        assert_eq!(refused.status.code(), Some(3), "{change}: {}", words(&refused));
+        let words = words(&refused);
+        assert!(
+            words.contains("sources.social.plaza") && words.contains(says),
+            "{change}: {words}"
+        );
+    }
+    let home = Home::new("[sources.social.plaza]\nurl = \"http://127.0.0.1:1/\"\n");
+    let refused = home.command(Backend::Auto).output().expect("it runs");
+    assert!(words(&refused).contains("`sources.social.plaza`: `id` is missing"));
+}
