@@ -6,6 +6,7 @@ use touchline_tests::e2e::http::{Answer, SECRET, event, post_as};
 use touchline_tests::e2e::log::dump;
 use touchline_tests::e2e::server::{Backend, Home, Server, words};
 use touchline_tests::e2e::until;
+use touchline_tests::stream::{Form, Stream};
 use touchline_tests::upstream::{Fault, Upstream};
 
 const OTHER_SECRET: &str = "whsec_b3RoZXItc2VjcmV0LW90aGVyLXNlY3JldA==";
@@ -171,6 +172,30 @@ fn source_test_asks_what_is_polled_and_names_each_problem() {
     assert_eq!(unknown.status.code(), Some(2));
     assert!(words(&unknown).contains("there are: ") && words(&unknown).contains("mast"));
     assert!(!home.journal().exists(), "nothing was published");
+}
+
+#[test]
+fn source_test_listens_to_a_stream_of_posts_for_a_while() {
+    let stream = Stream::start(Form::Lines);
+    let home = Home::new(&format!(
+        "[sources.social.plaza]\nurl = \"{}\"\nid = \"/id\"\ntext = \"/text\"\n\
+         terms = [\"ars: arsenal\"]\n",
+        stream.url()
+    ));
+    let shown = std::thread::scope(|scope| {
+        let tested = scope.spawn(|| test(&home, &["plaza", "--wait-s", "3"]));
+        until("it listens", || stream.open() == 1);
+        stream.say(r#"{"id":"p-1","text":"Arsenal are through"}"#);
+        stream.say(r#"{"id":"p-2","text":"rain"}"#);
+        tested.join().unwrap()
+    });
+    assert_eq!(shown.status.code(), Some(0), "{}", words(&shown));
+    let text = words(&shown);
+    assert!(text.contains("social:ars") && text.contains("p-1") && !text.contains("p-2"), "{text}");
+    assert!(!home.journal().exists(), "nothing was published");
+    drop(stream);
+    let gone = test(&home, &["plaza", "--wait-s", "1"]);
+    assert_eq!(gone.status.code(), Some(1), "{}", words(&gone));
 }
 
 /// Schemes as partners have them, with a secret file of each.
