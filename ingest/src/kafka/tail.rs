@@ -12,14 +12,18 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
-use touchline_core::log::{Lane, Position, Record, Span};
+use touchline_core::dead::{DeadLetter, Desk};
+use touchline_core::event::Event;
+use touchline_core::log::{Lane, Position, Record, Span, record};
 
 use super::client::{ASK_MAX, Reader, poll};
 use super::state::{Shared, lock};
-use super::wire::{Taken, decode};
+use super::wire::{Poison, Taken, decode};
+use crate::broadcast::system_clock;
 use crate::limits::{TAIL_BATCH_BYTES_MAX, TAIL_BATCH_EVENTS_MAX};
 
 /// How long it waits for something to come, and so how soon it sees that it is to end.
@@ -232,10 +236,10 @@ impl Part {
         if self.taken.is_empty() {
             return;
         }
-        let (mut records, mut duplicates, mut poison) = (Vec::new(), Vec::new(), 0);
+        let (mut records, mut duplicates, mut poison) = (Vec::new(), Vec::new(), Vec::new());
         let read = self.taken.len() as u64;
         let mut door = lock(&shared.door);
-        for Taken { position, at_ms, event, .. } in self.taken {
+        for Taken { position, at_ms, event, raw, .. } in self.taken {
             match event {
                 Ok((event, received_at)) if door.is_first(position, at_ms, &event) => {
                     records.push(Record { position, received_at, event });
@@ -243,16 +247,38 @@ impl Part {
                 Ok(_) => duplicates.push((position.lane, position.seq)),
                 Err(why) => {
                     door.pass(position);
-                    poison += 1;
-                    let (lane, seq) = (position.lane.0, position.seq);
-                    tracing::warn!(lane, seq, %why, "a record of the log can't be shown");
+                    poison.push((position, why, raw));
                 }
             }
         }
         drop(door);
-        shared.stats.add_read(read, duplicates.len() as u64, poison);
+        shared.stats.add_read(read, duplicates.len() as u64, poison.len() as u64);
+        poison.into_iter().for_each(|(position, why, raw)| park(shared, position, why, raw));
         // Before bounds move: who reads what they allow must know of its duplicates.
         shared.suppress(&duplicates);
         shared.publish(records, &self.spans);
     }
+}
+
+/// Keeps a record that can't be shown for somebody to look at; its partition goes on.
+fn park(shared: &Shared, position: Position, why: Poison, raw: Bytes) {
+    let (lane, seq) = (position.lane.0, position.seq);
+    tracing::warn!(lane, seq, %why, "a record of the log can't be shown");
+    let Some((stream, partition)) = shared.lanes.place(position.lane) else { return };
+    let topic = shared.lanes.topic(stream);
+    // What lies in another's lane can be read, and so says itself whose it is.
+    let known = record::decode(raw.clone()).ok();
+    let of =
+        |text: fn(&Event) -> &str| known.as_ref().map_or("log", |(event, _)| text(event)).into();
+    shared.dead.park(DeadLetter {
+        desk: Desk::Log,
+        stream,
+        source: of(|event| &event.source),
+        reason: why.reason(),
+        detail: format!("lane {lane} ({topic}, partition {partition}), offset {seq}: {why}").into(),
+        attempts: 1,
+        correlation: of(|event| &event.correlation),
+        received_at: known.as_ref().map_or_else(system_clock, |(_, received_at)| *received_at),
+        raw,
+    });
 }

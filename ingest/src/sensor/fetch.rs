@@ -18,6 +18,14 @@ pub(super) struct Fetcher {
     body_bytes_max: usize,
 }
 
+/// An answer, and the bytes it was read from.
+pub(super) struct Answer {
+    /// As JSON.
+    pub value: Value,
+    /// As it came.
+    pub raw: Vec<u8>,
+}
+
 /// Why an answer can't be used, and what came, for whoever wants to see it.
 #[derive(Debug)]
 pub struct Failure {
@@ -30,7 +38,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn new(trouble: Trouble, why: impl std::fmt::Display) -> Self {
+    pub(super) fn new(trouble: Trouble, why: impl std::fmt::Display) -> Self {
         Self { trouble, why: why.to_string().into(), raw: Vec::new() }
     }
 }
@@ -68,13 +76,25 @@ impl Fetcher {
     }
 
     /// Asks once. The whole of it, from connecting to the last byte, has the source's timeout.
-    pub async fn fetch(&self) -> Result<Value, Failure> {
+    pub async fn fetch(&self) -> Result<Answer, Failure> {
         let request = self.client.get(self.url.clone()).header(ACCEPT, "application/json");
         let response = request.headers(self.headers.clone()).send().await.map_err(failed)?;
-        check(&response, self.body_bytes_max)?;
-        let body = self.body(response).await?;
-        serde_json::from_slice(&body)
-            .map_err(|error| Failure { raw: body, ..Failure::new(Trouble::BadJson, error) })
+        if let Err(failure) = check(&response, self.body_bytes_max) {
+            // Some of what can't be used is read, for whoever wants to see what it is.
+            let reads = matches!(failure.trouble, Trouble::ContentType | Trouble::TooLarge);
+            let raw = if reads { self.beginning(response).await } else { Vec::new() };
+            return Err(Failure { raw, ..failure });
+        }
+        let raw = self.body(response).await?;
+        match serde_json::from_slice(&raw) {
+            Ok(value) => Ok(Answer { value, raw }),
+            Err(error) => Err(Failure { raw, ..Failure::new(Trouble::BadJson, error) }),
+        }
+    }
+
+    /// As much of a body as it may have, and as came within the request's time.
+    async fn beginning(&self, response: Response) -> Vec<u8> {
+        self.body(response).await.unwrap_or_else(|failure| failure.raw)
     }
 
     /// Its bytes, unpacked, as many as it may have.

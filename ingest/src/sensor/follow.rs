@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use touchline_core::dead::DeadLetters;
 use touchline_core::event::Event;
 use touchline_core::log::EventLog;
 use touchline_core::time::Timestamp;
 
 use super::SensorSource;
-use super::fetch::{Failure, Fetcher};
+use super::fetch::{Answer, Failure, Fetcher};
+use super::parking::Parking;
 use super::stats::{SensorStats, Trouble};
 use super::values::{Values, Verdict};
 use crate::breaker::{Breaker, BreakerState};
@@ -32,6 +34,7 @@ pub(super) struct Follower {
     /// Where the log's answers come in; what was taken comes back empty.
     answers: mpsc::Receiver<Refused>,
     answering: mpsc::Sender<Refused>,
+    parking: Parking,
     appends: usize,
     tick: u64,
 }
@@ -43,11 +46,13 @@ impl Follower {
         log: Arc<dyn EventLog>,
         stats: Arc<SensorStats>,
         clock: Clock,
+        dead: Arc<dyn DeadLetters>,
     ) -> Self {
         let (answering, answers) = mpsc::channel(SENSOR_APPENDS_MAX);
         Self {
             values: Values::new(&source.name, source.rules),
             breaker: Breaker::new(source.breaker),
+            parking: Parking::new(&source.name, dead),
             source,
             fetcher,
             log,
@@ -88,23 +93,21 @@ impl Follower {
         let fetched = self.fetcher.fetch().await;
         let received_at = (self.clock)();
         self.tick = u64::try_from(received_at.0 / 1_000).unwrap_or(0);
-        let readings = fetched.and_then(|answer| {
-            self.source.mapping.readings(&answer).map_err(|error| Failure {
-                trouble: Trouble::BadReading,
-                why: error.to_string().into(),
-                raw: answer.to_string().into_bytes(),
-            })
-        });
-        let readings = match readings {
+        let correlation = format!("{}-{}", self.source.name, self.tick);
+        let readings =
+            fetched.and_then(|Answer { value, raw }| match self.source.mapping.readings(&value) {
+                Ok(readings) => Ok((readings, raw)),
+                Err(error) => Err(Failure { raw, ..Failure::new(Trouble::BadReading, error) }),
+            });
+        let (readings, mut raw) = match readings {
             Ok(readings) => readings,
-            Err(failure) => return self.fail(&failure),
+            Err(failure) => return self.fail(failure, received_at, &correlation),
         };
         if self.breaker.state(Instant::now().into_std()) != BreakerState::Closed {
             tracing::info!(source = &*self.source.name, "a sensor source is back");
         }
         self.breaker.succeeded();
         self.stats.set_good(received_at);
-        let correlation = format!("{}-{}", self.source.name, self.tick);
         let mut news = Vec::new();
         for reading in readings {
             let verdict = match &reading {
@@ -112,6 +115,13 @@ impl Follower {
                 Err(error) => {
                     tracing::debug!(source = &*self.source.name, %error, "a reading is dropped");
                     self.stats.count(Trouble::BadReading, 1);
+                    // The whole answer: a reading that is torn out says less. The first of them
+                    // takes it, the gate keeps the others back.
+                    let failure = Failure {
+                        raw: std::mem::take(&mut raw),
+                        ..Failure::new(Trouble::BadReading, error)
+                    };
+                    self.parking.park(failure, received_at, &correlation);
                     continue;
                 }
             };
@@ -130,7 +140,7 @@ impl Follower {
         self.publish(news, received_at);
     }
 
-    fn fail(&mut self, failure: &Failure) {
+    fn fail(&mut self, failure: Failure, received_at: Timestamp, correlation: &str) {
         self.stats.count(failure.trouble, 1);
         let now = Instant::now().into_std();
         let was = self.breaker.state(now);
@@ -139,6 +149,7 @@ impl Follower {
             let (source, why) = (&*self.source.name, &*failure.why);
             tracing::warn!(source, why, "a sensor source fails; it is asked more rarely now");
         }
+        self.parking.park(failure, received_at, correlation);
     }
 
     /// Hands what is news to the log, and doesn't wait: the answer is looked at with a later tick.

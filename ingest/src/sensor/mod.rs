@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`mapping`] | from any JSON to readings |
 //! | [`values`] | which readings are news |
+//! | `parking` | answers that can't be used: where they are kept, and how they come again |
 //! | `fetch` | one request, and what its answer must be like |
 //! | `follow` | the task: ticks, breaker, log |
 //! | [`stats`] | what is counted |
@@ -16,6 +17,7 @@
 mod fetch;
 mod follow;
 pub mod mapping;
+mod parking;
 pub mod stats;
 pub mod values;
 
@@ -29,6 +31,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use touchline_core::dead::DeadLetters;
 use touchline_core::log::EventLog;
 
 use crate::breaker::BreakerRules;
@@ -77,7 +80,8 @@ pub struct Sensors {
 }
 
 impl Sensors {
-    /// Follows `sources` into `log`, by tasks of the runtime it is called on.
+    /// Follows `sources` into `log`, by tasks of the runtime it is called on. Answers that can't be
+    /// used are parked in `dead`.
     ///
     /// # Errors
     /// The first source that can't be followed.
@@ -85,6 +89,7 @@ impl Sensors {
         sources: Vec<SensorSource>,
         log: &Arc<dyn EventLog>,
         clock: &Clock,
+        dead: &Arc<dyn DeadLetters>,
     ) -> Result<Self, SourceError> {
         let (stop, stopped) = watch::channel(false);
         let (mut stats, mut tasks) = (Vec::new(), JoinSet::new());
@@ -95,8 +100,8 @@ impl Sensors {
             stats.push(Arc::clone(&counted));
             // Spread over the interval: hundreds of sources don't ask at the same moment.
             let delay = source.interval * n as u32 / count;
-            let follower =
-                Follower::new(source, fetcher, Arc::clone(log), counted, Arc::clone(clock));
+            let (log, clock, dead) = (Arc::clone(log), Arc::clone(clock), Arc::clone(dead));
+            let follower = Follower::new(source, fetcher, log, counted, clock, dead);
             let stopped = stopped.clone();
             tasks.spawn(follower.run(delay, stopped));
         }
