@@ -6,6 +6,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use touchline_core::dead::DeadLetters;
 use touchline_core::log::EventLog;
 use touchline_ingest::broadcast::{Clock, system_clock};
 use touchline_ingest::sensor::{SensorSource, SensorStats, Sensors};
@@ -22,10 +23,12 @@ pub struct FollowedSources {
 }
 
 impl FollowedSources {
-    /// Follows them into `log`. Without any there is no thread.
+    /// Follows them into `log`; what can't be used is parked in `dead`. Without any there is no
+    /// thread.
     pub(crate) fn start(
         sources: Vec<SensorSource>,
         log: Arc<dyn EventLog>,
+        dead: Arc<dyn DeadLetters>,
     ) -> Result<Self, StartError> {
         if sources.is_empty() {
             return Ok(Self { sensors: Vec::new(), running: Mutex::default() });
@@ -33,7 +36,7 @@ impl FollowedSources {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(StartError::Thread)?;
         let clock: Clock = Arc::new(system_clock);
-        let started = runtime.block_on(async { Sensors::start(sources, &log, &clock) });
+        let started = runtime.block_on(async { Sensors::start(sources, &log, &clock, &dead) });
         let started = started.map_err(StartError::Source)?;
         let sensors = started.stats().to_vec();
         let (stop, stopped) = oneshot::channel();

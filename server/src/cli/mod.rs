@@ -7,6 +7,7 @@
 
 mod config;
 mod demo;
+mod dlq;
 mod log;
 mod records;
 mod serve;
@@ -100,6 +101,11 @@ enum Command {
     Log {
         #[command(subcommand)]
         command: log::LogCommand,
+    },
+    /// Look through dead letters, and have them tried again
+    Dlq {
+        #[command(subcommand)]
+        command: dlq::DlqCommand,
     },
     /// Judge the host, and make it ready
     Tune {
@@ -204,6 +210,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::PrintConfig { json } => config::print(&given, json),
         Command::Tail(args) => tail::tail(&given, &args),
         Command::Log { command } => log::log(&given, command),
+        Command::Dlq { command } => dlq::dlq(&given, command),
         Command::Tune { command } => tune::tune(&given, command),
         Command::Completions { shell } => {
             let mut page = Vec::new();

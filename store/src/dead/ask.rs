@@ -178,7 +178,7 @@ impl Book {
         })
     }
 
-    /// Writes down what came of a replay. `before` is the letter as it was claimed. A letter that
+    /// Writes down what came of a replay, in `what` for its history. `before` is the letter as it was claimed. A letter that
     /// was dropped meanwhile stays away.
     ///
     /// # Errors
@@ -191,7 +191,9 @@ impl Book {
         now: Timestamp,
     ) -> Result<(), DeadError> {
         let mut letter = before.clone();
-        letter.note(now, what);
+        if !what.is_empty() {
+            letter.note(now, what);
+        }
         let (state, state_at) = match settled {
             Settled::Replayed => (State::Replayed, now),
             // Replayed once before, it can't become less than that.
