@@ -282,3 +282,88 @@ fn park(shared: &Shared, position: Position, why: Poison, raw: Bytes) {
         raw,
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::door::{Door, Rules};
+    use super::super::lanes::Lanes;
+    use super::super::wire::encode;
+    use super::*;
+    use std::sync::Mutex;
+    use touchline_core::dead::DeadLetters;
+    use touchline_core::event::{Route, Stream};
+    use touchline_core::log::{Epoch, TailSink};
+    use touchline_core::time::Timestamp;
+
+    #[derive(Default)]
+    struct Shelf(Mutex<Vec<DeadLetter>>);
+
+    impl DeadLetters for Shelf {
+        fn park(&self, letter: DeadLetter) {
+            self.0.lock().unwrap().push(letter);
+        }
+    }
+
+    struct Shown(Arc<Mutex<Vec<(u64, u64)>>>);
+
+    impl TailSink for Shown {
+        fn durable(&mut self, records: Vec<Record>, spans: &[Span]) {
+            let shown = records.iter().map(|record| (record.position.seq, spans[0].next));
+            self.0.lock().unwrap().extend(shown);
+        }
+    }
+
+    fn event(id: &str) -> Event {
+        Event {
+            stream: Stream::Broadcast,
+            source: "skyline".into(),
+            id: id.into(),
+            route: Route::parse("ars").unwrap(),
+            kind: "goal".into(),
+            occurred_at: Timestamp(1),
+            data: Bytes::from_static(b"{}"),
+            lang: None,
+            supersedes: None,
+            sensor: None,
+            correlation: "c-1".into(),
+        }
+    }
+
+    #[test]
+    fn fault_36_a_poison_record_is_parked_with_its_bytes_and_its_lane_goes_on() {
+        let lanes = Lanes::new("", 4);
+        let lane = lanes.of(Stream::Broadcast, &event("a").route);
+        let rules = Rules {
+            windows: [Duration::from_secs(60); 4],
+            entries_max: 100,
+            pending_bytes_max: 1_000,
+        };
+        let shelf = Arc::new(Shelf::default());
+        let door = Door::new(&lanes, rules);
+        let shared = Shared::new(lanes, Epoch(1), door, shelf.clone());
+        let shown = Arc::new(Mutex::new(Vec::new()));
+        shared.attach(Box::new(Shown(Arc::clone(&shown))));
+        let misplaced = encode(&event("b"), Timestamp(7));
+        let mut part = Part::default();
+        for (seq, event, raw) in [
+            (0, Ok((event("a"), Timestamp(5))), Bytes::new()),
+            (1, Err(Poison::Empty), Bytes::new()),
+            (2, Err(Poison::Record(record::RecordError::Version(9))), Bytes::from_static(b"\x09?")),
+            (3, Err(Poison::Misplaced(200)), Bytes::from(misplaced.clone())),
+            (4, Ok((event("c"), Timestamp(6))), Bytes::new()),
+        ] {
+            part.add(Taken { position: Position { lane, seq }, at_ms: 1, bytes: 2, event, raw });
+        }
+        part.show(&shared);
+        assert_eq!(*shown.lock().unwrap(), [(0, 5), (4, 5)], "its neighbours are shown");
+        let letters = shelf.0.lock().unwrap();
+        let reasons: Vec<_> = letters.iter().map(|it| (it.reason, &*it.source)).collect();
+        let want =
+            [("record_empty", "log"), ("record_malformed", "log"), ("record_misplaced", "skyline")];
+        assert_eq!(reasons, want);
+        assert_eq!((&letters[1].raw[..], letters[2].received_at), (&b"\x09?"[..], Timestamp(7)));
+        let place = "(broadcast-events, partition ";
+        assert!(letters[1].detail.contains(place) && letters[1].detail.contains("offset 2: "));
+        assert!(letters.iter().all(|it| it.desk == Desk::Log && it.stream == Stream::Broadcast));
+    }
+}

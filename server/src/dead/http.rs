@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use touchline_ingest::broadcast::system_clock;
 use touchline_store::dead::{Filter, State as LetterState};
 
-use super::replay::{Ask, ReplayError, Wanted};
+use super::answer::{Ask, ReplayError, Wanted};
 use super::which::Which;
 use crate::http::problem;
 use crate::limits::REPLAY_LETTERS_MAX;

@@ -13,13 +13,15 @@
 //! - A log that takes nothing is no letter's fault: the replay stops, and the letter stays as it
 //!   was.
 
+mod answer;
 pub mod http;
 mod readers;
 mod replay;
 pub mod which;
 
+pub use answer::{Answer, Ask, Outcome, ReplayError, Run, Wanted};
 pub use readers::Readers;
-pub use replay::{Answer, Ask, Outcome as ReplayOutcome, Replayer, Run};
+pub use replay::Replayer;
 pub use which::Which;
 
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use touchline_core::dead::Desk;
 use touchline_core::event::Event;
 use touchline_core::log::record;
 use touchline_core::time::Timestamp;
-use touchline_ingest::broadcast::{Context, parse_body};
+use touchline_ingest::broadcast::{Context, parse_body, system_clock};
 use touchline_ingest::problem::Problem;
 use touchline_ingest::sensor::SensorSource;
 use touchline_store::dead::Letter;
@@ -37,7 +37,9 @@ impl Readers {
         let events = match letter.desk {
             Desk::Webhook => {
                 let correlation = &letter.correlation;
-                let context = Context { source: &letter.source, correlation, now: received_at };
+                // What lay ahead of our clock may lie behind it by now.
+                let now = system_clock().max(received_at);
+                let context = Context { source: &letter.source, correlation, now };
                 parse_body(&raw, context).map_err(|problem| sentence(&problem))?
             }
             Desk::Sensor => {

@@ -1,12 +1,11 @@
 //! Replays: one letter at a time, each marked before the log is asked and settled after.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use touchline_core::event::{Event, Stream};
 use touchline_core::log::{AppendError, EventLog, Outcome as Taken};
 use touchline_core::retry::Backoff;
@@ -15,86 +14,11 @@ use touchline_ingest::broadcast::system_clock;
 use touchline_ingest::limits::TOO_OLD_MARGIN;
 use touchline_store::dead::{Book, Claim, DeadError, DeadOptions, Filter, Letter, Settled, State};
 
+use super::answer::{Answer, Ask, Outcome, ReplayError, Run, Wanted};
 use super::readers::{Held, Readers};
 use crate::config::Options;
 use crate::limits::{REPLAY_APPEND_MAX, REPLAY_LETTERS_MAX, REPLAY_RUN_MAX};
 use crate::start_error::StartError;
-
-/// What came of one letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// Something of it is new, and durable.
-    Accepted,
-    /// All of it was taken before.
-    Duplicate,
-    /// It is too old to be shown.
-    TooOld,
-    /// It was not taken.
-    Refused,
-}
-
-/// The answer for one letter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
-    /// Which.
-    pub id: String,
-    /// What came of it.
-    pub result: Outcome,
-    /// In words.
-    pub detail: String,
-}
-
-/// What a run of replays has come to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Run {
-    /// One for each letter that was looked at, in order.
-    pub results: Vec<Answer>,
-    /// Go on after this letter: there may be more.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub next: Option<String>,
-    /// Why it stopped early: no letter's fault.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub stopped: Option<String>,
-}
-
-/// How letters are to be replayed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ask {
-    /// Also those that were replayed before.
-    pub again: bool,
-    /// Also where the log can't tell any more whether it was taken by another way.
-    pub late: bool,
-    /// What an earlier life of this node has left half done.
-    was_left: bool,
-}
-
-impl Ask {
-    /// As somebody asks.
-    pub fn new(again: bool, late: bool) -> Self {
-        Self { again, late, was_left: false }
-    }
-}
-
-/// Which letters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wanted {
-    /// These.
-    Ids(Vec<String>),
-    /// Those, the oldest first.
-    Meeting(Filter),
-}
-
-/// Why a run can't begin, or can't go on.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// One at a time.
-    #[error("another replay is under way: wait for it")]
-    UnderWay,
-    /// The file.
-    #[error("{0}")]
-    Store(#[from] DeadError),
-}
 
 /// Why a letter's replay came to nothing that is its own fault.
 enum Halt {
@@ -107,6 +31,11 @@ impl From<DeadError> for Halt {
         Self::Store(error)
     }
 }
+
+type LogAnswer = Result<Vec<Taken>, AppendError>;
+
+/// How soon a wait for the log sees that the node stops.
+const STOP_LOOK: Duration = Duration::from_millis(100);
 
 struct Inner {
     store: DeadOptions,
@@ -244,11 +173,17 @@ impl Inner {
         // That a person has to say more is nothing that happened to the letter.
         let what = match settled {
             Settled::Parked => String::new(),
-            _ => format!("replay: {}: {detail}", word(result)),
+            _ => format!("replay: {}: {detail}", result.as_str()),
         };
         book.settle(&letter, settled, &what, system_clock())?;
         let (source, letter) = (&*letter.source, &*letter.id);
-        tracing::info!(letter, source, result = word(result), detail, "a dead letter was replayed");
+        tracing::info!(
+            letter,
+            source,
+            result = result.as_str(),
+            detail,
+            "a dead letter was replayed"
+        );
         answer(result, detail)
     }
 
@@ -278,16 +213,31 @@ impl Inner {
         let (tell, told) = sync_channel(1);
         let reply = move |result| drop(tell.try_send(result));
         self.log.append_again(events, received_at, Box::new(reply));
-        let result = told
-            .recv_timeout(REPLAY_APPEND_MAX)
-            .unwrap_or_else(|_| Err(AppendError::Unknown("it did not answer in time".into())));
-        match result {
+        match self.wait(&told) {
             Ok(outcomes) => Ok(sum_up(&outcomes, stale)),
             Err(error @ AppendError::IdReused(_)) => {
                 Ok((Outcome::Refused, error.to_string(), Settled::Refused))
             }
             Err(error @ AppendError::Unknown(_)) => Err((Settled::Unknown, error.to_string())),
             Err(error) => Err((Settled::Parked, error.to_string())),
+        }
+    }
+
+    /// The log's answer, as long as it is waited for: a stop waits for nobody, and the next start
+    /// asks again.
+    fn wait(&self, told: &Receiver<LogAnswer>) -> LogAnswer {
+        let until = Instant::now() + REPLAY_APPEND_MAX;
+        loop {
+            match told.recv_timeout(STOP_LOOK) {
+                Ok(answer) => return answer,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(AppendError::Unknown("it dropped the batch".into()));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if Instant::now() >= until || self.is_stopping.load(Relaxed) {
+                return Err(AppendError::Unknown("it did not answer in time".into()));
+            }
         }
     }
 
@@ -307,12 +257,16 @@ impl Inner {
     /// Asks the log again about what an earlier life of this node has left marked. Within the
     /// dedupe window it knows; beyond that a person has to look.
     fn settle(&self) {
-        let mut backoff = Backoff::new();
+        let (mut backoff, mut is_told) = (Backoff::new(), false);
         while !self.is_stopping.load(Relaxed) {
             match self.settle_all() {
                 Ok(true) => return,
                 Ok(false) => {}
-                Err(error) => tracing::warn!(%error, "replays left half done can't be settled yet"),
+                Err(_) if is_told => {}
+                Err(error) => {
+                    is_told = true;
+                    tracing::warn!(%error, "replays left half done can't be settled yet");
+                }
             }
             std::thread::park_timeout(backoff.next(rand::random()));
         }
@@ -344,15 +298,6 @@ impl Inner {
         }
         book.close();
         Ok(true)
-    }
-}
-
-fn word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Accepted => "accepted",
-        Outcome::Duplicate => "duplicate",
-        Outcome::TooOld => "too_old",
-        Outcome::Refused => "refused",
     }
 }
 

@@ -9,7 +9,7 @@ use touchline_ingest::broadcast::system_clock;
 
 use super::{Chosen, Exit, Failure, Given, admin, say};
 use crate::dead::http::ReplayRequest;
-use crate::dead::{Answer, ReplayOutcome, Run};
+use crate::dead::{Answer, Run};
 use crate::limits::{REPLAY_LETTERS_MAX, REQUEST_TIMEOUT};
 
 /// Beyond what the server takes at most.
@@ -126,12 +126,7 @@ fn line(answer: &Answer, json: bool) -> anyhow::Result<String> {
     if json {
         text = serde_json::to_string(answer)?;
     } else {
-        let result = match answer.result {
-            ReplayOutcome::Accepted => "accepted",
-            ReplayOutcome::Duplicate => "duplicate",
-            ReplayOutcome::TooOld => "too old",
-            ReplayOutcome::Refused => "refused",
-        };
+        let result = answer.result.as_str();
         let line = format!("{}  {result:<9}  {}", answer.id, answer.detail);
         crate::logging::put_visible(&mut text, &line);
     }
