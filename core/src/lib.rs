@@ -21,6 +21,7 @@
 //! | [`mailbox`] | bounded queue between two threads, woken by an eventfd |
 //! | [`ws`] | handshake, strict frame parser, close codes; sans-IO |
 //! | [`protocol`] | the client's messages and our answers |
+//! | [`retry`] | how often and how soon something is tried again |
 //! | [`metrics`] | counters and histograms with a single writer |
 //! | [`config`] | what shards read |
 //! | [`limits`] | every bound of this crate, with its arithmetic |
@@ -35,5 +36,6 @@ pub mod log;
 pub mod mailbox;
 pub mod metrics;
 pub mod protocol;
+pub mod retry;
 pub mod time;
 pub mod ws;

@@ -16,9 +16,11 @@ use arc_swap::ArcSwap;
 use touchline_core::metrics::Padded;
 use touchline_fanout::{Fanout, ShardCommand, ShardStats, SlowSession, clock};
 use touchline_ingest::broadcast::BroadcastState;
+use touchline_store::dead::DeadKeeper;
 use touchline_tuning::memory::Meter;
 
 use crate::config::Loaded;
+use crate::dead::Replayer;
 use crate::http::StreamPlace;
 use crate::limits::SHARD_SILENCE_MAX;
 use crate::live::Live;
@@ -92,6 +94,10 @@ pub struct Appliance {
     pub webhooks: BroadcastState,
     /// The sources that are asked.
     pub followed: FollowedSources,
+    /// What could not be accepted.
+    pub dead: Arc<DeadKeeper>,
+    /// How it is tried again.
+    pub replays: Replayer,
     /// The day's matches.
     pub live: Arc<Live>,
     /// What pages are told of the stream port.
@@ -179,12 +185,15 @@ impl Appliance {
         }
     }
 
-    /// Ends what works behind the ports: shards, live state, journal.
+    /// Ends what works behind the ports: shards, live state, journal, dead
+    /// letters.
     pub(crate) fn end_parts(&self) {
         self.followed.stop();
+        self.replays.stop();
         self.end_shards();
         self.live.stop();
         self.log.close();
+        self.dead.close();
     }
 
     /// Open sessions.

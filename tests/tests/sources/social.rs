@@ -9,7 +9,7 @@ use touchline_core::event::Stream as Kind;
 use touchline_core::log::EventLog;
 use touchline_core::time::Timestamp;
 use touchline_ingest::broadcast::{Clock, system_clock};
-use touchline_ingest::fields::From;
+use touchline_ingest::mapping::From;
 use touchline_ingest::social::{
     BackoffRules, Fate, PostMapping, Rewind, Social, SocialKind, SocialSource, SocialStats, Trouble,
 };
