@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::process::Output;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 use touchline_core::dead::{DeadLetter, Desk};
 use touchline_core::event::Stream;
 use touchline_core::time::Timestamp;
 use touchline_store::dead::{Book, Claim, DeadOptions};
-use touchline_tests::e2e::http::{event, request};
+use touchline_tests::e2e::http::{event, post_signed, request};
 use touchline_tests::e2e::server::{Backend, Home, Server, touchline, words};
 use touchline_tests::e2e::socket::Socket;
 use touchline_tests::e2e::until;
@@ -223,4 +224,37 @@ fn fault_36_a_file_that_cannot_be_used_is_told_and_costs_nothing_but_letters() {
     std::fs::remove_file(file(&home)).unwrap();
     server.wait_for_line("dead letters are kept again");
     server.stop();
+}
+
+#[test]
+fn fault_27_a_webhook_that_its_schema_refused_is_parked_and_taken_once_the_schema_is_mended() {
+    let home = Home::new(
+        "[sources.broadcast.feed]\nsecrets_file = \"partner.secrets\"\nschema_file = \"feed.json\"\n",
+    );
+    let strict = r#"{"properties":{"data":{"required":["player"]}}}"#;
+    std::fs::write(home.path("feed.json"), strict).unwrap();
+    let server = home.serve(Backend::Auto);
+    let body = event("g-1", &["ars"]);
+    let post = || post_signed(server.addresses().api, "feed", &body).expect("it answers");
+    assert_eq!(post().status, 422);
+    assert_eq!(post().status, 422, "the partner tries again");
+    until("a letter", || server.metric(r#"touchline_dlq_messages{stream="broadcast"}"#) >= 1.0);
+    let [letter] = &lines(&dlq(&home, None, &["list", "--json"]))[..] else { panic!("one") };
+    assert_eq!((&letter["source"], &letter["reason"]), (&"feed".into(), &"invalid_events".into()));
+    let id = letter["id"].as_str().unwrap();
+    assert_eq!(dlq(&home, None, &["show", id, "--raw"]).stdout, body.as_bytes());
+    let tried = dlq(&home, Some(&server), &["replay", id]);
+    assert!(words(&tried).contains("/data"), "the schema still stands: {}", words(&tried));
+    std::fs::write(home.path("feed.json"), "{}").unwrap();
+    server.signal(Signal::HUP);
+    until("the mended schema", || {
+        server.metric(r#"touchline_config_reloads_total{result="taken"}"#) >= 1.0
+    });
+    let mut client = Socket::open(server.addresses().stream, "teams=ars");
+    client.hear_op("subscribed");
+    let tried = dlq(&home, Some(&server), &["replay", id]);
+    assert_eq!(tried.status.code(), Some(0), "{}", words(&tried));
+    assert_eq!(client.hear_op("event")["id"], "g-1");
+    let answer = post();
+    assert!(answer.body.contains(r#""duplicates":1"#), "{answer:?}");
 }
