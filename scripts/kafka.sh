@@ -15,6 +15,9 @@
 #   KAFKA_DIR    folder of the nodes; by default $TOUCHLINE_CACHE/kafka/nodes
 #   KAFKA_PARENT a process with which nodes of `run` end
 #   KAFKA_PORT   first of two ports for each node; by default 9092
+#   KAFKA_SECURE if set when nodes are prepared: clients (and brokers among themselves) speak TLS and
+#                sign in by SCRAM-SHA-512. Who signs, user and password lie in $KAFKA_DIR/tls: ca.pem,
+#                the user `touchline`, password; other-ca.pem has signed nothing
 . "$(dirname "$0")/env.sh"
 
 KAFKA_VERSION=4.2.0
@@ -40,9 +43,46 @@ need_brokers() {
 
 broker_port() { echo $((KAFKA_PORT + 2 * ($1 - 1))); }
 
+# Who signs certificates, the brokers' own certificate, and passwords: made anew for each cluster.
+make_secrets() {
+    local tls="$KAFKA_DIR/tls" name
+    [ ! -f "$tls/password" ] || return 0
+    have openssl || die "there is no openssl" "install it: certificates are made with it"
+    mkdir -p "$tls"
+    (
+        cd "$tls"
+        for name in ca other-ca; do
+            openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 \
+                -subj "/CN=Touchline tests, $name" -keyout "$name.key" -out "$name.pem"
+        done
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+            -subj "/CN=broker" -keyout broker.key -out broker.csr
+        openssl x509 -req -in broker.csr -CA ca.pem -CAkey ca.key -days 30 \
+            -extfile <(echo "subjectAltName=IP:127.0.0.1") -out broker.crt
+        cat broker.key broker.crt >broker.pem
+        openssl rand -hex 16 >broker-password
+        openssl rand -hex 16 >password
+    ) >"$tls/log" 2>&1 || die "certificates could not be made" "see $tls/log"
+}
+
+# What a broker's file holds where clients sign in.
+secure_properties() {
+    local tls="$KAFKA_DIR/tls"
+    cat <<END
+sasl.enabled.mechanisms=SCRAM-SHA-512
+sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="broker" password="$(cat "$tls/broker-password")";
+ssl.keystore.type=PEM
+ssl.keystore.location=$tls/broker.pem
+ssl.truststore.type=PEM
+ssl.truststore.location=$tls/ca.pem
+END
+}
+
 # configure N NODES
 configure() {
-    local node="$1" nodes="$2" voters="" n copies
+    local node="$1" nodes="$2" voters="" n copies protocol=PLAINTEXT
+    [ -z "${KAFKA_SECURE:-}" ] || protocol=SASL_SSL
     for n in $(seq "$nodes"); do
         voters="$voters${voters:+,}$n@127.0.0.1:$(($(broker_port "$n") + 1))"
     done
@@ -52,11 +92,11 @@ configure() {
 process.roles=broker,controller
 node.id=$node
 controller.quorum.voters=$voters
-listeners=PLAINTEXT://127.0.0.1:$(broker_port "$node"),CONTROLLER://127.0.0.1:$(($(broker_port "$node") + 1))
-advertised.listeners=PLAINTEXT://127.0.0.1:$(broker_port "$node")
+listeners=$protocol://127.0.0.1:$(broker_port "$node"),CONTROLLER://127.0.0.1:$(($(broker_port "$node") + 1))
+advertised.listeners=$protocol://127.0.0.1:$(broker_port "$node")
 controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+inter.broker.listener.name=$protocol
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,$protocol:$protocol
 log.dirs=$KAFKA_DIR/$node/data
 auto.create.topics.enable=false
 offsets.topic.replication.factor=$copies
@@ -78,16 +118,25 @@ controller.quorum.fetch.timeout.ms=1000
 replica.lag.time.max.ms=3000
 controlled.shutdown.enable=true
 END
+    [ -z "${KAFKA_SECURE:-}" ] || secure_properties >>"$KAFKA_DIR/$node/server.properties"
 }
 
 prepare() {
-    local nodes="$1" n
+    local nodes="$1" n users=()
     need_brokers
+    if [ -n "${KAFKA_SECURE:-}" ]; then
+        make_secrets
+        for n in broker touchline; do
+            local file="$KAFKA_DIR/tls/password"
+            [ "$n" = touchline ] || file="$KAFKA_DIR/tls/broker-password"
+            users+=(--add-scram "SCRAM-SHA-512=[name=$n,password=$(cat "$file")]")
+        done
+    fi
     for n in $(seq "$nodes"); do
         configure "$n" "$nodes"
         [ -f "$KAFKA_DIR/$n/data/meta.properties" ] && continue
         java "${JAVA_OPTIONS[@]}" -cp "$LIBS/*" kafka.tools.StorageTool format \
-            -t "$CLUSTER_ID" -c "$KAFKA_DIR/$n/server.properties" >"$KAFKA_DIR/$n/format.log" 2>&1 \
+            -t "$CLUSTER_ID" -c "$KAFKA_DIR/$n/server.properties" "${users[@]}" >"$KAFKA_DIR/$n/format.log" 2>&1 \
             || die "node $n could not be formatted" "see $KAFKA_DIR/$n/format.log"
     done
     echo "$nodes" >"$KAFKA_DIR/nodes"
@@ -168,5 +217,5 @@ case "${1:-}" in
     fetch) need_brokers ;;
     prepare) prepare "${2:-3}" ;;
     run) run "${2:?which node}" ;;
-    *) sed -n '2,18s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+    *) sed -n '2,21s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac

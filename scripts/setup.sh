@@ -36,12 +36,12 @@ apt_install() {
         || die "apt-get could not install $*" "run it by hand to see why: apt-get install $*"
 }
 
-# unpack_deb PACKAGE PROGRAM: the program alone, without the package's service.
+# unpack_deb PACKAGE [PROGRAM]: the program alone, without the package's service.
 unpack_deb() {
-    local package="$1" program="$2" into="$TOUCHLINE_CACHE/tools/deb/$1"
-    have apt-get || die "$program is missing" "install $package by this system's means"
+    local package="$1" program="${2:-}" into="$TOUCHLINE_CACHE/tools/deb/$1"
+    have apt-get || die "${program:-$package} is missing" "install $package by this system's means"
     apt_update_once
-    say "setup: unpacking $program out of Debian's $package"
+    say "setup: unpacking ${program:+$program out of }Debian's $package"
     rm -rf "$into" && mkdir -p "$into"
     (
         # The folder is the user's own: apt's helper account could not write there.
@@ -52,7 +52,7 @@ unpack_deb() {
             && rm -f ./*.deb
     ) \
         || die "$package could not be unpacked into $into" "is the network there? is the disk full?"
-    link_tool "$into/usr/bin/$program"
+    [ -z "$program" ] || link_tool "$into/usr/bin/$program"
 }
 
 link_tool() {
@@ -123,6 +123,22 @@ need_java() {
 
 need_slowhttptest() { have slowhttptest || unpack_deb slowhttptest slowhttptest; }
 
+# HAProxy, with the libraries that hosts lack; the wrapper tells it where they are.
+need_haproxy() {
+    have haproxy && return 0
+    local package deb="$TOUCHLINE_CACHE/tools/deb/haproxy" bin="$TOUCHLINE_CACHE/tools/bin/haproxy"
+    for package in haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1; do
+        unpack_deb "$package"
+        [ "$package" = haproxy ] || cp -a "$TOUCHLINE_CACHE/tools/deb/$package/." "$deb/"
+    done
+    cat >"$bin" <<END
+#!/bin/sh
+LD_LIBRARY_PATH="$(echo "$deb"/usr/lib/*-linux-gnu*):\$LD_LIBRARY_PATH" exec "$deb/usr/sbin/haproxy" "\$@"
+END
+    chmod +x "$bin"
+    haproxy -v >/dev/null || die "haproxy doesn't run on this host" "run it by hand to see why: $bin -v"
+}
+
 need_cargo_fuzz() {
     local bin="$TOUCHLINE_CACHE/tools/bin/cargo-fuzz"
     have cargo-fuzz && return 0
@@ -152,6 +168,7 @@ case "${1:-build}" in
         need_board_modules
         need_promtool
         need_slowhttptest
+        need_haproxy
         need_java
         need_cargo_fuzz
         ;;

@@ -21,6 +21,7 @@
 //! | [`mailbox`] | bounded queue between two threads, woken by an eventfd |
 //! | [`ws`] | handshake, strict frame parser, close codes; sans-IO |
 //! | [`protocol`] | the client's messages and our answers |
+//! | [`proxy`] | the PROXY protocol, and whose word counts in it; sans-IO |
 //! | [`retry`] | how often and how soon something is tried again |
 //! | [`metrics`] | counters and histograms with a single writer |
 //! | [`config`] | what shards read |
@@ -36,6 +37,7 @@ pub mod log;
 pub mod mailbox;
 pub mod metrics;
 pub mod protocol;
+pub mod proxy;
 pub mod retry;
 pub mod time;
 pub mod ws;

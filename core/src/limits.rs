@@ -53,6 +53,11 @@ pub const REQUEST_HEAD_BYTES_MAX: usize = 8 * 1024;
 pub const REQUEST_HEADERS_MAX: usize = 64;
 /// A request's URI (DESIGN section 5).
 pub const URI_BYTES_MAX: usize = 4 * 1024;
+/// A header of the PROXY protocol: 16 bytes, 36 of two IPv6 addresses, and values of which the
+/// longest that balancers send, the names out of a client's certificate, take a few hundred.
+pub const PROXY_HEADER_BYTES_MAX: usize = 2 * 1024;
+/// Ranges of addresses whose PROXY header is believed; looked through for each connection.
+pub const TRUSTED_PROXIES_MAX: usize = 256;
 /// Teams named in one subscribe or unsubscribe. What a session may follow is less, and the hub's to
 /// say.
 pub const SUBSCRIBE_TEAMS_MAX: usize = 1_024;
@@ -78,4 +83,5 @@ const _: () = assert!(MARK_TEXT_BYTES_MAX < URI_BYTES_MAX, "a mark fits a URL");
 const _: () = assert!(EVENT_FRAME_BYTES_MAX < 128 * 1024);
 const _: () = assert!(BODY_EVENTS_MAX <= BATCH_EVENTS_MAX);
 const _: () = assert!(MAILBOX_BYTES_MAX >= 64 * BODY_BYTES_MAX);
+const _: () = assert!(PROXY_HEADER_BYTES_MAX >= 16 + 216 + 3);
 const _: () = assert!(URI_BYTES_MAX < REQUEST_HEAD_BYTES_MAX);

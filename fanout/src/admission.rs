@@ -63,17 +63,40 @@ impl Admission {
         rules: &AddressRules,
         now: Monotonic,
     ) -> Result<Ticket, Refusal> {
+        let mut ticket = self.enter()?;
+        match self.attribute(&mut ticket, address, rules, now) {
+            Ok(()) => Ok(ticket),
+            Err(refusal) => {
+                self.release(ticket);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Lets a connection in that isn't judged by an address yet.
+    pub(crate) fn enter(&self) -> Result<Ticket, Refusal> {
         if self.connections.fetch_add(1, Relaxed) >= self.connections_max {
             self.connections.fetch_sub(1, Relaxed);
             return Err(Refusal::Full);
         }
-        let key = key_of(address);
+        Ok(Ticket(UNCOUNTED))
+    }
+
+    /// Counts a connection that has entered as one of `address`, or says why it can't be. It counts
+    /// for the process either way.
+    pub(crate) fn attribute(
+        &self,
+        ticket: &mut Ticket,
+        address: IpAddr,
+        rules: &AddressRules,
+        now: Monotonic,
+    ) -> Result<(), Refusal> {
+        debug_assert_eq!(ticket.0, UNCOUNTED, "a connection has one address");
         if rules.loopback_is_exempt && address.to_canonical().is_loopback() {
-            return Ok(Ticket(UNCOUNTED));
+            return Ok(());
         }
-        self.count(key, rules, now).inspect_err(|_| {
-            self.connections.fetch_sub(1, Relaxed);
-        })
+        *ticket = self.count(key_of(address), rules, now)?;
+        Ok(())
     }
 
     fn count(&self, key: u64, rules: &AddressRules, now: Monotonic) -> Result<Ticket, Refusal> {
@@ -148,6 +171,22 @@ mod tests {
         assert!(admission.admit(here, &rules, NOW).is_ok());
         let loopback = "127.0.0.9".parse().unwrap();
         assert!((0..9).all(|_| admission.admit(loopback, &rules, NOW).is_ok()));
+    }
+
+    #[test]
+    fn who_has_entered_counts_for_an_address_once_that_is_known() {
+        let admission = Admission::new(3);
+        let rules = rules(1, 50);
+        let here = "192.0.2.1".parse().unwrap();
+        let mut tickets = [(); 3].map(|()| admission.enter().unwrap());
+        assert_eq!(admission.enter(), Err(Refusal::Full), "each counts for the process");
+        assert_eq!(admission.attribute(&mut tickets[0], here, &rules, NOW), Ok(()));
+        let refused = admission.attribute(&mut tickets[1], here, &rules, NOW);
+        assert_eq!(refused, Err(Refusal::AddressFull));
+        let loopback = "127.0.0.9".parse().unwrap();
+        assert_eq!(admission.attribute(&mut tickets[2], loopback, &rules, NOW), Ok(()));
+        tickets.map(|ticket| admission.release(ticket));
+        assert!(admission.admit(here, &rules, NOW).is_ok(), "both counts are given back");
     }
 
     #[test]

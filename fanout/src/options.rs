@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use touchline_core::config::HubConfig;
 use touchline_core::event::StreamSet;
+use touchline_core::proxy::TrustedProxies;
 use touchline_core::ws::{FrameLimits, OriginPolicy};
 
 use crate::plan::Plan;
@@ -24,6 +25,9 @@ pub struct FanoutOptions {
     pub rules: Rules,
     /// Options of the listening sockets, inherited by each connection.
     pub sockets: SocketOptions,
+    /// Whose connections begin with a PROXY header: the address in it is the client's. Default
+    /// none.
+    pub proxies: TrustedProxies,
     /// Names the node in `hello`.
     pub node: String,
     /// How to talk to the kernel.
@@ -45,6 +49,7 @@ impl FanoutOptions {
             plan,
             rules: Rules::default(),
             sockets: SocketOptions::default(),
+            proxies: TrustedProxies::default(),
             node: "a".into(),
             backend: Backend::Auto,
             warm_events: 10_000,
@@ -131,7 +136,8 @@ pub struct AddressRules {
     pub connects_per_s: u32,
     /// How many of them at once. Default 1,000.
     pub connects_burst: u32,
-    /// Whether the loopback addresses are exempt: proxies, the demo, load tests. Default true.
+    /// Whether the loopback addresses are exempt: the demo, load tests. Of a client behind a
+    /// trusted proxy its own address counts, not the proxy's. Default true.
     pub loopback_is_exempt: bool,
 }
 
@@ -178,6 +184,9 @@ impl Default for SocketOptions {
 /// What running shards can be told.
 #[derive(Clone, Debug)]
 pub enum ShardCommand {
+    /// Answer load balancers that ask for `/healthz` 503 from now on, so that they send nobody;
+    /// whoever comes all the same is served.
+    Retire,
     /// Accept nobody any more, and send the sessions away: each gets `reconnect` with a hint, then
     /// close 1012.
     Drain {

@@ -155,6 +155,7 @@ impl Keeper {
     fn drain(&mut self) -> bool {
         let settings = self.appliance.loaded.load().options.drain.clone();
         self.enter(Stage::Grace);
+        self.appliance.command(ShardCommand::Retire);
         let until = Instant::now() + settings.grace;
         match self.wait_for_order(Some(Order::Drain), Some(until)) {
             Some(Order::Interrupt) => return self.interrupt(),

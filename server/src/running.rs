@@ -22,6 +22,7 @@ use touchline_tuning::memory::Meter;
 use crate::config::Loaded;
 use crate::dead::Replayer;
 use crate::http::StreamPlace;
+use crate::http::proxied::Gate;
 use crate::limits::SHARD_SILENCE_MAX;
 use crate::live::Live;
 use crate::node_log::NodeLog;
@@ -102,6 +103,8 @@ pub struct Appliance {
     pub live: Arc<Live>,
     /// What pages are told of the stream port.
     pub place: Arc<StreamPlace>,
+    /// Whose PROXY header the API port believes, and how often it was none.
+    pub gate: Arc<Gate>,
     /// What memory is left.
     pub memory: Meter,
     /// What reloads have come to.

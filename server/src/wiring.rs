@@ -38,6 +38,7 @@ use crate::config::{Loaded, Options};
 use crate::dead::{self, Readers, Replayer};
 use crate::figures::figures;
 use crate::http::StreamPlace;
+use crate::http::proxied::Gate;
 use crate::http::serve::bind;
 use crate::keeper::{Keeper, Ports, Seen, look_interval};
 use crate::live::{Live, LiveTap, StreamAddress};
@@ -104,23 +105,13 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
         confine();
     }
     let mut bound = bind_ports(&options)?;
-    let waits_for = match &options.kafka {
-        Some(kafka) => format!("it waits for Kafka at {}", kafka.brokers),
-        None => "it reads its journal".to_owned(),
-    };
     let dead = dead::open(&options)?;
-    let porter = Porter::begin(&bound, &waits_for);
-    let Addresses { api, admin, .. } = bound.addresses;
-    tracing::info!(%api, %admin, waits_for, "starting: the ports answer that it isn't ready yet");
+    let gate = Arc::new(Gate::new(options.listen.trusted_proxies.clone()));
+    let porter = call_porter(&options, &bound, &gate);
     let (node_log, kept) = open_log(&options, &dead)?;
     let log = node_log.events();
-    let fanout = match start_fanout(&options, plan, &bound, &node_log) {
-        Ok(fanout) => fanout,
-        Err(error) => {
-            node_log.close();
-            return Err(error);
-        }
-    };
+    let fanout = start_fanout(&options, plan, &bound, &node_log);
+    let fanout = fanout.inspect_err(|_| node_log.close())?;
     bound.addresses.stream = fanout.local_addr();
     // What shards say in leaving is of less use than why we don't start.
     let end = |fanout: Fanout, node_log: &NodeLog| {
@@ -161,6 +152,7 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
             address: bound.addresses.stream,
             url: options.listen.stream_url.clone(),
         }),
+        gate,
         memory: Meter::find(),
         reloads: Reloads::default(),
         started,
@@ -174,6 +166,18 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
     let keeper = kept.inspect_err(|_| appliance.end_parts())?;
     announce(&appliance);
     Ok(Running { appliance, keeper: Some(keeper) })
+}
+
+/// Who answers at the ports meanwhile.
+fn call_porter(options: &Options, bound: &Bound, gate: &Arc<Gate>) -> Option<Porter> {
+    let waits_for = match &options.kafka {
+        Some(kafka) => format!("it waits for Kafka at {}", kafka.brokers),
+        None => "it reads its journal".to_owned(),
+    };
+    let porter = Porter::begin(bound, gate, &waits_for);
+    let Addresses { api, admin, .. } = bound.addresses;
+    tracing::info!(%api, %admin, waits_for, "starting: the ports answer that it isn't ready yet");
+    porter
 }
 
 /// What takes events in.
@@ -260,6 +264,7 @@ fn start_fanout(
     let mut wanted = FanoutOptions::new(options.listen.stream, plan);
     wanted.rules = rules_with_board(&options.rules, bound.addresses.api.port());
     wanted.sockets = options.sockets.clone();
+    wanted.proxies = options.listen.trusted_proxies.clone();
     wanted.node = options.node.clone();
     wanted.backend = options.io;
     wanted.warm_events = options.warm_events;

@@ -16,7 +16,7 @@ tools=$cache/tools
 seconds=${1:-20}
 shift || true
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(handshake frames request query)
+[ ${#targets[@]} -gt 0 ] || targets=(handshake frames request query proxy)
 
 if ! [[ $seconds =~ ^[1-9][0-9]*$ ]]; then
     echo "fuzz: SECONDS must be a whole number above 0, not '$seconds'" >&2

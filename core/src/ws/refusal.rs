@@ -47,6 +47,10 @@ pub enum Refusal {
     Draining,
     /// The host, or the process's control group, is short of memory. Found by the shard.
     NoMemory,
+    /// A trusted proxy didn't say, or not in time, or not so that it can be understood, whose
+    /// connection it passes on. Found by the shard and by the API port; closed without an answer:
+    /// whoever doesn't speak as we agreed doesn't understand HTTP either.
+    BadProxyHeader,
 }
 
 /// A row of the table.
@@ -76,7 +80,7 @@ const fn row(
 
 impl Refusal {
     /// The table, in the order of the enum.
-    pub const ALL: [RefusalRow; 18] = {
+    pub const ALL: [RefusalRow; 19] = {
         use Refusal as R;
         [
             row(R::Malformed, "malformed", "400 Bad Request", "", "This is no HTTP request."),
@@ -162,6 +166,13 @@ impl Refusal {
                 "503 Service Unavailable",
                 "",
                 "This host is short of memory; others may have some.",
+            ),
+            row(
+                R::BadProxyHeader,
+                "bad_proxy_header",
+                "400 Bad Request",
+                "",
+                "A proxy must send a PROXY header of version 2 first.",
             ),
         ]
     };

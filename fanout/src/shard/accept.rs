@@ -145,17 +145,24 @@ impl Shard {
     }
 
     fn receive(&mut self, socket: OwnedFd, address: IpAddr) {
+        let is_proxy = self.options.proxies.contains(address);
         let verdict = if self.drain.is_some() {
             Err(Refusal::Draining)
         } else if !self.door.is_open {
             Err(Refusal::NoMemory)
         } else if self.conns.open() >= self.options.plan.sessions_max {
             Err(Refusal::Full)
+        } else if is_proxy {
+            // Its client is judged once its header has said who that is.
+            self.admission.enter()
         } else {
             self.admission.admit(address, &self.rules.addresses, self.now)
         };
         match verdict {
-            Ok(ticket) => self.welcome(socket, ticket),
+            Ok(ticket) if is_proxy => {
+                self.welcome(socket, ticket, Input::Proxy(Box::default()));
+            }
+            Ok(ticket) => self.welcome(socket, ticket, Input::Handshake(Box::default())),
             Err(refusal) => {
                 self.stats.refused[refusal.index()].increment();
                 let response = self.door.response(refusal);
@@ -164,7 +171,7 @@ impl Shard {
         }
     }
 
-    fn welcome(&mut self, socket: OwnedFd, ticket: Ticket) {
+    fn welcome(&mut self, socket: OwnedFd, ticket: Ticket, input: Input) {
         let id = self.hub.open(self.session_now());
         if self.poller.add_session(socket.as_fd(), id).is_err() {
             self.hub.close(id);
@@ -188,7 +195,7 @@ impl Shard {
             ticket,
             deadline,
             messages: Pace::default(),
-            input: Input::Handshake(Box::default()),
+            input,
         };
         self.conns.insert(id, conn);
         self.wheel.set(id.index, deadline);

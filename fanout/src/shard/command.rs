@@ -1,11 +1,9 @@
 //! What a shard is told by the rest of the process, and what it answers.
 
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use rustix::net::getpeername;
 use touchline_core::event::StreamSet;
 use touchline_core::protocol::answer;
 
@@ -36,7 +34,7 @@ pub struct SlowSession {
     pub session: String,
     /// Its shard.
     pub shard: usize,
-    /// Where it comes from, if its socket still knows.
+    /// Where it comes from, as a trusted proxy says or its socket still knows.
     pub peer: Option<SocketAddr>,
     /// Bytes that wait for it in this shard's memory.
     pub unsent_bytes: u64,
@@ -66,6 +64,7 @@ impl Shard {
                 self.rules = rules;
             }
             ShardCommand::Status { state, streams } => self.announce(state, streams),
+            ShardCommand::Retire => self.is_retired = true,
             ShardCommand::Door { is_open } => self.door.set_open(is_open),
             ShardCommand::Stop => self.is_stopped = true,
         }
@@ -92,11 +91,10 @@ impl Shard {
     }
 
     fn slow_session(&self, id: SessionId, unsent_bytes: u64) -> SlowSession {
-        let peer = self.conns.get(id).and_then(|conn| getpeername(conn.socket.as_fd()).ok());
         SlowSession {
             session: self.name_of(id),
             shard: self.number,
-            peer: peer.flatten().and_then(|peer| SocketAddr::try_from(peer).ok()),
+            peer: self.client_of(id),
             unsent_bytes,
             is_blocked: self.hub.is_blocked(id),
         }

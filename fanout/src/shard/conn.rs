@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
+use touchline_core::proxy::ProxyHeader;
 use touchline_core::time::Monotonic;
 use touchline_core::ws::{CloseCode, Handshake, Parser};
 
@@ -48,6 +49,8 @@ pub(super) enum Stage {
 
 /// Who reads what it sends.
 pub(super) enum Input {
+    /// What a trusted proxy says before its client.
+    Proxy(Box<ProxyHeader>),
     /// The request's head.
     Handshake(Box<Handshake>),
     /// Frames; none is incomplete.

@@ -89,11 +89,12 @@ impl Shard {
         }
     }
 
-    fn take_input(&mut self, id: SessionId, bytes: &mut [u8]) {
+    pub(super) fn take_input(&mut self, id: SessionId, bytes: &mut [u8]) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         conn.is_pinged = false;
         match std::mem::replace(&mut conn.input, Input::Ignored) {
             Input::Ignored => {}
+            Input::Proxy(header) => self.take_proxy_header(id, header, bytes),
             Input::Frames(parser) => self.take_frames(id, parser, None, bytes),
             Input::Half(half) => self.take_frames(id, half.parser, Some(half.until), bytes),
             Input::Handshake(mut handshake) => {
@@ -102,6 +103,10 @@ impl Shard {
                     Progress::Upgrade { request, taken } => {
                         self.upgrade(id, &request);
                         self.take_frames(id, Parser::default(), None, &mut bytes[taken..]);
+                    }
+                    Progress::Healthz if self.is_retired => {
+                        let retry_after_s = self.rules.sessions.retry_after_s;
+                        self.respond(id, Refusal::Draining.response(retry_after_s));
                     }
                     Progress::Healthz => self.respond(id, healthz_response()),
                     Progress::Refuse(refusal) => self.refuse(id, refusal),

@@ -36,6 +36,7 @@ mod inbound;
 mod lobby;
 mod outbound;
 mod poller;
+mod proxied;
 mod put_off;
 mod session;
 mod spread;
@@ -73,6 +74,7 @@ use conn::Conns;
 use drain::Drain;
 use lobby::Lobby;
 use poller::{Napper, Poller, Ready};
+use proxied::Clients;
 use put_off::PutOff;
 use spread::Spreads;
 
@@ -113,6 +115,7 @@ pub(crate) struct Shard {
 
     hub: Hub,
     conns: Conns,
+    clients: Clients,
     wheel: Wheel,
     poller: Poller,
     listener: Option<TcpListener>,
@@ -145,6 +148,8 @@ pub(crate) struct Shard {
     /// Sessions whose last frame is queued and not sent.
     closes_unsent: usize,
     is_stopped: bool,
+    /// Load balancers that ask are told to send nobody any more.
+    is_retired: bool,
 }
 
 impl Shard {

@@ -100,6 +100,7 @@ impl Shard {
         }
         self.wheel.cancel(id.index);
         self.ahead.forget(id);
+        self.clients.forget(id);
         self.hub.close(id);
         self.admission.release(conn.ticket);
     }

@@ -24,6 +24,7 @@ use super::ahead::Ahead;
 use super::conn::Conns;
 use super::lobby::Lobby;
 use super::poller::Poller;
+use super::proxied::Clients;
 use super::put_off::PutOff;
 use super::spread::Spreads;
 use super::{Mail, Shard, scratch};
@@ -206,6 +207,7 @@ fn assemble(boot: Boot, listener: TcpListener, poller: Poller, launcher: Launche
         number,
         hub,
         conns: Conns::new(sessions_max),
+        clients: Clients::default(),
         wheel: Wheel::new(now, sessions_max),
         poller,
         listener: Some(listener),
@@ -231,6 +233,7 @@ fn assemble(boot: Boot, listener: TcpListener, poller: Poller, launcher: Launche
         slept: Duration::ZERO,
         closes_unsent: 0,
         is_stopped: false,
+        is_retired: false,
         status: None,
         options,
         rules,

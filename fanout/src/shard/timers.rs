@@ -14,7 +14,7 @@ use std::time::Duration;
 use touchline_core::ws::{CloseCode, Refusal};
 
 use super::Shard;
-use super::conn::Stage;
+use super::conn::{Input, Stage};
 use crate::hub::SessionId;
 
 /// How often a blocked session is judged by its streams' policies.
@@ -40,6 +40,9 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(id) else { return };
         if now >= conn.due() {
             match conn.stage {
+                Stage::Handshake if matches!(conn.input, Input::Proxy(_)) => {
+                    return self.drop_proxy(id);
+                }
                 Stage::Handshake => self.refuse(id, Refusal::Late),
                 Stage::Closing => return self.forget(id, true),
                 Stage::Open if now < conn.deadline => {

@@ -25,6 +25,7 @@ use governor::clock::{Clock, DefaultClock};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use touchline_core::event::Event;
 use touchline_core::log::{AppendError, Outcome};
+use touchline_core::proxy::ClientAddress;
 use touchline_core::time::Timestamp;
 
 use super::item::Context;
@@ -43,13 +44,14 @@ pub async fn receive(
 ) -> Response {
     let inner = &*state.inner;
     let correlation = Correlation::of_request(&request);
+    let client = request.extensions().get::<ClientAddress>().copied();
     let desk = inner.desk(&partner);
     let mut response = match take(inner, desk.as_deref(), request, &correlation).await {
         Ok(tally) => (StatusCode::ACCEPTED, Json(tally)).into_response(),
         Err(problem) => {
             let stats = desk.as_ref().map_or(&inner.unknown, |desk| &desk.stats);
             stats.count_error(problem.code);
-            log_refusal(inner, stats.source(), &problem, &correlation);
+            log_refusal(inner, stats.source(), &problem, &correlation, client);
             answer(&problem, &correlation)
         }
     };
@@ -243,14 +245,23 @@ async fn append(
     }
 }
 
-fn log_refusal(inner: &Inner, source: &str, problem: &Problem, correlation: &Correlation) {
+fn log_refusal(
+    inner: &Inner,
+    source: &str,
+    problem: &Problem,
+    correlation: &Correlation,
+    client: Option<ClientAddress>,
+) {
     let Some(kept_back) = inner.refusal_lines.pass(inner.now()) else { return };
     let (code, detail) = (problem.code.as_str(), &problem.detail);
     let (correlation, trace) = (correlation.id(), correlation.trace());
+    let client = client.map(|ClientAddress(address)| address.to_string());
+    let client = client.as_deref();
     if problem.code.status().is_server_error() {
         tracing::warn!(
             correlation,
             trace,
+            client,
             source,
             code,
             detail,
@@ -258,6 +269,15 @@ fn log_refusal(inner: &Inner, source: &str, problem: &Problem, correlation: &Cor
             "webhook could not be taken"
         );
     } else {
-        tracing::info!(correlation, trace, source, code, detail, kept_back, "webhook was refused");
+        tracing::info!(
+            correlation,
+            trace,
+            client,
+            source,
+            code,
+            detail,
+            kept_back,
+            "webhook was refused"
+        );
     }
 }

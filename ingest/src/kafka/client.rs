@@ -1,7 +1,7 @@
 //! Clients of librdkafka: their settings and their log lines.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -11,13 +11,17 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
-use super::options::{KafkaOptions, OpenError};
+use super::options::{DenialCause, KafkaOptions, OpenError};
+use super::state::lock;
 
 /// A consumer that is assigned partitions by hand.
 pub(super) type Reader = BaseConsumer<Context>;
 
 /// How long a request to a broker may take, where nothing else is said.
 pub(super) const ASK_MAX: Duration = Duration::from_secs(5);
+
+/// How long a client that reaches nobody may take to tell why.
+const TELL_MAX: Duration = Duration::from_millis(500);
 
 /// Lines of librdkafka that are logged a second; what it says while brokers are away is much and
 /// always the same.
@@ -29,17 +33,38 @@ pub(super) struct Context {
     voice: Arc<Voice>,
 }
 
+type Denial = (DenialCause, Box<str>);
+
 struct Voice {
     begin: Instant,
     second: AtomicU64,
     lines: AtomicU64,
+    /// Why brokers don't let us in, as librdkafka told it last.
+    denial: Mutex<Option<Denial>>,
 }
 
 impl Context {
     pub fn new() -> Self {
-        let voice =
-            Voice { begin: Instant::now(), second: AtomicU64::new(0), lines: AtomicU64::new(0) };
+        let (second, lines) = (AtomicU64::new(0), AtomicU64::new(0));
+        let voice = Voice { begin: Instant::now(), second, lines, denial: Mutex::default() };
         Self { voice: Arc::new(voice) }
+    }
+
+    /// Why brokers don't let us in, if that is why `reader` reaches none of them: what the
+    /// request's own error doesn't tell.
+    pub fn denial(&self, options: &KafkaOptions, reader: &Reader) -> Option<OpenError> {
+        let begin = Instant::now();
+        // What it has to tell stands in its queue, between lines of its log.
+        let (cause, reason) = loop {
+            let _ = reader.poll(Duration::from_millis(10));
+            if let Some(denial) = lock(&self.voice.denial).take() {
+                break denial;
+            }
+            if begin.elapsed() > TELL_MAX {
+                return None;
+            }
+        };
+        Some(OpenError::Denied { brokers: options.brokers.as_str().into(), reason, cause })
     }
 
     fn may_speak(&self) -> bool {
@@ -65,6 +90,16 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        let cause = match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::Authentication) => Some(DenialCause::Sasl),
+            Some(RDKafkaErrorCode::SSL) => Some(DenialCause::Tls),
+            // A listener that expects something else just hangs up.
+            _ if reason.contains("security.protocol") => Some(DenialCause::Protocol),
+            _ => None,
+        };
+        if let Some(cause) = cause {
+            *lock(&self.voice.denial) = Some((cause, reason.into()));
+        }
         if self.may_speak() {
             tracing::warn!(target: "librdkafka", %error, reason);
         }

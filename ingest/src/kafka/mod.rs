@@ -45,7 +45,7 @@ mod topics;
 mod watch;
 mod wire;
 
-pub use options::{KafkaOptions, OpenError, Sasl, Security, Tls};
+pub use options::{DenialCause, KafkaOptions, OpenError, Sasl, Security, Tls};
 pub use stats::KafkaStats;
 pub use wire::{Poison, SCHEMA};
 
@@ -113,7 +113,8 @@ impl KafkaLog {
         let context = Context::new();
         let lanes = Lanes::new(&options.prefix, options.partitions);
         let asking = reader(options, &context)?;
-        let before = life::before(options, &asking)?;
+        let before = life::before(options, &asking)
+            .map_err(|error| context.denial(options, &asking).unwrap_or(error))?;
         let were_lost = topics::ensure(options, &lanes, &asking, &context)?;
         let life = life::find(options, &asking, &context, before.filter(|_| were_lost))?;
         let rules = Rules {

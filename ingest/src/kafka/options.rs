@@ -131,9 +131,19 @@ pub enum OpenError {
     /// The options contradict themselves.
     #[error("{0}")]
     Options(Box<str>),
-    /// librdkafka refuses a setting.
-    #[error("the Kafka client can't be made: {0}")]
+    /// librdkafka refuses a setting, or can't read a file that one names.
+    #[error("the Kafka client can't be made: {0}; check `log.kafka`")]
     Client(KafkaError),
+    /// Brokers are there, and don't let us in.
+    #[error("no broker of {brokers} lets us in: {reason}; {}", .cause.advice())]
+    Denied {
+        /// As configured.
+        brokers: Box<str>,
+        /// librdkafka's word.
+        reason: Box<str>,
+        /// Whose turn it is.
+        cause: DenialCause,
+    },
     /// No broker answers.
     #[error("no broker of {brokers} can {what}: {error}; check that they run and can be reached")]
     Brokers {
@@ -166,4 +176,34 @@ pub enum OpenError {
         /// Why.
         error: std::io::Error,
     },
+}
+
+/// What brokers don't like of us, or we of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DenialCause {
+    /// User, password or mechanism.
+    Sasl,
+    /// The TLS handshake.
+    Tls,
+    /// They expect TLS or SASL where we don't, or the other way round.
+    Protocol,
+}
+
+impl DenialCause {
+    const fn advice(self) -> &'static str {
+        match self {
+            Self::Sasl => {
+                "check `log.kafka.sasl_user`, `sasl_mechanism` and what `sasl_password_file` \
+                 holds, or make the user known to the brokers"
+            }
+            Self::Tls => {
+                "check that `log.kafka.ca_file` holds who has signed the brokers' certificates, \
+                 and that `log.kafka.brokers` names them as their certificates do"
+            }
+            Self::Protocol => {
+                "check that `log.kafka.tls` and `log.kafka.sasl_mechanism` are what the brokers' \
+                 listener expects"
+            }
+        }
+    }
 }

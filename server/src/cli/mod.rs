@@ -169,7 +169,10 @@ impl Failure {
                 _ => Exit::Failed,
             },
             Self::Start(StartError::Kafka(error)) => match error {
-                kafka::OpenError::Options(_) | kafka::OpenError::Misfit(_) => Exit::Config,
+                kafka::OpenError::Options(_)
+                | kafka::OpenError::Misfit(_)
+                | kafka::OpenError::Client(_)
+                | kafka::OpenError::Denied { .. } => Exit::Config,
                 _ => Exit::Failed,
             },
             Self::Start(_) | Self::Other(_) => Exit::Failed,

@@ -7,7 +7,7 @@ use touchline_ingest::kafka::{KafkaOptions, Sasl, Security, Tls};
 use touchline_store::journal::JournalOptions;
 
 use super::Problem;
-use super::raw::{Kafka, Raw};
+use super::raw::Raw;
 use super::units::seconds;
 use crate::limits::{SECRETS_FILE_BYTES_MAX, SPOOL_SEGMENT_BYTES};
 use crate::spool::{SPOOL_FOLDER, SpoolSettings};
@@ -28,7 +28,7 @@ pub(super) fn build(raw: &Raw, node: &str, folder: &Path) -> Result<KafkaOptions
         dedupe_entries_max: raw.log.dedupe_entries_max,
         pending_bytes_max: raw.log.pending_bytes_max.as_usize(),
         deliver_max: seconds(kafka.deliver_s_max),
-        security: Security { tls: tls(kafka, folder), sasl: sasl(raw, folder)? },
+        security: Security { tls: tls(raw, folder)?, sasl: sasl(raw, folder)? },
         ..KafkaOptions::default()
     };
     options.check().map_err(|error| Problem::Unfit(format!("[log.kafka]: {error}")))?;
@@ -64,13 +64,27 @@ pub(super) fn spool(
     })
 }
 
-fn tls(kafka: &Kafka, folder: &Path) -> Option<Tls> {
-    let file = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| folder.join(path));
-    kafka.tls.then(|| Tls {
-        ca_file: file(&kafka.ca_file),
-        cert_file: file(&kafka.cert_file),
-        key_file: file(&kafka.key_file),
-    })
+fn tls(raw: &Raw, folder: &Path) -> Result<Option<Tls>, Problem> {
+    let kafka = &raw.log.kafka;
+    if !kafka.tls || raw.log.kind != "kafka" {
+        return Ok(None);
+    }
+    // librdkafka's own word for a file that isn't there doesn't name it.
+    let file = |key: &str, path: &PathBuf| {
+        if path.as_os_str().is_empty() {
+            return Ok(None);
+        }
+        let file = folder.join(path);
+        std::fs::File::open(&file).map_err(|error| {
+            Problem::Unfit(format!("`log.kafka.{key}`: {}: {error}", file.display()))
+        })?;
+        Ok(Some(file))
+    };
+    Ok(Some(Tls {
+        ca_file: file("ca_file", &kafka.ca_file)?,
+        cert_file: file("cert_file", &kafka.cert_file)?,
+        key_file: file("key_file", &kafka.key_file)?,
+    }))
 }
 
 fn sasl(raw: &Raw, folder: &Path) -> Result<Option<Sasl>, Problem> {

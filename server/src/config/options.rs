@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use touchline_core::config::{HubConfig, StreamLimits};
+use touchline_core::proxy::TrustedProxies;
 use touchline_core::ws::{FrameLimits, OriginPolicy};
 use touchline_fanout::options::{AddressRules, Backend, Rules, SessionRules, SocketOptions};
 use touchline_fanout::plan::Shards;
@@ -89,6 +90,8 @@ pub struct Listen {
     pub admin: SocketAddr,
     /// How browsers reach the stream port, where that isn't this host.
     pub stream_url: Option<String>,
+    /// Whose connections begin with a PROXY header.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// See `[drain]`.
@@ -122,6 +125,7 @@ pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, C
     };
     let social = social::build(raw, &folder_of_social, &mut problems);
     joins::check(raw, &mut problems);
+    let listen = listen(raw, &mut problems);
     let journal = journal(raw);
     if let Err(error) = journal.check() {
         problems.push(Problem::Unfit(format!("[log]: {error}")));
@@ -150,7 +154,7 @@ pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, C
         },
         memory_used_max_percent: raw.node.memory_used_max_percent,
         warm_events: raw.node.warm_events,
-        listen: listen(raw),
+        listen,
         spool: kafka.as_ref().and_then(|kafka| kafka::spool(raw, &journal, kafka)),
         kafka,
         journal,
@@ -190,12 +194,19 @@ fn host_name() -> String {
     if name.is_empty() { "touchline".into() } else { name.to_owned() }
 }
 
-fn listen(raw: &Raw) -> Listen {
+fn listen(raw: &Raw, problems: &mut Vec<Problem>) -> Listen {
+    let proxies = TrustedProxies::parse(&raw.listen.trusted_proxies);
     Listen {
         stream: raw.listen.stream,
         api: raw.listen.api,
         admin: raw.listen.admin,
         stream_url: Some(raw.listen.stream_url.clone()).filter(|url| !url.is_empty()),
+        trusted_proxies: proxies.unwrap_or_else(|(entry, error)| {
+            let shown = entry.escape_debug();
+            let text = format!("`listen.trusted_proxies`: \"{shown}\" {error}");
+            problems.push(Problem::Unfit(text));
+            TrustedProxies::default()
+        }),
     }
 }
 

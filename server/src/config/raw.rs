@@ -57,6 +57,7 @@ pub struct Listen {
     pub api: SocketAddr,
     pub admin: SocketAddr,
     pub stream_url: String,
+    pub trusted_proxies: Vec<String>,
 }
 
 /// `[log]`

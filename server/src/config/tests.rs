@@ -92,6 +92,8 @@ fn a_bad_value_is_refused_with_its_line_and_what_is_expected() {
         ("[node]\nname = \n", "touchline.toml:2: not valid TOML"),
         ("[windows]\nbytes_max = \"1MiB\"\n", "more than `windows.bytes_max`"),
         ("[sessions]\norigins = [\"example.com\"]\n", "is not an origin"),
+        ("[listen]\ntrusted_proxies = [\"10.0.0.1/8\"]\n", "\"10.0.0.1/8\" has bits behind"),
+        ("[listen]\ntrusted_proxies = [\"lb.example\"]\n", "is no address and no range"),
         ("[sources.broadcast.Sky]\nsecrets = []\n", "the partner's name"),
         ("[sources.broadcast.sky]\nsecrets = []\n", "has no secret"),
         ("[sources.broadcast.sky]\npoll_interval_s = 9\n", "counts with `poll_url` only"),

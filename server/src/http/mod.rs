@@ -12,6 +12,7 @@
 
 pub mod board;
 pub mod framing;
+pub mod proxied;
 pub mod serve;
 
 use std::any::Any;
@@ -29,6 +30,7 @@ use axum::http::{StatusCode, Uri, Version};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
+use touchline_core::proxy::ClientAddress;
 use touchline_ingest::correlation::Correlation;
 use tower_http::limit::RequestBodyLimitLayer;
 
@@ -87,6 +89,7 @@ pub async fn wrong_method() -> Response {
 pub async fn guarded(mut request: Request, next: Next, limit: Duration) -> Response {
     let correlation = Correlation::of(request.headers());
     let id = correlation.id().to_owned();
+    let client = request.extensions().get().map(|ClientAddress(address)| address.to_string());
     // Nobody looks for the end of its chunks (see `framing`).
     let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
     let mut response = if has_two_readings(&request) {
@@ -97,7 +100,7 @@ pub async fn guarded(mut request: Request, next: Next, limit: Duration) -> Respo
         let answered = tokio::time::timeout(limit, caught(next.run(request))).await;
         match answered {
             Ok(Ok(response)) => response,
-            Ok(Err(panic)) => after_panic(&*panic, &id),
+            Ok(Err(panic)) => after_panic(&*panic, &id, client.as_deref()),
             Err(_) => too_late(limit),
         }
     } else {
@@ -136,11 +139,12 @@ async fn caught<T>(future: impl Future<Output = T>) -> std::thread::Result<T> {
 }
 
 /// The request's handler panicked: its own caller is told, the process goes on.
-fn after_panic(panic: &(dyn Any + Send), correlation: &str) -> Response {
+fn after_panic(panic: &(dyn Any + Send), correlation: &str, client: Option<&str>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
     tracing::error!(
         correlation,
+        client,
         panic = text,
         "a request's handler panicked; the request was answered 500"
     );

@@ -21,10 +21,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use touchline_core::limits::REQUEST_HEADERS_MAX;
+use touchline_core::proxy::ClientAddress;
 use tower::ServiceExt as _;
 
 use super::framing::{Seen, Watched};
 use super::problem_text;
+use super::proxied::Gate;
 use crate::limits::{
     HEAD_TIMEOUT, LINGER_BYTES_MAX, LINGER_TIMEOUT, REQUEST_BUFFER_BYTES, REQUEST_TIMEOUT,
 };
@@ -53,6 +55,7 @@ pub async fn serve(
     listener: StdListener,
     router: Router,
     connections_max: usize,
+    gate: Arc<Gate>,
     mut stop: StopSignal,
 ) -> std::io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
@@ -63,7 +66,7 @@ pub async fn serve(
             accepted = accept(&listener, &permits) => accepted,
             () = told(&mut stop) => break,
         };
-        let (stream, permit) = match accepted {
+        let (stream, peer, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // No descriptor or no memory: others' ends will free some.
@@ -72,7 +75,16 @@ pub async fn serve(
                 continue;
             }
         };
-        tokio::spawn(carry(stream, permit, router.clone(), stopping.clone()));
+        let (gate, router, stop) = (Arc::clone(&gate), router.clone(), stopping.clone());
+        tokio::spawn(async move {
+            let mut stream = stream;
+            if let Some(client) = gate.pass(&mut stream, peer).await {
+                carry(stream, client, router, stop).await;
+            } else {
+                let _ = tokio::time::timeout(LINGER_TIMEOUT, end(stream, false)).await;
+            }
+            drop(permit);
+        });
     }
     drop(listener);
     let patience = stop.borrow().unwrap_or_default();
@@ -90,23 +102,19 @@ async fn told(stop: &mut StopSignal) {
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = permits.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, permit))
 }
 
 /// One connection from its first request to its last.
-async fn carry(
-    stream: TcpStream,
-    permit: OwnedSemaphorePermit,
-    router: Router,
-    mut stop: StopSignal,
-) {
+async fn carry(stream: TcpStream, client: ClientAddress, router: Router, mut stop: StopSignal) {
     let seen = Arc::new(Seen::default());
     let told_seen = Arc::clone(&seen);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Arc::clone(&told_seen));
+        request.extensions_mut().insert(client);
         Box::pin(router.clone().oneshot(request))
     });
     let mut connection = http1::Builder::new()
@@ -127,7 +135,6 @@ async fn carry(
     let is_late = ended.is_err_and(|error| error.is_timeout()) && seen.is_in_head();
     let stream = connection.into_parts().io.into_inner().into_inner();
     let _ = tokio::time::timeout(LINGER_TIMEOUT, end(stream, is_late)).await;
-    drop(permit);
 }
 
 /// Closes our side, and waits for the client to close its own: a close with bytes unread is a

@@ -29,7 +29,7 @@ pub fn gather(appliance: &Appliance) -> String {
     let mut page = Page::default();
     process(&mut page, appliance);
     let shards: Vec<&ShardStats> = appliance.shards.iter().map(|shard| &***shard).collect();
-    sessions(&mut page, &shards);
+    sessions(&mut page, &shards, appliance.gate.refused());
     deliveries(&mut page, &shards);
     troubles(&mut page, &shards);
     sources(&mut page, appliance);
@@ -54,7 +54,8 @@ fn process(page: &mut Page, appliance: &Appliance) {
         .sample(&["refused"], count(reloads.refused.load(Relaxed)));
 }
 
-fn sessions(page: &mut Page, shards: &[&ShardStats]) {
+/// `unnamed`: what the API port has closed for want of a PROXY header; shards count their own.
+fn sessions(page: &mut Page, shards: &[&ShardStats], unnamed: u64) {
     by_shard(page, &CONNECTIONS, shards, |shard| shard.connections.get() as f64);
     page.single(&CONNECTIONS_OPENED, total(shards, |shard| &shard.opened));
     let mut family = page.family(&CONNECTIONS_CLOSED);
@@ -63,7 +64,8 @@ fn sessions(page: &mut Page, shards: &[&ShardStats]) {
     }
     let mut family = page.family(&HANDSHAKE_FAILURES);
     for (n, row) in Refusal::ALL.iter().enumerate() {
-        family.sample(&[row.label], total(shards, |shard| &shard.refused[n]));
+        let api = if row.refusal == Refusal::BadProxyHeader { unnamed } else { 0 };
+        family.sample(&[row.label], total(shards, |shard| &shard.refused[n]) + count(api));
     }
     family.sample(&["lost"], total(shards, |shard| &shard.handshakes_lost));
     by_shard(page, &SHARD_BUSY_RATIO, shards, |shard| shard.busy_permille.get() as f64 / 1e3);

@@ -5,6 +5,7 @@
 //! over the process sees that it lives and isn't ready, and why.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 
 use super::Bound;
 use crate::http::problem;
+use crate::http::proxied::Gate;
 use crate::http::serve::serve;
 
 /// Connections of each port that are answered at once.
@@ -33,12 +35,12 @@ pub(super) struct Porter {
 impl Porter {
     /// Answers at the API port and the admin port: not ready, because of `what`. Without a thread
     /// for it whoever comes waits for the start.
-    pub fn begin(bound: &Bound, what: &str) -> Option<Self> {
+    pub fn begin(bound: &Bound, gate: &Arc<Gate>, what: &str) -> Option<Self> {
         let clones = (bound.api.try_clone().ok()?, bound.admin.try_clone().ok()?);
         let (stop, stopping) = watch::channel(None);
-        let what = what.to_owned();
+        let (what, gate) = (what.to_owned(), Arc::clone(gate));
         let thread = Builder::new().name("porter".into()).spawn(move || {
-            run(clones, &what, &stopping);
+            run(clones, gate, &what, &stopping);
         });
         Some(Self { stop, thread: Some(thread.ok()?) })
     }
@@ -55,6 +57,7 @@ impl Drop for Porter {
 
 fn run(
     (api, admin): (TcpListener, TcpListener),
+    gate: Arc<Gate>,
     what: &str,
     stopping: &watch::Receiver<Option<Duration>>,
 ) {
@@ -64,8 +67,8 @@ fn run(
     let (for_api, for_admin) = (api_router(what), admin_router(what));
     runtime.block_on(async {
         let both = (
-            serve(api, for_api, CONNECTIONS_MAX, stopping.clone()),
-            serve(admin, for_admin, CONNECTIONS_MAX, stopping.clone()),
+            serve(api, for_api, CONNECTIONS_MAX, gate, stopping.clone()),
+            serve(admin, for_admin, CONNECTIONS_MAX, Arc::default(), stopping.clone()),
         );
         let _ = tokio::join!(both.0, both.1);
     });

@@ -9,6 +9,7 @@ use axum::Router;
 use touchline_ingest::broadcast;
 
 use super::{Bound, StartError};
+use crate::http::proxied::Gate;
 use crate::http::serve::{StopSignal, serve};
 use crate::keeper::Ports;
 use crate::limits::{ADMIN_CONNECTIONS_MAX, API_CONNECTIONS_MAX, API_THREADS};
@@ -23,16 +24,23 @@ pub(super) fn open_ports(appliance: &Arc<Appliance>, bound: Bound) -> Result<Por
     let for_api = Arc::clone(appliance);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.worker_threads(API_THREADS).thread_name("api");
-    let api =
-        serve_on(runtime, "api", bound.api, router, API_CONNECTIONS_MAX, stop, move |open| {
-            for_api.api_open.store(open, std::sync::atomic::Ordering::Relaxed);
-        })?;
+    let door = Door { connections_max: API_CONNECTIONS_MAX, gate: Arc::clone(&appliance.gate) };
+    let api = serve_on(runtime, "api", bound.api, router, door, stop, move |open| {
+        for_api.api_open.store(open, std::sync::atomic::Ordering::Relaxed);
+    })?;
     let (admin_stop, stop) = tokio::sync::watch::channel(None);
     let router = admin::router(Arc::clone(appliance));
     let runtime = tokio::runtime::Builder::new_current_thread();
-    let admin =
-        serve_on(runtime, "admin", bound.admin, router, ADMIN_CONNECTIONS_MAX, stop, |_| {})?;
+    // Nobody stands before it.
+    let door = Door { connections_max: ADMIN_CONNECTIONS_MAX, gate: Arc::default() };
+    let admin = serve_on(runtime, "admin", bound.admin, router, door, stop, |_| {})?;
     Ok(Ports { api_stop, api, admin_stop, admin })
+}
+
+/// Who may come in, and how many at once.
+struct Door {
+    connections_max: usize,
+    gate: Arc<Gate>,
 }
 
 /// A runtime of its own for one port, on a thread of its own; `open` is told when it begins and
@@ -42,7 +50,7 @@ fn serve_on(
     name: &str,
     listener: TcpListener,
     router: Router,
-    connections_max: usize,
+    door: Door,
     stop: StopSignal,
     open: impl Fn(bool) + Send + 'static,
 ) -> Result<JoinHandle<()>, StartError> {
@@ -51,7 +59,8 @@ fn serve_on(
     open(true);
     let port = name.to_owned();
     let run = move || {
-        if let Err(error) = runtime.block_on(serve(listener, router, connections_max, stop)) {
+        let serving = serve(listener, router, door.connections_max, door.gate, stop);
+        if let Err(error) = runtime.block_on(serving) {
             tracing::error!(port, %error, "a port could not be served");
         }
         open(false);

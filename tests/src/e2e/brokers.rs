@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,6 +17,7 @@ const START_MAX: Duration = Duration::from_secs(120);
 pub struct Brokers {
     folder: tempfile::TempDir,
     first_port: u16,
+    is_secured: bool,
     nodes: Vec<Option<Child>>,
 }
 
@@ -25,9 +27,22 @@ impl Brokers {
     /// # Panics
     /// When they don't start: `scripts/setup.sh all` installs what they need.
     pub fn start(nodes: u16) -> Self {
+        Self::start_as(nodes, false)
+    }
+
+    /// The same, where clients speak TLS and sign in by SCRAM: see [`secret`](Self::secret).
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_secured(nodes: u16) -> Self {
+        Self::start_as(nodes, true)
+    }
+
+    fn start_as(nodes: u16, is_secured: bool) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let first_port = free_ports(2 * nodes);
-        let mut brokers = Self { folder, first_port, nodes: (0..nodes).map(|_| None).collect() };
+        let none = (0..nodes).map(|_| None).collect();
+        let mut brokers = Self { folder, first_port, is_secured, nodes: none };
         let prepared = brokers.script().args(["prepare", &nodes.to_string()]).output();
         let prepared = prepared.expect("the script runs");
         assert!(prepared.status.success(), "{}", super::server::words(&prepared));
@@ -45,7 +60,15 @@ impl Brokers {
             .env("KAFKA_PORT", self.first_port.to_string())
             .env("KAFKA_PARENT", std::process::id().to_string())
             .stdin(Stdio::null());
+        if self.is_secured {
+            command.env("KAFKA_SECURE", "yes");
+        }
         command
+    }
+
+    /// A file of secured brokers: `ca.pem`, `other-ca.pem`, or `password`, of user `touchline`.
+    pub fn secret(&self, name: &str) -> PathBuf {
+        self.folder.path().join("tls").join(name)
     }
 
     /// For `log.kafka.brokers`.
@@ -129,8 +152,14 @@ impl Drop for Brokers {
 
 /// The first of `count` neighbouring ports that are free now, below those that the kernel gives to
 /// clients.
-fn free_ports(count: u16) -> u16 {
-    let seed = std::process::id() as u16;
+///
+/// # Panics
+/// When there are none.
+pub fn free_ports(count: u16) -> u16 {
+    // Nobody holds them yet: who asks twice gets others.
+    static ASKED: AtomicU16 = AtomicU16::new(0);
+    let asked = ASKED.fetch_add(1, Ordering::Relaxed);
+    let seed = (std::process::id() as u16).wrapping_add(asked.wrapping_mul(101));
     let candidates = (0..400u16).map(|n| 12_000 + (seed.wrapping_add(n * 37) % 1_000) * 16);
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let mut free = candidates.filter(|first| (*first..first + count).all(is_free));

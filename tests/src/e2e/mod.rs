@@ -4,8 +4,10 @@
 //! |---|---|
 //! | [`server`] | a `touchline serve` of its own for each test: started, killed, asked, ended |
 //! | [`brokers`] | real Kafka brokers, killed and started again |
+//! | [`haproxy`] | a real HAProxy, on the file that is deployed |
 //! | [`http`] | one request on a connection of its own, and webhooks as a partner signs them |
 //! | [`socket`] | a WebSocket client that can do everything wrong, and tells errors from silence |
+//! | [`proxy`] | PROXY headers, and requests behind one |
 //! | [`log`] | what the log holds, read by `touchline log dump`, and its files |
 //!
 //! Nothing here calls into the product but for signing and for reading tokens: what is under test
@@ -13,8 +15,10 @@
 //! error; where it can't, it panics with the server's own log.
 
 pub mod brokers;
+pub mod haproxy;
 pub mod http;
 pub mod log;
+pub mod proxy;
 pub mod server;
 pub mod socket;
 

@@ -7,6 +7,7 @@
 //! | `handshake` | FAULTS 1 to 8 and 11: what isn't an upgrade gets one answer and no tunnel |
 //! | `frames` | FAULTS 14 to 19, 21 and 25: what a client may not send ends with the right code |
 //! | `peers` | FAULTS 13, 22, 23 and 41: too many, dead, slow, too few descriptors |
+//! | `proxied` | FAULTS 5, 6 and 13 behind a load balancer: its clients have addresses of their own |
 //! | `webhooks` | FAULTS 27: nothing of a delivery that is refused enters the log |
 //! | `resume` | FAULTS 24: a resume is whole, or it is said not to be |
 //! | `surroundings` | FAULTS 41: a control group's memory; and a terminal |
@@ -19,6 +20,7 @@ mod frames;
 mod handshake;
 mod path;
 mod peers;
+mod proxied;
 mod resume;
 mod surroundings;
 mod webhooks;

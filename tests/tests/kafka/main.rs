@@ -2,11 +2,12 @@
 //! acknowledged is lost, whatever happens to a node or a broker.
 //!
 //! Three brokers are started once for all tests that do them no harm; a test that kills brokers has
-//! its own. Each test has topics of its own, by their prefix.
+//! its own, and so has the one that signs in. Each test has topics of its own, by their prefix.
 
 mod broken;
 mod follower;
 mod nodes;
+mod secured;
 mod spool;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

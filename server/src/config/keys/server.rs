@@ -84,6 +84,15 @@ pub(super) const KEYS: &[Key] = &[
         "none",
     ),
     key(
+        "listen.trusted_proxies",
+        Kind::List,
+        "[]",
+        "load balancers, as addresses and ranges (`10.0.0.0/8`), whose connections to the stream \
+         port and the API port must begin with a PROXY header of version 2: the address in it is \
+         the client's, for limits and logs; what has none is closed",
+        "20 bytes a socket; whoever connects from there can name any address",
+    ),
+    key(
         "log.kind",
         Kind::Choice(&["journal", "kafka"]),
         "journal",

@@ -1,0 +1,68 @@
+//! TLS and SCRAM on a real broker: with the right secrets a node serves, with wrong ones it says
+//! whose they are and starts not at all (FAULTS 35).
+
+use std::path::Path;
+
+use touchline_tests::e2e::brokers::Brokers;
+use touchline_tests::e2e::http::event;
+use touchline_tests::e2e::server::{Backend, Home, words};
+use touchline_tests::e2e::socket::Socket;
+
+use crate::alone;
+
+/// One broker, so one copy; `security` is the rest of `[log.kafka]`.
+fn home(brokers: &Brokers, security: &str) -> Home {
+    Home::new(&format!(
+        "[log]\nkind = \"kafka\"\n[log.kafka]\nbrokers = \"{}\"\npartitions = 2\n\
+         replication = 1\nin_sync_min = 1\n{security}\n",
+        brokers.addresses()
+    ))
+}
+
+fn security(ca: &Path, mechanism: &str, user: &str, password: &Path) -> String {
+    format!(
+        "tls = true\nca_file = {ca:?}\nsasl_mechanism = \"{mechanism}\"\nsasl_user = \"{user}\"\n\
+         sasl_password_file = {password:?}\n"
+    )
+}
+
+#[test]
+fn fault_35_a_node_signs_in_by_tls_and_scram_or_is_told_what_is_wrong() {
+    let _turn = alone();
+    let brokers = Brokers::start_secured(1);
+    let [ca, other_ca, password] =
+        ["ca.pem", "other-ca.pem", "password"].map(|name| brokers.secret(name));
+    let scram = "SCRAM-SHA-512";
+
+    let good = home(&brokers, &security(&ca, scram, "touchline", &password));
+    let mut server = good.serve(Backend::Auto);
+    let mut socket = Socket::open(server.addresses().stream, "teams=ars");
+    socket.hear_op("subscribed");
+    server.accept(&event("g-1", &["ars"]));
+    assert_eq!(socket.hear_op("event")["id"], "g-1");
+    drop(socket);
+    server.stop();
+
+    let wrong_password = good.path("wrong.password");
+    std::fs::write(&wrong_password, "not it\n").expect("a file");
+    let missing = good.path("missing.pem");
+    let rows = [
+        ("password", security(&ca, scram, "touchline", &wrong_password), "sasl_password_file"),
+        ("user", security(&ca, scram, "nobody", &password), "`log.kafka.sasl_user`"),
+        ("mechanism", security(&ca, "PLAIN", "touchline", &password), "sasl_mechanism"),
+        ("signer", security(&other_ca, scram, "touchline", &password), "`log.kafka.ca_file`"),
+        ("file", security(&missing, scram, "touchline", &password), "missing.pem: No such file"),
+        ("no TLS", String::new(), "`log.kafka.tls`"),
+    ];
+    let secret = std::fs::read_to_string(&password).expect("a file");
+    for (what, security, advice) in rows {
+        let home = home(&brokers, &security);
+        let refused = home.command(Backend::Auto).output().expect("it runs");
+        let said = words(&refused);
+        assert_eq!(refused.status.code(), Some(3), "{what}: {said}");
+        let last = said.lines().last().unwrap_or_default();
+        assert!(last.contains(advice), "{what}: {said}");
+        assert!(!said.contains(secret.trim()) && !said.contains("not it"), "{what}: {said}");
+        println!("{what}: {last}");
+    }
+}
