@@ -22,6 +22,7 @@
 //! | [`ws`] | handshake, strict frame parser, close codes; sans-IO |
 //! | [`protocol`] | the client's messages and our answers |
 //! | [`proxy`] | the PROXY protocol, and whose word counts in it; sans-IO |
+//! | [`retry`] | how often and how soon something is tried again |
 //! | [`metrics`] | counters and histograms with a single writer |
 //! | [`config`] | what shards read |
 //! | [`limits`] | every bound of this crate, with its arithmetic |
@@ -37,5 +38,6 @@ pub mod mailbox;
 pub mod metrics;
 pub mod protocol;
 pub mod proxy;
+pub mod retry;
 pub mod time;
 pub mod ws;

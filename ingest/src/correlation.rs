@@ -44,8 +44,8 @@ impl Correlation {
         &self.id
     }
 
-    /// The trace it belongs to, where it came with one: for log lines, where a caller that names its
-    /// request as well would otherwise be lost to whoever looks by trace.
+    /// The trace it belongs to, where it came with one: for log lines, where a caller that names
+    /// its request as well would otherwise be lost to whoever looks by trace.
     pub fn trace(&self) -> Option<&str> {
         self.traceparent.as_ref().and_then(trace_id)
     }

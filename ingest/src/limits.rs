@@ -39,7 +39,7 @@ pub const ITEM_ERRORS_MAX: usize = 4;
 /// Bytes of an unknown field's name that an error repeats.
 pub const FIELD_ECHO_BYTES_MAX: usize = 64;
 
-/// A partner's schema, as a file. It is compiled once, and its patterns are bounded by the next two.
+/// A partner's schema, as a file. It is compiled once; its patterns are bounded by the next.
 pub const SCHEMA_BYTES_MAX: u64 = 256 * 1024;
 /// What one pattern of a schema may take compiled.
 pub const SCHEMA_PATTERN_BYTES_MAX: usize = 1 << 20;

@@ -67,6 +67,8 @@ async fn fault_27_a_request_that_is_not_what_the_partner_signed_is_refused() {
         ("415 unsupported_type", ours(PATH, "text/plain", "msg-1", &now, &good, body)),
         ("415 unsupported_type", ours(PATH, "application/json; charset=latin-1", "msg-1", &now, &good, body)),
         ("415 unsupported_type", ours(PATH, "application/jsonp", "msg-1", &now, &good, body)),
+        ("415 unsupported_type", ours(PATH, "application/+json", "msg-1", &now, &good, body)),
+        ("415 unsupported_type", ours(PATH, "text/x+json", "msg-1", &now, &good, body)),
         ("413 body_too_large", ours(PATH, json, "msg-1", &now, &good, &too_large)),
         ("401 signature_missing", ours(PATH, json, "", &now, &good, body)),
         ("401 signature_missing", ours(PATH, json, "msg-1", "", &good, body)),
@@ -98,6 +100,8 @@ async fn fault_27_a_request_that_is_not_what_the_partner_signed_is_refused() {
         assert!(desk.log.events().is_empty(), "case {n}");
     }
     let desk = Desk::new();
+    let kind = "application/cloudevents+json; charset=UTF-8";
+    assert_eq!(desk.send(ours(PATH, kind, "msg-1", &now, &good, body)).await.tally(), (1, 0, 0));
     let get = Request::get(PATH).body(Body::empty()).unwrap();
     let answer = desk.send(get).await;
     assert_eq!((answer.status.as_u16(), answer.code()), (405, "method_not_allowed"));

@@ -14,7 +14,7 @@ use touchline_core::dead::Desk as DeadDesk;
 use touchline_core::event::Stream;
 use touchline_core::time::Timestamp;
 use touchline_ingest::broadcast::{
-    ItemMapping, Partner, Schema, Scheme, SchemeText, Secret, SecretEncoding, Sources,
+    Context, ItemMapping, Partner, Schema, Scheme, SchemeText, Secret, SecretEncoding, Sources,
 };
 use touchline_ingest::limits::LETTERS_PER_MINUTE_MAX;
 use touchline_ingest::mapping::From;
@@ -239,4 +239,48 @@ async fn a_partner_that_is_polled_cannot_be_spoken_for() {
     let answer = desk.post(&event("1")).await;
     assert_eq!((answer.status.as_u16(), answer.code()), (404, "unknown_partner"));
     assert!(answer.json["detail"].as_str().unwrap().contains("polled"), "{}", answer.json);
+}
+
+/// A partner of that shape and schema, and one of ours.
+fn agreed() -> [Partner; 2] {
+    let plain = || Partner::without_secrets("skyline").unwrap();
+    let (mut mapped, mut own) = (plain(), plain());
+    mapped.mapping = Some(mapping());
+    own.schema = Some(minute_schema());
+    [mapped, own]
+}
+
+proptest::proptest! {
+    /// Bytes are flipped in bodies that are sound: whatever comes of it is answered, and what is
+    /// taken is an event that a client can read.
+    #[test]
+    fn whatever_a_body_holds_is_answered(
+        flips in proptest::collection::vec((0..400usize, 0..=255u8), 0..6),
+        is_list in proptest::bool::ANY,
+    ) {
+        let now = Timestamp(NOW_S * 1_000_000);
+        let context = Context { source: "skyline", correlation: "c", now };
+        let mapped = json!({"happenings": [happening(1), happening(2)]});
+        let own = if is_list { json!([event("1"), event("2")]) } else { event("1") };
+        for (partner, body) in agreed().iter().zip([mapped, own]) {
+            let mut raw = body.to_string().into_bytes();
+            for (place, byte) in &flips {
+                let place = place % raw.len();
+                raw[place] = *byte;
+            }
+            let whole = partner.events_of(&raw, context);
+            let each = partner.each_of(&raw, context);
+            if flips.is_empty() {
+                let all_taken = each.as_ref().is_ok_and(|it| it.iter().all(Result::is_ok));
+                assert!(whole.is_ok() && all_taken);
+            }
+            let one_by_one = each.unwrap_or_default().into_iter().filter_map(Result::ok);
+            let taken: Vec<_> = whole.unwrap_or_default().into_iter().chain(one_by_one).collect();
+            for event in taken {
+                assert!(touchline_core::event::check_id(&event.id).is_ok(), "{event:?}");
+                let data: Json = serde_json::from_slice(&event.data).unwrap();
+                assert!(data.is_object(), "{event:?}");
+            }
+        }
+    }
 }

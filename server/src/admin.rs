@@ -17,6 +17,7 @@ use serde_json::json;
 use tower_http::limit::RequestBodyLimitLayer;
 
 use crate::config::print;
+use crate::dead;
 use crate::http::{guarded, harden, problem, wrong_method};
 use crate::limits::{BODY_BYTES_MAX, REQUEST_TIMEOUT, SLOW_SESSIONS_MAX, SLOW_SESSIONS_TIMEOUT};
 use crate::metrics;
@@ -33,6 +34,7 @@ pub fn router(appliance: Arc<Appliance>) -> Router {
         .route("/config", get(get_config))
         .route("/drain", post(post_drain))
         .route("/sessions/slow", get(get_slow))
+        .route("/dlq/replay", post(dead::http::replay))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .with_state(appliance)
@@ -50,7 +52,8 @@ async fn dress(request: Request, next: Next) -> Response {
 }
 
 async fn not_found() -> Response {
-    let paths = "Here are /metrics, /healthz, /readyz, /config, /drain (POST) and /sessions/slow.";
+    let paths = "Here are /metrics, /healthz, /readyz, /config, /sessions/slow, /drain (POST) and \
+                 /dlq/replay (POST).";
     problem(StatusCode::NOT_FOUND, "not_found", paths)
 }
 

@@ -13,6 +13,7 @@
 //! | [`running`], `keeper` | the started server: its state; how it drains, how it stops |
 //! | [`reload`] | what SIGHUP may change, whole or not at all |
 //! | [`http`], [`admin`] | the API port, the admin port |
+//! | [`dead`] | dead letters: kept, and replayed |
 //! | [`metrics`] | the table of metrics and the page they make |
 //! | [`live`] | the day's matches, from memory |
 //! | [`demo`] | a match day that plays itself |
@@ -28,6 +29,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod dead;
 pub mod demo;
 mod figures;
 mod health;

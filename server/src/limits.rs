@@ -66,6 +66,12 @@ pub const SLOW_SESSIONS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A segment of the spool: what was handed on goes in steps of it.
 pub const SPOOL_SEGMENT_BYTES: u64 = 16 << 20;
+/// Letters that one request may replay. An id takes 39 bytes of JSON.
+pub const REPLAY_LETTERS_MAX: usize = 400;
+/// For one request's replays; it is answered with what came of them by then.
+pub const REPLAY_RUN_MAX: Duration = Duration::from_secs(30);
+/// For the log to answer about one letter.
+pub const REPLAY_APPEND_MAX: Duration = Duration::from_secs(10);
 
 /// Lines of one kind that may be written at once before they are counted instead (FAULTS 45).
 pub const LOG_LINES_BURST: u32 = 200;
@@ -80,6 +86,9 @@ const _: () = assert!(
     API_CONNECTIONS_MAX * IN_FLIGHT_STEP_BYTES <= IN_FLIGHT_BYTES_MAX / 2,
     "strangers on all connections with a byte each leave partners half of the budget"
 );
+const _: () = assert!(REPLAY_LETTERS_MAX * 39 + 400 <= BODY_BYTES_MAX);
+const _: () =
+    assert!(REPLAY_RUN_MAX.as_secs() + REPLAY_APPEND_MAX.as_secs() < REQUEST_TIMEOUT.as_secs());
 const _: () = assert!(DRAIN_S_MAX + DRAIN_OVERTIME.as_secs() >= 120, "the promise of DESIGN 10");
 const _: () = assert!(
     INTERRUPT_SESSIONS.as_millis() + INTERRUPT_REQUESTS.as_millis() <= 1_000,

@@ -17,9 +17,11 @@ use serde::{Deserialize, Serialize};
 use touchline_core::metrics::Padded;
 use touchline_fanout::{Fanout, ShardCommand, ShardStats, SlowSession, clock};
 use touchline_ingest::broadcast::BroadcastState;
+use touchline_store::dead::DeadKeeper;
 use touchline_tuning::memory::Meter;
 
 use crate::config::Loaded;
+use crate::dead::Replayer;
 use crate::http::StreamPlace;
 use crate::http::proxied::Gate;
 use crate::limits::SHARD_SILENCE_MAX;
@@ -94,6 +96,10 @@ pub struct Appliance {
     pub webhooks: BroadcastState,
     /// The sources that are asked.
     pub followed: FollowedSources,
+    /// What could not be accepted.
+    pub dead: Arc<DeadKeeper>,
+    /// How it is tried again.
+    pub replays: Replayer,
     /// The day's matches.
     pub live: Arc<Live>,
     /// What pages are told of the stream port.
@@ -183,12 +189,15 @@ impl Appliance {
         }
     }
 
-    /// Ends what works behind the ports: shards, live state, journal.
+    /// Ends what works behind the ports: shards, live state, journal, dead
+    /// letters.
     pub(crate) fn end_parts(&self) {
         self.followed.stop();
+        self.replays.stop();
         self.end_shards();
         self.live.stop();
         self.log.close();
+        self.dead.close();
     }
 
     /// Open sessions.

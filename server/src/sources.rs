@@ -41,7 +41,7 @@ impl Started {
         dead: &Arc<dyn DeadLetters>,
     ) -> Result<Self, SourceError> {
         let clock: Clock = Arc::new(system_clock);
-        let mut sensors = Sensors::start(options.sensors.clone(), log, &clock)?;
+        let mut sensors = Sensors::start(options.sensors.clone(), log, &clock, dead)?;
         sensors.add_partners(options.polled.clone(), webhooks, log, &clock)?;
         let social = Social::start(options.social.clone(), log, dead, &clock)?;
         Ok(Self { sensors, social })

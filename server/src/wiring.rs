@@ -2,7 +2,7 @@
 //!
 //! 1. The plan of shards and cores; then all ports, so that the likeliest mistakes end a start
 //!    before it touches data.
-//! 2. The log. The journal: opened, repaired, its dedupe window rebuilt. Kafka: topics checked, the
+//! 2. The keeper of dead letters; then the log. The journal: opened, repaired, its dedupe window rebuilt. Kafka: topics checked, the
 //!    epoch found, the dedupe window read.
 //! 3. The shards, which read the newest of the log; the feed from the log into their mailboxes.
 //! 4. The live state, which reads the day back; its tap on the log.
@@ -24,16 +24,18 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use touchline_core::dead::{DeadLetters, NoDeadLetters};
+use touchline_core::dead::DeadLetters;
 use touchline_core::log::EventLog;
 use touchline_fanout::options::FanoutOptions;
 use touchline_fanout::plan::{Plan, PlanError, PlanInput};
 use touchline_fanout::{Fanout, ShardCommand, StartError as FanoutError};
 use touchline_ingest::broadcast::BroadcastState;
+use touchline_store::dead::DeadKeeper;
 use touchline_tuning::host;
 use touchline_tuning::memory::Meter;
 
 use crate::config::{Loaded, Options};
+use crate::dead::{self, Readers, Replayer};
 use crate::figures::figures;
 use crate::health::Place;
 use crate::http::StreamPlace;
@@ -104,46 +106,34 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
         confine();
     }
     let mut bound = bind_ports(&options)?;
-    let waits_for = match &options.kafka {
-        Some(kafka) => format!("it waits for Kafka at {}", kafka.brokers),
-        None => "it reads its journal".to_owned(),
-    };
-    let dead: Arc<dyn DeadLetters> = Arc::new(NoDeadLetters);
+    let dead = dead::open(&options)?;
     let gate = Arc::new(Gate::new(options.listen.trusted_proxies.clone()));
-    let porter = Porter::begin(&bound, &gate, &waits_for);
-    let Addresses { api, admin, .. } = bound.addresses;
-    tracing::info!(%api, %admin, waits_for, "starting: the ports answer that it isn't ready yet");
-    let (node_log, kept) = open_log(&options, Arc::clone(&dead))?;
+    let porter = call_porter(&options, &bound, &gate);
+    let (node_log, kept) = open_log(&options, &dead)?;
     let log = node_log.events();
-    let fanout = match start_fanout(&options, plan, &bound, &node_log) {
-        Ok(fanout) => fanout,
-        Err(error) => {
-            node_log.close();
-            return Err(error);
-        }
-    };
+    let fanout = start_fanout(&options, plan, &bound, &node_log);
+    let fanout = fanout.inspect_err(|_| node_log.close())?;
     bound.addresses.stream = fanout.local_addr();
+    // What shards say in leaving is of less use than why we don't start.
+    let end = |fanout: Fanout, node_log: &NodeLog| {
+        let _ = fanout.command(ShardCommand::Stop);
+        let _ = fanout.join();
+        node_log.close();
+    };
     let place = Place::default();
     let (live, tap) = match start_live(&options, &log, (&fanout, place.clone()), bound.addresses) {
         Ok(live) => live,
         Err(error) => {
-            // What they say in leaving is of less use than why we don't start.
-            let _ = fanout.command(ShardCommand::Stop);
-            let _ = fanout.join();
-            node_log.close();
+            end(fanout, &node_log);
             return Err(error);
         }
     };
     node_log.attach(Box::new(tap));
-    let (sources, ingest) = (options.sources.clone(), options.ingest.clone());
-    let webhooks = BroadcastState::new(Arc::clone(&log), sources, ingest, Arc::clone(&dead));
-    let followed = match FollowedSources::start(&options, &webhooks, &log, &dead) {
-        Ok(followed) => followed,
+    let Asked { webhooks, followed, replays } = match start_sources(&options, &log, &dead) {
+        Ok(started) => started,
         Err(error) => {
-            let _ = fanout.command(ShardCommand::Stop);
-            let _ = fanout.join();
             live.stop();
-            node_log.close();
+            end(fanout, &node_log);
             return Err(error);
         }
     };
@@ -157,6 +147,8 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
         fanout: RwLock::new(Some(fanout)),
         webhooks,
         followed,
+        dead,
+        replays,
         live,
         place: Arc::new(StreamPlace {
             address: bound.addresses.stream,
@@ -178,6 +170,45 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
     let keeper = kept.inspect_err(|_| appliance.end_parts())?;
     announce(&appliance);
     Ok(Running { appliance, keeper: Some(keeper) })
+}
+
+/// Who answers at the ports meanwhile.
+fn call_porter(options: &Options, bound: &Bound, gate: &Arc<Gate>) -> Option<Porter> {
+    let waits_for = match &options.kafka {
+        Some(kafka) => format!("it waits for Kafka at {}", kafka.brokers),
+        None => "it reads its journal".to_owned(),
+    };
+    let porter = Porter::begin(bound, gate, &waits_for);
+    let Addresses { api, admin, .. } = bound.addresses;
+    tracing::info!(%api, %admin, waits_for, "starting: the ports answer that it isn't ready yet");
+    porter
+}
+
+/// What takes events in.
+struct Asked {
+    webhooks: BroadcastState,
+    followed: FollowedSources,
+    replays: Replayer,
+}
+
+/// Who sends, what is asked rather than listened to, and what comes again.
+fn start_sources(
+    options: &Options,
+    log: &Arc<dyn EventLog>,
+    keeper: &Arc<DeadKeeper>,
+) -> Result<Asked, StartError> {
+    let dead: Arc<dyn DeadLetters> = keeper.clone();
+    let (sources, ingest) = (options.sources.clone(), options.ingest.clone());
+    let webhooks = BroadcastState::new(Arc::clone(log), sources, ingest, Arc::clone(&dead));
+    let followed = FollowedSources::start(options, &webhooks, log, &dead)?;
+    let readers = Readers {
+        webhooks: webhooks.clone(),
+        sensors: options.sensors.clone(),
+        social: options.social.clone(),
+    };
+    let replays = Replayer::start(options, Arc::clone(log), readers);
+    let replays = replays.inspect_err(|_| followed.stop())?;
+    Ok(Asked { webhooks, followed, replays })
 }
 
 /// Without a keeper the ports end by themselves: whoever could tell them to stop is gone.

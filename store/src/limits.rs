@@ -56,6 +56,22 @@ pub const DEDUPE_RING_ENTRIES_MAX: usize = 1 << 30;
 /// Entries of the dedupe window, whatever is configured: 36 bytes each, 4.8 GB.
 pub const DEDUPE_ENTRIES_MAX: usize = 1 << 27;
 
+/// Dead letters that wait to be written: some seconds of the worst a partner can do.
+pub const DEAD_QUEUE_MAX: usize = 4_096;
+/// Their bytes: 16 of the largest webhook bodies.
+pub const DEAD_QUEUE_BYTES_MAX: usize = 16 << 20;
+/// Letters of one transaction.
+pub const DEAD_BATCH_MAX: usize = 256;
+/// Letters in the file, whatever their size: what a person can still look through by filters, and a
+/// list of them all in memory is 100 MB.
+pub const DEAD_LETTERS_MAX: u64 = 100_000;
+/// What a letter is counted for beyond its bytes: its row, its history, its places in indexes.
+pub const DEAD_ROW_BYTES: usize = 1_024;
+/// Steps of one letter's history.
+pub const DEAD_HISTORY_MAX: usize = 64;
+
+const _: () =
+    assert!(DEAD_QUEUE_BYTES_MAX >= 16 * BODY_BYTES_MAX && DEAD_BATCH_MAX <= DEAD_QUEUE_MAX);
 const _: () = assert!(BLOCK_BYTES.is_power_of_two() && GROUP_HEAD_BYTES < BLOCK_BYTES);
 const _: () = assert!(GROUP_BYTES_MAX < u32::MAX as usize, "a group's length is a u32");
 const _: () = assert!(BODY_BYTES_MAX < GROUP_BYTES_TARGET, "any body fits a group");

@@ -256,6 +256,13 @@ pub trait EventLog: Send + Sync {
     /// Makes all of `events` durable or none; `reply` is called from the log's thread once that is
     /// known (R14).
     fn append(&self, events: Vec<Event>, received_at: Timestamp, reply: AppendReply);
+    /// As [`EventLog::append`], for events that were received earlier and come again (a replay):
+    /// `received_at` is what their age is judged by (R16), and nothing is concluded from it about
+    /// this host's clock. What has left the dedupe window meanwhile is taken again: who calls this
+    /// has to know that it was never taken.
+    fn append_again(&self, events: Vec<Event>, received_at: Timestamp, reply: AppendReply) {
+        self.append(events, received_at, reply);
+    }
     /// Reads from a position towards the watermark; `reply` is called from the log's reader.
     fn read(&self, request: ReadRequest, reply: ReadReply);
     /// What can be read now. Cheap: it takes no lock that a writer holds over a disk operation.

@@ -24,7 +24,7 @@ pub struct ItemMapping {
     pub kind: From,
     /// What tells it from all others of this partner, once and for ever.
     pub id: From,
-    /// When it happened: RFC 3339, or seconds or milliseconds since 1970.
+    /// When it happened: RFC 3339, or seconds, milliseconds or microseconds since 1970.
     pub time: From,
     /// What clients get: an object, or anything that becomes `{"value":...}`.
     pub value: From,
@@ -108,7 +108,7 @@ impl ItemMapping {
         item: &Value,
         context: Context<'_>,
     ) -> Result<touchline_core::time::Timestamp, Wrong> {
-        let wanted = "RFC 3339 with an offset, or seconds or milliseconds since 1970";
+        let wanted = "RFC 3339 with an offset, or seconds, milliseconds or microseconds since 1970";
         let at = self.time.time(item).ok_or_else(|| missing("time", wanted))?;
         match at > context.now.plus(OCCURRED_AHEAD_MAX) {
             true => Err(("time", "in_future", "must not lie more than 5 minutes ahead".into())),

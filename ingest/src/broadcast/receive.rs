@@ -171,7 +171,7 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
         return refuse("content-type must be application/json");
     };
     let mut parts = value.split(';').map(str::trim);
-    if !parts.next().unwrap_or_default().eq_ignore_ascii_case("application/json") {
+    if !is_json(parts.next().unwrap_or_default()) {
         return refuse("content-type must be application/json");
     }
     let utf8 = |parameter: &str| match parameter.split_once('=') {
@@ -181,6 +181,13 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
         _ => true,
     };
     if parts.all(utf8) { Ok(()) } else { refuse("JSON is UTF-8; leave the charset away") }
+}
+
+/// `application/json`, or one of its kinds, such as `application/cloudevents+json`.
+fn is_json(kind: &str) -> bool {
+    let kind = kind.to_ascii_lowercase();
+    let suffixed = kind.strip_prefix("application/").and_then(|it| it.strip_suffix("+json"));
+    kind == "application/json" || suffixed.is_some_and(|kind| !kind.is_empty())
 }
 
 /// Refuses a length that is declared too large before anything else is looked at.

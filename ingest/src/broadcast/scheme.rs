@@ -284,9 +284,12 @@ impl Scheme {
             Some(element) => {
                 elements(header).filter(|(name, _)| *name == &**element).map(|it| it.1).collect()
             }
-            // Standard Webhooks have a comma of their own in each word.
-            None if self.prefix.contains(',') => header.split_ascii_whitespace().collect(),
-            None => header.split([',', ' ', '\t']).collect(),
+            // What the prefix itself holds parts nothing: Standard Webhooks have a comma in each
+            // word, and `HMAC-SHA256 <...>` a space.
+            None => {
+                let parts = |c: char| matches!(c, ',' | ' ' | '\t') && !self.prefix.contains(c);
+                header.split(parts).map(|word| word.trim_matches([',', ' ', '\t'])).collect()
+            }
         };
         let decode = |word: &str| {
             let encoded = word.strip_prefix(&*self.prefix)?;
@@ -323,6 +326,21 @@ mod tests {
         let parts = [literal("v0:"), Part::Timestamp, literal(":"), host, Part::Body, literal(".")];
         assert_eq!(template.parts(), parts);
         assert!(Scheme::standard().is_standard());
+    }
+
+    #[test]
+    fn several_signatures_are_told_apart_whatever_their_prefix_holds() {
+        let found = |prefix: &'static str, header: &str| {
+            let text = SchemeText { signature_prefix: prefix, ..body_only() };
+            Scheme::new(&text).unwrap().signatures(header).collect::<Vec<_>>()
+        };
+        let both = [vec![1], vec![2]];
+        assert_eq!(found("", "01,02"), both);
+        assert_eq!(found("", "01 , 02, zz"), both, "what is written otherwise is passed over");
+        assert_eq!(found("sha256=", "sha256=01 sha1=05 sha256=02"), both);
+        assert_eq!(found("v1,", "v1,01 v1,02 v2,03"), both);
+        assert_eq!(found("HMAC ", "HMAC 01, HMAC 02"), both);
+        assert_eq!(found("v1=", "v1=,v1"), Vec::<Vec<u8>>::new());
     }
 
     #[test]

@@ -56,6 +56,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
+use touchline_core::dead::DeadLetters;
 use touchline_core::event::{Event, Topic};
 use touchline_core::log::{AppendError, AppendReply, Epoch, EventLog, Lane, LogBounds, Outcome};
 use touchline_core::log::{LogHealthError, ReadError, ReadReply, ReadRequest, TailSink};
@@ -100,9 +101,11 @@ pub struct OpenReport {
 
 impl KafkaLog {
     /// Connects, makes or checks the topics, finds the epoch, and reads the dedupe window of every
-    /// lane. Blocks meanwhile; ends early once `is_stopped` says so.
+    /// lane. Blocks meanwhile; ends early once `is_stopped` says so. Records that can't be shown
+    /// are parked in `dead`.
     pub fn open(
         options: &KafkaOptions,
+        dead: Arc<dyn DeadLetters>,
         is_stopped: impl Fn() -> bool,
     ) -> Result<(Arc<Self>, OpenReport), OpenError> {
         options.check()?;
@@ -120,7 +123,7 @@ impl KafkaLog {
             pending_bytes_max: options.pending_bytes_max,
         };
         let door = Door::new(&lanes, rules);
-        let shared = Arc::new(Shared::new(lanes, life.epoch(), door));
+        let shared = Arc::new(Shared::new(lanes, life.epoch(), door, dead));
         let starts = starts(options, &shared, &asking)?;
         let (ready_in, ready) = sync_channel(1);
         let tail = Tail::new(reader(options, &context)?, Arc::clone(&shared), &starts, ready_in)

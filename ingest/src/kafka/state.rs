@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use touchline_core::dead::DeadLetters;
 use touchline_core::log::{Epoch, Lane, LaneBounds, LogBounds, LogHealthError};
 use touchline_core::log::{Record, Span, TailSink};
 
@@ -24,6 +25,8 @@ pub(super) struct Shared {
     pub door: Mutex<Door>,
     /// What is counted.
     pub stats: Stats,
+    /// Where records go that can't be shown.
+    pub dead: Arc<dyn DeadLetters>,
     /// Threads end once it is set.
     pub is_closing: AtomicBool,
     places: Vec<Place>,
@@ -83,13 +86,14 @@ impl Past {
 
 impl Shared {
     /// Of a log that was read up to `next` in each lane.
-    pub fn new(lanes: Lanes, epoch: Epoch, door: Door) -> Self {
+    pub fn new(lanes: Lanes, epoch: Epoch, door: Door, dead: Arc<dyn DeadLetters>) -> Self {
         let count = lanes.count();
         Self {
             lanes,
             epoch,
             door: Mutex::new(door),
             stats: Stats::default(),
+            dead,
             is_closing: AtomicBool::new(false),
             places: (0..count).map(|_| Place::default()).collect(),
             pasts: Mutex::new(vec![Past::default(); count]),

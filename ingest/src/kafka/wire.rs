@@ -43,6 +43,8 @@ pub(super) struct Taken {
     pub bytes: usize,
     /// What it holds, or why it can't be shown.
     pub event: Result<(Event, Timestamp), Poison>,
+    /// Its value, where it can't be shown.
+    pub raw: Bytes,
 }
 
 /// Why a record of a topic can't be shown. It is passed by and counted; its partition goes on.
@@ -59,6 +61,17 @@ pub enum Poison {
     Misplaced(u16),
 }
 
+impl Poison {
+    /// As a word, for a dead letter.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Empty => "record_empty",
+            Self::Record(_) => "record_malformed",
+            Self::Misplaced(_) => "record_misplaced",
+        }
+    }
+}
+
 /// Reads a message; `None` if it isn't of our topics.
 pub(super) fn decode(message: &BorrowedMessage<'_>, lanes: &Lanes) -> Option<Taken> {
     let lane = lanes.find(message.topic(), message.partition())?;
@@ -69,7 +82,11 @@ pub(super) fn decode(message: &BorrowedMessage<'_>, lanes: &Lanes) -> Option<Tak
     };
     let bytes = message.payload().map_or(0, <[u8]>::len);
     let event = event_of(message.payload(), lane, lanes);
-    Some(Taken { position: Position { lane, seq }, at_ms, bytes, event })
+    let raw = match &event {
+        Ok(_) => Bytes::new(),
+        Err(_) => Bytes::copy_from_slice(message.payload().unwrap_or_default()),
+    };
+    Some(Taken { position: Position { lane, seq }, at_ms, bytes, event, raw })
 }
 
 fn event_of(value: Option<&[u8]>, lane: Lane, lanes: &Lanes) -> Result<(Event, Timestamp), Poison> {

@@ -30,7 +30,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn new(trouble: Trouble, why: impl std::fmt::Display) -> Self {
+    pub(super) fn new(trouble: Trouble, why: impl std::fmt::Display) -> Self {
         Self { trouble, why: why.to_string().into(), raw: Vec::new() }
     }
 }
@@ -60,8 +60,18 @@ impl Fetcher {
     pub async fn fetch(&self) -> Result<Vec<u8>, Failure> {
         let request = self.client.get(self.url.clone()).header(ACCEPT, "application/json");
         let response = request.headers(self.headers.clone()).send().await.map_err(failed)?;
-        check(&response, self.body_bytes_max)?;
+        if let Err(failure) = check(&response, self.body_bytes_max) {
+            // Some of what can't be used is read, for whoever wants to see what it is.
+            let reads = matches!(failure.trouble, Trouble::ContentType | Trouble::TooLarge);
+            let raw = if reads { self.beginning(response).await } else { Vec::new() };
+            return Err(Failure { raw, ..failure });
+        }
         self.body(response).await
+    }
+
+    /// As much of a body as it may have, and as came within the request's time.
+    async fn beginning(&self, response: Response) -> Vec<u8> {
+        self.body(response).await.unwrap_or_else(|failure| failure.raw)
     }
 
     /// Its bytes, unpacked, as many as it may have.

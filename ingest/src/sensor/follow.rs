@@ -13,6 +13,7 @@ use touchline_core::time::Timestamp;
 
 use super::Ask;
 use super::fetch::{Failure, Fetcher};
+use super::parking::Parking;
 use super::stats::{SensorStats, Trouble};
 use crate::breaker::{Breaker, BreakerState};
 use crate::broadcast::{Clock, Tally};
@@ -65,13 +66,15 @@ pub(crate) fn tick_at(at: Timestamp) -> u64 {
 }
 
 /// Follows one source.
-pub(crate) struct Follower<H> {
+pub(super) struct Follower<H> {
     ask: Ask,
     fetcher: Fetcher,
     log: Arc<dyn EventLog>,
     stats: Arc<SensorStats>,
     clock: Clock,
     harvest: H,
+    /// Where answers go that can't be used; `None`: they are shown again for as long as it takes.
+    parking: Option<Parking>,
     breaker: Breaker,
     /// Where the log's answers come in; what was taken comes back empty.
     answers: mpsc::Receiver<Refused>,
@@ -83,6 +86,7 @@ impl<H: Harvest> Follower<H> {
     pub fn new(
         ask: Ask,
         harvest: H,
+        parking: Option<Parking>,
         log: Arc<dyn EventLog>,
         stats: Arc<SensorStats>,
         clock: Clock,
@@ -92,6 +96,7 @@ impl<H: Harvest> Follower<H> {
             fetcher: Fetcher::new(&ask)?,
             breaker: Breaker::new(ask.breaker),
             harvest,
+            parking,
             ask,
             log,
             stats,
@@ -134,17 +139,26 @@ impl<H: Harvest> Follower<H> {
         let correlation = format!("{source}-{tick}");
         let at = At { received_at, tick, correlation: &correlation };
         let (stats, harvest) = (&self.stats, &mut self.harvest);
+        let mut bad = None;
         let mut note = |trouble: Trouble, why: &dyn Display| {
             tracing::debug!(source, reason = trouble.as_str(), %why, "an item is dropped");
             stats.count(trouble, 1);
+            if trouble == Trouble::BadReading {
+                bad.get_or_insert_with(|| why.to_string());
+            }
         };
-        let harvested = fetched.and_then(|raw| harvest.read(&raw, &at, &mut note));
-        let harvested = match harvested {
+        let harvested = fetched.and_then(|raw| Ok((harvest.read(&raw, &at, &mut note)?, raw)));
+        let (harvested, raw) = match harvested {
             Ok(harvested) => harvested,
-            Err(failure) => return self.fail(&failure),
+            Err(failure) => return self.fail(failure, received_at, &correlation),
         };
         if self.breaker.state(Instant::now().into_std()) != BreakerState::Closed {
             tracing::info!(source, "a source that is polled is back");
+        }
+        if let (Some(why), Some(parking)) = (bad, &mut self.parking) {
+            // The whole answer: a reading that is torn out says less.
+            let failure = Failure { raw, ..Failure::new(Trouble::BadReading, why) };
+            parking.park(failure, received_at, &correlation);
         }
         self.breaker.succeeded();
         self.stats.set_good(received_at);
@@ -155,7 +169,7 @@ impl<H: Harvest> Follower<H> {
         self.publish(harvested.news, received_at);
     }
 
-    fn fail(&mut self, failure: &Failure) {
+    fn fail(&mut self, failure: Failure, received_at: Timestamp, correlation: &str) {
         self.stats.count(failure.trouble, 1);
         let now = Instant::now().into_std();
         let was = self.breaker.state(now);
@@ -163,6 +177,9 @@ impl<H: Harvest> Follower<H> {
         if was == BreakerState::Closed && self.breaker.state(now) == BreakerState::Open {
             let (source, why) = (&*self.ask.name, &*failure.why);
             tracing::warn!(source, why, "a source fails; it is asked more rarely now");
+        }
+        if let Some(parking) = &mut self.parking {
+            parking.park(failure, received_at, correlation);
         }
     }
 

@@ -10,6 +10,7 @@
 //! | [`mapping`] | from any JSON to readings |
 //! | [`values`] | which readings are news |
 //! | `readings` | the two of them: from an answer to events |
+//! | `parking` | answers that can't be used: where they are kept, and how they come again |
 //! | `fetch` | one request, and what its answer must be like |
 //! | `follow` | the task: ticks, breaker, log; it follows polled partners as well |
 //! | [`stats`] | what is counted |
@@ -18,6 +19,7 @@
 mod fetch;
 pub(crate) mod follow;
 pub mod mapping;
+mod parking;
 mod readings;
 pub mod stats;
 pub mod trial;
@@ -34,11 +36,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use touchline_core::dead::DeadLetters;
 use touchline_core::log::EventLog;
 
 use crate::breaker::BreakerRules;
 use crate::broadcast::{BroadcastState, Clock, Polled};
 use follow::{Follower, Harvest};
+use parking::Parking;
 use readings::Readings;
 
 /// One source of sensor values.
@@ -106,7 +110,8 @@ pub struct Sensors {
 }
 
 impl Sensors {
-    /// Follows `sources` into `log`, by tasks of the runtime it is called on.
+    /// Follows `sources` into `log`, by tasks of the runtime it is called on. Answers that can't be
+    /// used are parked in `dead`.
     ///
     /// # Errors
     /// The first source that can't be followed.
@@ -114,6 +119,7 @@ impl Sensors {
         sources: Vec<SensorSource>,
         log: &Arc<dyn EventLog>,
         clock: &Clock,
+        dead: &Arc<dyn DeadLetters>,
     ) -> Result<Self, SourceError> {
         let (stop, _) = watch::channel(false);
         let mut all = Self { stats: Vec::new(), stop, tasks: JoinSet::new() };
@@ -121,7 +127,8 @@ impl Sensors {
         for (n, source) in sources.into_iter().enumerate() {
             // Spread over the interval: hundreds of sources don't ask at the same moment.
             let delay = source.interval * n as u32 / count;
-            all.follow(source.ask(), Readings::of(&source), delay, log, clock)?;
+            let parking = Parking::new(&source.name, Arc::clone(dead));
+            all.follow(source.ask(), Readings::of(&source), Some(parking), delay, log, clock)?;
         }
         Ok(all)
     }
@@ -142,7 +149,7 @@ impl Sensors {
         for (n, ask) in partners.into_iter().enumerate() {
             let delay = ask.interval * n as u32 / count;
             let harvest = Polled::new(&ask.name, webhooks);
-            self.follow(ask, harvest, delay, log, clock)?;
+            self.follow(ask, harvest, None, delay, log, clock)?;
         }
         Ok(())
     }
@@ -151,13 +158,15 @@ impl Sensors {
         &mut self,
         ask: Ask,
         harvest: impl Harvest,
+        parking: Option<Parking>,
         delay: Duration,
         log: &Arc<dyn EventLog>,
         clock: &Clock,
     ) -> Result<(), SourceError> {
         let counted = Arc::new(SensorStats::new(&ask.name, clock()));
         self.stats.push(Arc::clone(&counted));
-        let follower = Follower::new(ask, harvest, Arc::clone(log), counted, Arc::clone(clock))?;
+        let follower =
+            Follower::new(ask, harvest, parking, Arc::clone(log), counted, Arc::clone(clock))?;
         self.tasks.spawn(follower.run(delay, self.stop.subscribe()));
         Ok(())
     }

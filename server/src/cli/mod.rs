@@ -7,6 +7,7 @@
 
 mod config;
 mod demo;
+mod dlq;
 mod log;
 mod records;
 mod serve;
@@ -106,6 +107,11 @@ enum Command {
     Source {
         #[command(subcommand)]
         command: source::SourceCommand,
+    },
+    /// Look through dead letters, and have them tried again
+    Dlq {
+        #[command(subcommand)]
+        command: dlq::DlqCommand,
     },
     /// Judge the host, and make it ready
     Tune {
@@ -214,6 +220,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Tail(args) => tail::tail(&given, &args),
         Command::Log { command } => log::log(&given, command),
         Command::Source { command } => source::source(&given, &command),
+        Command::Dlq { command } => dlq::dlq(&given, command),
         Command::Tune { command } => tune::tune(&given, command),
         Command::Completions { shell } => {
             let mut page = Vec::new();

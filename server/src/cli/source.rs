@@ -1,16 +1,18 @@
 //! `touchline source test`: checks one configured source, and shows what it would publish. Nothing
 //! is published.
 //!
-//! A source that is polled is asked once. A partner that sends gives no answer to look at: the body
-//! of a delivery is read from a file or from standard input, and beside its events stands the
-//! command that would send it, signed.
+//! A source that is polled is asked once, a social stream is listened to for a while. A partner that
+//! sends gives no answer to look at: the body of a delivery is read from a file or from standard
+//! input, and beside its events stands the command that would send it, signed.
 
 mod delivery;
+mod stream;
 
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
@@ -20,6 +22,7 @@ use touchline_core::limits::BODY_BYTES_MAX;
 use touchline_ingest::broadcast::{Clock, Context, Partner, system_clock};
 use touchline_ingest::sensor::trial::{Trial, TrialError, try_partner, try_sensor};
 use touchline_ingest::sensor::{Ask, SensorSource};
+use touchline_ingest::social::SocialSource;
 
 use super::{Exit, Failure, Given, say};
 use crate::config::Loaded;
@@ -40,6 +43,9 @@ pub struct TestArgs {
     /// A delivery's body, for a partner that sends webhooks; `-` reads standard input
     #[arg(long, value_name = "FILE")]
     body: Option<PathBuf>,
+    /// How long a social stream is listened to, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = 1..=3_600)]
+    wait_s: i64,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -50,7 +56,7 @@ enum Found<'l> {
     Sensor(&'l SensorSource),
     Polled(&'l Ask, &'l Partner),
     Webhook(&'l Partner),
-    Social,
+    Social(&'l SocialSource),
 }
 
 /// Runs one of them.
@@ -81,10 +87,9 @@ pub fn source(given: &Given, command: &SourceCommand) -> Result<Exit, Failure> {
             let command = can_sign.then(|| delivery::command(&loaded, partner, file));
             show(args, trial, command)
         }
-        Found::Social => {
-            let why = "is a social source: those can't be tested by this command yet; its state \
-                       is on /metrics, under touchline_ingest_errors_total";
-            Err(anyhow!("`{}` {why}", args.name).into())
+        Found::Social(source) => {
+            let wait = Duration::from_secs(args.wait_s.unsigned_abs());
+            show(args, stream::listen(source, &clock, wait)?, None)
         }
     }
 }
@@ -101,14 +106,14 @@ fn find<'l>(loaded: &'l Loaded, name: &str) -> Option<Found<'l>> {
             None => Found::Webhook(partner),
         });
     }
-    loaded.has_section(&format!("sources.social.{name}")).then_some(Found::Social)
+    options.social.iter().find(|social| &*social.name == name).map(Found::Social)
 }
 
 fn names(loaded: &Loaded) -> Vec<&str> {
     let options = &loaded.options;
     let partners = options.sources.iter().map(Partner::name);
     let all = partners.chain(options.sensors.iter().map(|sensor| &*sensor.name));
-    let all: Vec<&str> = all.collect();
+    let all: Vec<&str> = all.chain(options.social.iter().map(|social| &*social.name)).collect();
     if all.is_empty() { vec!["none"] } else { all }
 }
 

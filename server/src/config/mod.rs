@@ -222,12 +222,6 @@ impl Loaded {
         self.values.get(path).map_or(Origin::Default, |(_, origin)| origin.clone())
     }
 
-    /// Whether any key of the section at `path` is given.
-    pub fn has_section(&self, path: &str) -> bool {
-        let inside = |key: &String| key.strip_prefix(path).is_some_and(|it| it.starts_with('.'));
-        self.values.keys().any(inside)
-    }
-
     /// The file that the key at `path` names, as it is found from here.
     pub fn file_at(&self, path: &str) -> Option<PathBuf> {
         let (value, origin) = self.values.get(path)?;

@@ -17,6 +17,7 @@ use touchline_ingest::broadcast::{BroadcastOptions, Sources};
 use touchline_ingest::kafka::KafkaOptions;
 use touchline_ingest::sensor::{Ask, SensorSource};
 use touchline_ingest::social::SocialSource;
+use touchline_store::dead::DeadOptions;
 use touchline_store::journal::{self, JournalOptions};
 
 use super::raw::{AutoCount, Raw, Size};
@@ -26,6 +27,8 @@ use crate::spool::SpoolSettings;
 
 /// The journal's folder, below the data folder.
 pub const JOURNAL_FOLDER: &str = "journal";
+/// The file of dead letters, in the data folder.
+pub const DEAD_LETTERS_FILE: &str = "dead-letters.db";
 
 /// The whole of it.
 #[derive(Clone, Debug)]
@@ -70,6 +73,8 @@ pub struct Options {
     pub sockets: SocketOptions,
     /// How a stop goes.
     pub drain: DrainSettings,
+    /// Where dead letters are kept, and how many.
+    pub dead: DeadOptions,
     /// What is written to the log.
     pub logging: LoggingSettings,
 }
@@ -169,6 +174,7 @@ pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, C
             grace: seconds(raw.drain.grace_s),
             sessions_per_s: raw.drain.sessions_per_s,
         },
+        dead: dead(raw),
         logging: logging(raw),
     })
 }
@@ -283,6 +289,15 @@ fn hub(raw: &Raw) -> HubConfig {
         stall_max: seconds(raw.sessions.stall_s),
         control_bytes_max: raw.sessions.control_bytes_max.as_usize(),
         ..HubConfig::default()
+    }
+}
+
+fn dead(raw: &Raw) -> DeadOptions {
+    DeadOptions {
+        file: raw.node.data_dir.join(DEAD_LETTERS_FILE),
+        bytes_max: raw.dead_letters.bytes_max.0,
+        age_max: seconds(raw.dead_letters.age_max_s),
+        letter_bytes_max: raw.dead_letters.letter_bytes_max.as_usize(),
     }
 }
 

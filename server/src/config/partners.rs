@@ -153,6 +153,9 @@ fn scheme(it: &raw::Partner) -> Result<Scheme, String> {
             None => Ok(Scheme { tolerance, ..Scheme::standard() }),
         };
     }
+    if it.tolerance_s.is_some() && it.timestamp_header.is_none() && it.timestamp_element.is_none() {
+        return Err("`tolerance_s` needs `timestamp_header` or `timestamp_element`".into());
+    }
     let plain = SchemeText::default();
     Scheme::new(&SchemeText {
         signature_header: it.signature_header.as_deref().unwrap_or_default(),

@@ -31,6 +31,7 @@ pub struct Raw {
     pub sessions: Sessions,
     pub sockets: Sockets,
     pub drain: Drain,
+    pub dead_letters: DeadLetters,
     pub logging: Logging,
 }
 
@@ -248,6 +249,15 @@ pub struct Sockets {
 pub struct Drain {
     pub grace_s: f64,
     pub sessions_per_s: u32,
+}
+
+/// `[dead_letters]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeadLetters {
+    pub bytes_max: Size,
+    pub age_max_s: f64,
+    pub letter_bytes_max: Size,
 }
 
 /// `[logging]`

@@ -69,6 +69,11 @@ fn an_unknown_key_is_refused_with_its_line_and_the_nearest_known() {
     assert!(message.contains("`listen.stream`"), "{message}");
 }
 
+/// A partner that is asked, and `more`.
+fn asked(more: &str) -> String {
+    format!("[sources.broadcast.sky]\npoll_url = \"http://127.0.0.1:1/\"\n{more}\n")
+}
+
 #[test]
 fn a_bad_value_is_refused_with_its_line_and_what_is_expected() {
     for (text, want) in [
@@ -91,6 +96,16 @@ fn a_bad_value_is_refused_with_its_line_and_what_is_expected() {
         ("[listen]\ntrusted_proxies = [\"lb.example\"]\n", "is no address and no range"),
         ("[sources.broadcast.Sky]\nsecrets = []\n", "the partner's name"),
         ("[sources.broadcast.sky]\nsecrets = []\n", "has no secret"),
+        ("[sources.broadcast.sky]\npoll_interval_s = 9\n", "counts with `poll_url` only"),
+        (&asked("signed = \"{body}\""), "`signed` counts with signature = \"hmac\" only"),
+        (&asked("signature = \"hmac\""), "`signature_header` is missing"),
+        (&asked("signature = \"hmac\"\ntolerance_s = 9"), "`tolerance_s` needs `timestamp_header`"),
+        (&asked("signature = \"rsa\""), "must be one of standard, hmac"),
+        (&asked("schema_file = \"no.json\""), "`schema_file`: "),
+        (&asked("team = \"/team\""), "`type` is missing: a mapping tells"),
+        (&asked("team = \"a\"\ntype = \"b\"\nid = \"c\""), "`id` must be a pointer"),
+        (&asked("poll_secret_header = \"x\""), "belong together"),
+        (&asked("secret_encoding = \"hex\"\nsecrets = [\"xyz\"]"), "secret 1 must be written as"),
     ] {
         let message = refusal(text);
         assert!(message.contains(want), "{text}: {message}");

@@ -34,6 +34,7 @@ pub fn gather(appliance: &Appliance) -> String {
     troubles(&mut page, &shards);
     sources(&mut page, appliance);
     log(&mut page, appliance);
+    dead_letters(&mut page, appliance);
     page.finish()
 }
 
@@ -278,6 +279,28 @@ fn journal_log(page: &mut Page, stats: &JournalStats) {
     page.single(&LOG_PENDING_SECONDS, stats.pending_age.as_secs_f64());
     page.single(&DEDUPE_ENTRIES, count(stats.dedupe_entries));
     page.single(&DEDUPE_BYTES, count(stats.dedupe_bytes));
+}
+
+fn dead_letters(page: &mut Page, appliance: &Appliance) {
+    let stats = appliance.dead.stats();
+    let (depths, now) = (stats.depths(), appliance.webhooks.now());
+    let mut family = page.family(&DLQ_MESSAGES);
+    for stream in Stream::ALL {
+        family.sample(&[stream.as_str()], count(depths.streams[stream as usize].letters));
+    }
+    let mut family = page.family(&DLQ_OLDEST_SECONDS);
+    for stream in Stream::ALL {
+        let oldest = depths.streams[stream as usize].oldest;
+        let age_us = oldest.map_or(0, |oldest| (now.0 - oldest.0).max(0));
+        family.sample(&[stream.as_str()], age_us as f64 / 1e6);
+    }
+    page.single(&DLQ_BYTES, count(depths.bytes));
+    let mut family = page.family(&DLQ_PARKED);
+    for (stream, reason, parked) in stats.parked() {
+        family.sample(&[stream.as_str(), reason], count(parked));
+    }
+    page.single(&DLQ_LOST, count(stats.lost()));
+    page.single(&DLQ_DROPPED, count(stats.dropped()));
 }
 
 fn by_shard(

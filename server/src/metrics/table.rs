@@ -176,6 +176,15 @@ metrics! {
      fault: dead letters";
     SPOOL_REFUSED: Counter "spool_events_refused_total" [] "Events refused because the spool was \
      full, or its oldest event too old";
+
+    DLQ_MESSAGES: Gauge "dlq_messages" ["stream"] "Dead letters that wait: docs/dead-letters.md";
+    DLQ_OLDEST_SECONDS: Gauge "dlq_oldest_seconds" ["stream"] "Since the oldest of them was parked";
+    DLQ_BYTES: Gauge "dlq_bytes" [] "What all dead letters take, replayed ones included";
+    DLQ_PARKED: Counter "dlq_parked_total" ["stream", "reason"] "Dead letters kept; the same one \
+     again counts as well";
+    DLQ_LOST: Counter "dlq_lost_total" [] "Dead letters that could not be kept";
+    DLQ_DROPPED: Counter "dlq_dropped_total" [] "Dead letters let go for age or room that nobody \
+     had replayed";
 }
 
 /// `docs/reference/metrics.md`.

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use touchline_core::dead::DeadLetters;
 use touchline_ingest::kafka::KafkaLog;
+use touchline_store::dead::DeadKeeper;
 use touchline_store::journal::{Journal, OpenError, OpenReport};
 
 use super::StartError;
@@ -15,13 +15,13 @@ use crate::spool::Spool;
 /// The log, and how it is kept.
 pub(super) fn open_log(
     options: &Options,
-    dead: Arc<dyn DeadLetters>,
+    dead: &Arc<DeadKeeper>,
 ) -> Result<(NodeLog, Arc<str>), StartError> {
     let Some(kafka) = &options.kafka else {
         let (journal, report) = open_journal(options)?;
         return Ok((NodeLog::Journal(journal), report.backend));
     };
-    let (log, report) = KafkaLog::open(kafka, || false).map_err(StartError::Kafka)?;
+    let (log, report) = KafkaLog::open(kafka, dead.clone(), || false).map_err(StartError::Kafka)?;
     tracing::info!(
         brokers = kafka.brokers,
         epoch = format!("{:016x}", report.epoch.0),
@@ -33,8 +33,8 @@ pub(super) fn open_log(
     );
     let place = format!("Kafka at {}", kafka.brokers);
     let Some(settings) = &options.spool else { return Ok((NodeLog::Kafka(log), place.into())) };
-    let spool =
-        Spool::open(settings, &log, dead).inspect_err(|_| NodeLog::Kafka(log.clone()).close())?;
+    let spool = Spool::open(settings, &log, dead.clone())
+        .inspect_err(|_| NodeLog::Kafka(log.clone()).close())?;
     let place = format!("{place}, spooled on {}", settings.journal.dir.display());
     Ok((NodeLog::Spooled(log, Arc::new(spool)), place.into()))
 }

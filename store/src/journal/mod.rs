@@ -187,6 +187,26 @@ impl Journal {
         self.shared.detach_all();
         in_time
     }
+
+    /// Hands an append to the writer, or answers at once why not.
+    fn hand(&self, append: Append, reply: AppendReply) {
+        let refusal = match self.shared.mode() {
+            Mode::Writable if append.events.len() > APPEND_EVENTS_MAX => Some(AppendError::Busy),
+            Mode::Writable => None,
+            Mode::DiskFull => Some(AppendError::DiskFull),
+            Mode::ReadOnly => Some(AppendError::ReadOnly),
+            Mode::Closed => Some(AppendError::Closed),
+        };
+        if let Some(error) = refusal {
+            return reply(Err(error));
+        }
+        let (bytes_max, age_max) = (self.options.pending_bytes_max, self.options.pending_age_max);
+        match self.queue.push(append, reply, bytes_max, age_max) {
+            Ok(()) => {}
+            Err(Refused::Busy(reply)) => reply(Err(AppendError::Busy)),
+            Err(Refused::Closed(reply)) => reply(Err(AppendError::Closed)),
+        }
+    }
 }
 
 impl Drop for Journal {
@@ -197,22 +217,11 @@ impl Drop for Journal {
 
 impl EventLog for Journal {
     fn append(&self, events: Vec<Event>, received_at: Timestamp, reply: AppendReply) {
-        let refusal = match self.shared.mode() {
-            Mode::Writable if events.len() > APPEND_EVENTS_MAX => Some(AppendError::Busy),
-            Mode::Writable => None,
-            Mode::DiskFull => Some(AppendError::DiskFull),
-            Mode::ReadOnly => Some(AppendError::ReadOnly),
-            Mode::Closed => Some(AppendError::Closed),
-        };
-        if let Some(error) = refusal {
-            return reply(Err(error));
-        }
-        let (bytes_max, age_max) = (self.options.pending_bytes_max, self.options.pending_age_max);
-        match self.queue.push(Append { events, received_at }, reply, bytes_max, age_max) {
-            Ok(()) => {}
-            Err(Refused::Busy(reply)) => reply(Err(AppendError::Busy)),
-            Err(Refused::Closed(reply)) => reply(Err(AppendError::Closed)),
-        }
+        self.hand(Append { events, received_at, is_again: false }, reply);
+    }
+
+    fn append_again(&self, events: Vec<Event>, received_at: Timestamp, reply: AppendReply) {
+        self.hand(Append { events, received_at, is_again: true }, reply);
     }
 
     fn read(&self, request: ReadRequest, reply: ReadReply) {

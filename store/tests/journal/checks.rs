@@ -139,7 +139,8 @@ impl World {
         let (now, from) = (self.now, young.len().saturating_sub(200));
         for n in &young[from..] {
             let events = vec![self.sent[*n].event.clone()];
-            let commit = self.engine().commit(vec![Append { events, received_at: now }]);
+            let commit =
+                self.engine().commit(vec![Append { events, received_at: now, is_again: false }]);
             let verdict = commit.verdicts.into_iter().next().unwrap();
             assert_eq!(verdict, Ok(vec![Outcome::Duplicate]), "{} after a restart", n);
         }

@@ -68,8 +68,11 @@ fn fault_32_an_id_is_not_refused_for_a_twin_that_failed() {
     let fresh = Epoch(1);
     let opened = Engine::open(disk.clone(), &disk, quick(), fresh).map(|opened| opened.engine);
     let mut engine = opened.map_err(|error| error.to_string()).unwrap();
-    let one =
-        |id: &str, word: &str| Append { events: vec![event(id, word, at(0))], received_at: at(0) };
+    let one = |id: &str, word: &str| Append {
+        events: vec![event(id, word, at(0))],
+        received_at: at(0),
+        is_again: false,
+    };
     assert!(engine.commit(vec![one("a", "goal")]).verdicts[0].is_ok());
     disk.plan(2, Trouble::Eio);
     let verdicts = engine.commit(vec![one("b", "goal"), one("b", "no goal")]).verdicts;

@@ -183,7 +183,7 @@ impl World {
     fn some_append(&mut self) -> Append {
         let count = self.rng.random_range(1..6);
         let events = (0..count).map(|_| self.some_event()).collect();
-        Append { events, received_at: self.now }
+        Append { events, received_at: self.now, is_again: false }
     }
 
     /// A new event, or one that was sent before, or one that takes another's id.

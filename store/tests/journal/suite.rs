@@ -159,6 +159,26 @@ fn an_old_event_is_acknowledged_and_not_shown() {
 }
 
 #[test]
+fn fault_36_a_replay_is_judged_by_when_its_events_were_first_received() {
+    on_each_disk(|place| {
+        let (log, _) = place.open();
+        append(&log, vec![event("now", "goal", at(90_000))], at(90_000)).unwrap();
+        let (young, old) = (event("young", "goal", at(0)), event("old", "goal", at(-4_000)));
+        let replay = || vec![young.clone(), old.clone()];
+        assert_eq!(append(&log, replay(), at(90_000)).unwrap(), [Outcome::TooOld; 2]);
+        let outcomes = append_again(&log, replay(), at(1)).unwrap();
+        assert!(matches!(outcomes[..], [Outcome::Accepted(_), Outcome::TooOld]), "{outcomes:?}");
+        let again = append_again(&log, replay(), at(1)).unwrap();
+        assert_eq!(again, [Outcome::Duplicate, Outcome::TooOld]);
+        let chunk = read_all(&log, 0);
+        assert_eq!(ids(&chunk.records), ["now", "young"]);
+        assert_eq!(chunk.records[1].received_at, at(1));
+        append(&log, vec![event("next", "goal", at(90_001))], at(90_001)).unwrap();
+        assert_eq!(log.health(), Ok(()), "log time has not moved");
+    });
+}
+
+#[test]
 fn what_leaves_the_window_is_too_old_and_never_shown_again() {
     on_each_disk(|place| {
         let (log, _) = place.open();

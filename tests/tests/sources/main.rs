@@ -9,6 +9,7 @@ mod social_served;
 
 use std::sync::{Arc, Mutex};
 
+use touchline_core::dead::{DeadLetter, DeadLetters};
 use touchline_core::event::{Event, Topic};
 use touchline_core::log::{
     AppendError, AppendReply, EventLog, Lane, LaneBounds, LogBounds, LogHealthError, Outcome,
@@ -16,10 +17,11 @@ use touchline_core::log::{
 };
 use touchline_core::time::Timestamp;
 
-/// A log that keeps what it is given in a list, or refuses it.
+/// A log that keeps what it is given in a list, or refuses it; and dead letters beside it.
 #[derive(Default)]
 pub struct Ledger {
     events: Mutex<Vec<Event>>,
+    letters: Mutex<Vec<DeadLetter>>,
     refuses: std::sync::atomic::AtomicBool,
     /// Answers that are kept back; `None`: they are given at once.
     held: Mutex<Option<Vec<Box<dyn FnOnce() + Send>>>>,
@@ -50,6 +52,17 @@ impl Ledger {
     /// What it was given so far.
     pub fn events(&self) -> Vec<Event> {
         self.events.lock().unwrap().clone()
+    }
+
+    /// What was parked so far.
+    pub fn letters(&self) -> Vec<DeadLetter> {
+        self.letters.lock().unwrap().clone()
+    }
+}
+
+impl DeadLetters for Ledger {
+    fn park(&self, letter: DeadLetter) {
+        self.letters.lock().unwrap().push(letter);
     }
 }
 

@@ -6,6 +6,7 @@ use touchline_tests::e2e::http::{Answer, SECRET, event, post_as};
 use touchline_tests::e2e::log::dump;
 use touchline_tests::e2e::server::{Backend, Home, Server, words};
 use touchline_tests::e2e::until;
+use touchline_tests::stream::{Form, Stream};
 use touchline_tests::upstream::{Fault, Upstream};
 
 const OTHER_SECRET: &str = "whsec_b3RoZXItc2VjcmV0LW90aGVyLXNlY3JldA==";
@@ -173,6 +174,30 @@ fn source_test_asks_what_is_polled_and_names_each_problem() {
     assert!(!home.journal().exists(), "nothing was published");
 }
 
+#[test]
+fn source_test_listens_to_a_stream_of_posts_for_a_while() {
+    let stream = Stream::start(Form::Lines);
+    let home = Home::new(&format!(
+        "[sources.social.plaza]\nurl = \"{}\"\nid = \"/id\"\ntext = \"/text\"\n\
+         terms = [\"ars: arsenal\"]\n",
+        stream.url()
+    ));
+    let shown = std::thread::scope(|scope| {
+        let tested = scope.spawn(|| test(&home, &["plaza", "--wait-s", "3"]));
+        until("it listens", || stream.open() == 1);
+        stream.say(r#"{"id":"p-1","text":"Arsenal are through"}"#);
+        stream.say(r#"{"id":"p-2","text":"rain"}"#);
+        tested.join().unwrap()
+    });
+    assert_eq!(shown.status.code(), Some(0), "{}", words(&shown));
+    let text = words(&shown);
+    assert!(text.contains("social:ars") && text.contains("p-1") && !text.contains("p-2"), "{text}");
+    assert!(!home.journal().exists(), "nothing was published");
+    drop(stream);
+    let gone = test(&home, &["plaza", "--wait-s", "1"]);
+    assert_eq!(gone.status.code(), Some(1), "{}", words(&gone));
+}
+
 /// Schemes as partners have them, with a secret file of each.
 const SCHEMES: [(&str, &str, &str); 4] = [
     ("plain", "", SECRET),
@@ -236,4 +261,35 @@ fn the_command_that_source_test_prints_sends_a_signed_delivery() {
     let lines = server.log();
     let unaged = lines.iter().filter(|line| line.contains("signs no time")).count();
     assert_eq!(unaged, 1, "only the one without a time: {lines:#?}");
+}
+
+/// The blocks of a page that configure sources.
+fn examples(page: &str) -> Vec<String> {
+    let path = format!("{}/../docs/{page}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).unwrap();
+    let blocks = text.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```"));
+    blocks.map(|(block, _)| block.to_owned()).filter(|it| it.contains("[sources.")).collect()
+}
+
+#[test]
+fn the_examples_of_the_pages_are_good_configurations() {
+    let all = [examples("webhooks.md"), examples("sources.md")].concat();
+    assert!(all.len() >= 4, "{}", all.len());
+    let home = Home::new("");
+    for partner in ["hub", "pay", "shop", "chat", "arena"] {
+        std::fs::write(home.path(&format!("{partner}.secrets")), SECRET).unwrap();
+    }
+    std::fs::write(home.path("arena.schema.json"), "{}").unwrap();
+    for example in all {
+        // The page's own partner takes the place of the one that every home has.
+        home.configure("");
+        let given = std::fs::read_to_string(home.config()).unwrap();
+        let own = "[sources.broadcast.arena]\nsecrets_file = \"partner.secrets\"\n";
+        assert!(given.contains(own));
+        std::fs::write(home.config(), given.replace(own, "") + &example).unwrap();
+        let mut command = touchline_tests::e2e::server::touchline();
+        command.arg("--config").arg(home.config()).arg("check-config");
+        let checked = command.output().expect("it runs");
+        assert_eq!(checked.status.code(), Some(0), "{example}\n{}", words(&checked));
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use touchline_core::dead::DeadLetters;
 use touchline_core::log::EventLog;
 use touchline_core::time::Timestamp;
 use touchline_ingest::breaker::BreakerRules;
@@ -62,7 +63,9 @@ fn follow(
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let log: Arc<dyn EventLog> = ledger.clone();
-    let sensors = runtime.block_on(async { Sensors::start(sources, &log, &clock()) }).unwrap();
+    let dead: Arc<dyn DeadLetters> = ledger.clone();
+    let started = runtime.block_on(async { Sensors::start(sources, &log, &clock(), &dead) });
+    let sensors = started.unwrap();
     look(sensors.stats());
     runtime.block_on(sensors.stop());
 }
@@ -129,6 +132,31 @@ fn fault_26_a_source_in_trouble_delays_no_other_and_is_back_when_it_is_well() {
 }
 
 #[test]
+fn fault_26_what_a_device_says_wrong_is_parked_with_its_bytes_and_what_ails_parks_nothing() {
+    for fault in Fault::ALL {
+        let (ill, ledger) = (Upstream::start(BODY), Ledger::new());
+        ill.set_fault(fault);
+        follow(vec![source("ill", &ill.url())], &ledger, |stats| {
+            until(&format!("{fault:?} opens the breaker"), || stats[0].breaker() == 2);
+        });
+        let letters = ledger.letters();
+        let (reason, raw) = match fault {
+            Fault::WrongType => ("content_type", &b"<html>maintenance</html>"[..]),
+            Fault::BadJson => ("bad_json", &b"{\"readings\":[NaN}"[..]),
+            Fault::Huge => ("too_large", &[b' '; 1_000][..]),
+            Fault::GzipBomb => ("too_large", &[][..]),
+            _ => {
+                assert_eq!(letters, [], "{fault:?}");
+                continue;
+            }
+        };
+        let [letter] = &letters[..] else { panic!("{fault:?}: {} letters", letters.len()) };
+        assert_eq!((&*letter.source, letter.reason, letter.attempts), ("ill", reason, 1));
+        assert!(letter.raw.starts_with(raw) && letter.raw.len() <= 256 << 10, "{fault:?}");
+    }
+}
+
+#[test]
 fn fault_26_an_upstream_that_refuses_connections_is_counted_as_such() {
     let gone = Upstream::start(BODY).url();
     follow(vec![source("gone", &gone)], &Ledger::new(), |stats| {
@@ -145,6 +173,8 @@ fn fault_26_bad_readings_cost_themselves_alone() {
     follow(vec![source("mixed", &upstream.url())], &ledger, |stats| {
         until("the good one", || ledger.events().len() == 1);
         until("counted", || stats[0].troubles_of(Trouble::BadReading) > 1);
+        let [letter] = &ledger.letters()[..] else { panic!("one a minute") };
+        assert_eq!((letter.reason, &letter.raw[..]), ("bad_reading", both.as_bytes()));
         assert_eq!(stats[0].breaker(), 0, "the source answers");
         upstream.set_body(&body(5));
         until("forward", || ledger.events().len() == 2);

@@ -1,5 +1,5 @@
-//! The command that sends a delivery as a partner would: curl, with a signature made by openssl. The
-//! shell takes the secret from its file, so that it stands on no screen and in no history.
+//! The command that sends a delivery as a partner would: curl, with a signature made by openssl.
+//! The shell takes the secret from its file, so that it stands on no screen and in no history.
 
 use std::path::Path;
 

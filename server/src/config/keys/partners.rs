@@ -148,7 +148,8 @@ pub(super) const KEYS: &[Key] = &[
     partner(
         "sources.broadcast.*.time",
         Kind::Text,
-        "pointer to when it happened: RFC 3339, or seconds or milliseconds since 1970",
+        "pointer to when it happened: RFC 3339, or seconds, milliseconds or microseconds since \
+         1970",
         "none",
     ),
     partner(

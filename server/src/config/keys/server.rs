@@ -212,6 +212,28 @@ pub(super) const KEYS: &[Key] = &[
     )
     .reloads(),
     key(
+        "dead_letters.bytes_max",
+        Kind::Size(16 * MIB, 1 << 40),
+        "256MiB",
+        "what could not be accepted is kept up to here; what was replayed goes first, then the \
+         oldest",
+        "disk",
+    ),
+    key(
+        "dead_letters.age_max_s",
+        Kind::Seconds(60.0, 3_650.0 * DAY_S),
+        "1209600",
+        "and for so long since it came last",
+        "disk",
+    ),
+    key(
+        "dead_letters.letter_bytes_max",
+        Kind::Size(1 << 10, 8 * MIB),
+        "1MiB",
+        "of one letter; what is longer is kept cut, and can't be replayed",
+        "disk",
+    ),
+    key(
         "logging.level",
         Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
         "info",

@@ -50,6 +50,8 @@ pub struct Append {
     pub events: Vec<Event>,
     /// When its source handed it over.
     pub received_at: Timestamp,
+    /// It was received earlier and comes again: its time says nothing about the host's clock.
+    pub is_again: bool,
 }
 
 /// What became of one append.
@@ -125,7 +127,7 @@ impl<D: Disk> Engine<D> {
         let from = self.next;
         self.tick();
         for append in &appends {
-            if self.log_time.off_by(append.received_at).is_none() {
+            if !append.is_again && self.log_time.off_by(append.received_at).is_none() {
                 self.log_time.take_in(append.received_at);
             }
         }
@@ -206,7 +208,7 @@ impl<D: Disk> Engine<D> {
         records: &mut Vec<Record>,
         ids: &mut Vec<(Stream, Entry)>,
     ) -> Verdict {
-        if self.log_time.off_by(append.received_at).is_some() {
+        if !append.is_again && self.log_time.off_by(append.received_at).is_some() {
             // Judged by a wrong clock all might be too old, acknowledged and never shown.
             return Err(AppendError::Busy);
         }

@@ -119,6 +119,17 @@ pub fn append_at(
     told.recv_timeout(Duration::from_secs(60)).expect("an append is answered")
 }
 
+/// Appends what was received at `received_at` and comes again now.
+pub fn append_again(
+    log: &Journal,
+    events: Vec<Event>,
+    received_at: Timestamp,
+) -> Result<Vec<Outcome>, AppendError> {
+    let (tell, told) = sync_channel(1);
+    log.append_again(events, received_at, Box::new(move |result| tell.send(result).unwrap()));
+    told.recv_timeout(Duration::from_secs(60)).expect("an append is answered")
+}
+
 /// Reads one chunk and waits.
 pub fn read(log: &Journal, from: u64, bytes_max: usize) -> ReadChunk {
     let (tell, told) = sync_channel(1);

@@ -1,0 +1,223 @@
+//! How letters are printed. Whatever a partner sent, nothing of it acts on a terminal.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use touchline_core::time::Timestamp;
+use touchline_store::dead::Letter;
+
+use crate::logging::put_visible;
+
+/// Of a detail, in a table.
+const DETAIL_CHARS: usize = 60;
+/// Bytes of one line of a hex dump.
+const HEX_BYTES: usize = 16;
+
+/// A table for people.
+pub fn table(letters: &[Letter], now: Timestamp) -> String {
+    if letters.is_empty() {
+        return "no letters\n".into();
+    }
+    let head = ["ID", "AGE", "STREAM", "SOURCE", "REASON", "STATE", "TIMES", "BYTES", "DETAIL"];
+    let mut rows = vec![head.map(str::to_owned)];
+    rows.extend(letters.iter().map(|it| {
+        let detail: String = visible(&it.detail).chars().take(DETAIL_CHARS).collect();
+        [
+            it.id.clone(),
+            age(it.parked_at, now),
+            it.stream.to_string(),
+            visible(&it.source),
+            visible(&it.reason),
+            it.state.as_str().to_owned(),
+            it.times.to_string(),
+            it.raw_bytes.to_string(),
+            detail,
+        ]
+    }));
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..head.len()).map(|it| width(it).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (n, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            // Numbers stand under each other by their last digit.
+            let _ = match n {
+                6 | 7 => write!(line, "{cell:>width$}  "),
+                _ => write!(line, "{cell:<width$}  "),
+            };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// All of one letter.
+pub fn whole(letter: &Letter, raw: &[u8]) -> String {
+    let mut text = String::new();
+    let attempts = letter.attempts.to_string();
+    let times = match letter.times {
+        1 => "once".to_owned(),
+        times => format!("{times} times, last at {}", letter.last_at.to_rfc3339()),
+    };
+    let state = format!("{} since {}", letter.state.as_str(), letter.state_at.to_rfc3339());
+    let bytes = match letter.is_cut() {
+        true => format!("{}, of which the first {} are kept", letter.raw_bytes, letter.kept_bytes),
+        false => letter.raw_bytes.to_string(),
+    };
+    for (name, value) in [
+        ("id", &*letter.id),
+        ("desk", letter.desk.as_str()),
+        ("stream", letter.stream.as_str()),
+        ("source", &letter.source),
+        ("reason", &letter.reason),
+        ("detail", &letter.detail),
+        ("correlation", &letter.correlation),
+        ("received", &letter.received_at.to_rfc3339()),
+        ("parked", &letter.parked_at.to_rfc3339()),
+        ("came", &times),
+        ("attempts", &attempts),
+        ("state", &state),
+        ("bytes", &bytes),
+    ] {
+        let _ = writeln!(text, "{name:<12} {}", visible(value));
+    }
+    text.push_str("history\n");
+    for step in &letter.history {
+        let _ = writeln!(text, "  {}  {}", Timestamp(step.at).to_rfc3339(), visible(&step.what));
+    }
+    text.push('\n');
+    match std::str::from_utf8(raw) {
+        Ok(body) => body.lines().for_each(|line| {
+            put_visible(&mut text, line);
+            text.push('\n');
+        }),
+        Err(_) => hex(&mut text, raw),
+    }
+    text
+}
+
+/// One letter on one line, without its bytes.
+pub fn to_json(letter: &Letter) -> Value {
+    let history: Vec<_> = letter
+        .history
+        .iter()
+        .map(|step| json!({ "at": Timestamp(step.at).to_rfc3339(), "what": step.what }))
+        .collect();
+    json!({
+        "id": letter.id,
+        "desk": letter.desk.as_str(),
+        "stream": letter.stream.as_str(),
+        "source": letter.source,
+        "reason": letter.reason,
+        "detail": letter.detail,
+        "attempts": letter.attempts,
+        "times": letter.times,
+        "correlation": letter.correlation,
+        "received_at": letter.received_at.to_rfc3339(),
+        "parked_at": letter.parked_at.to_rfc3339(),
+        "last_at": letter.last_at.to_rfc3339(),
+        "state": letter.state.as_str(),
+        "state_at": letter.state_at.to_rfc3339(),
+        "raw_bytes": letter.raw_bytes,
+        "kept_bytes": letter.kept_bytes,
+        "history": history,
+    })
+}
+
+/// The same with its bytes.
+pub fn to_whole_json(letter: &Letter, raw: &[u8]) -> Value {
+    let mut object = to_json(letter);
+    object["raw_base64"] = STANDARD.encode(raw).into();
+    object
+}
+
+fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    put_visible(&mut out, text);
+    out
+}
+
+/// `3h`, `12d`: how long ago, by its largest unit.
+fn age(at: Timestamp, now: Timestamp) -> String {
+    let seconds = (now.0 - at.0).max(0) / 1_000_000;
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..86_400 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+fn hex(text: &mut String, raw: &[u8]) {
+    for (n, line) in raw.chunks(HEX_BYTES).enumerate() {
+        let bytes: String = line.iter().map(|byte| format!("{byte:02x} ")).collect();
+        let show = |byte: &u8| if byte.is_ascii_graphic() { char::from(*byte) } else { '.' };
+        let shown: String = line.iter().map(show).collect();
+        let _ = writeln!(text, "{:08x}  {bytes:<48} {shown}", n * HEX_BYTES);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use touchline_core::dead::Desk;
+    use touchline_core::event::Stream;
+    use touchline_store::dead::{State, Step};
+
+    fn letter() -> Letter {
+        Letter {
+            id: "0198".into(),
+            desk: Desk::Webhook,
+            stream: Stream::Broadcast,
+            source: "skyline".into(),
+            reason: "invalid_events".into(),
+            detail: "\u{1b}[2Jitem 0".into(),
+            attempts: 2,
+            times: 3,
+            correlation: "c-1".into(),
+            received_at: Timestamp(0),
+            parked_at: Timestamp(0),
+            last_at: Timestamp(9_000_000),
+            state: State::Parked,
+            state_at: Timestamp(0),
+            history: vec![Step { at: 0, what: "parked: \u{9b}31m".into() }],
+            raw_bytes: 9,
+            kept_bytes: 4,
+        }
+    }
+
+    #[test]
+    fn fault_45_nothing_that_a_partner_sent_acts_on_a_terminal() {
+        let hour = Timestamp(3_600_000_000);
+        let raw = "{\"a\":\"\u{1b}]0;x\u{7}\"\n\tb\r}".as_bytes();
+        for text in [table(&[letter()], hour), whole(&letter(), raw)] {
+            assert!(text.chars().all(|c| !c.is_control() || c == '\n'), "{text:?}");
+        }
+        let text = whole(&letter(), raw);
+        assert!(text.contains("9, of which the first 4 are kept"), "{text}");
+        assert!(text.contains("3 times, last at 1970-01-01T00:00:09Z"), "{text}");
+        let line = to_json(&letter()).to_string();
+        assert!(!line.contains('\u{1b}') && !line.contains('\n'), "{line}");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_shown_in_hex() {
+        let text = whole(&letter(), &[0xff, 0x1b, b'A', 0]);
+        assert!(text.contains("00000000  ff 1b 41 00"), "{text}");
+        assert!(text.ends_with(" ..A.\n"), "{text}");
+    }
+
+    #[test]
+    fn a_table_has_a_line_for_each_letter() {
+        assert_eq!(table(&[], Timestamp(0)), "no letters\n");
+        let text = table(&[letter(), letter()], Timestamp(7_200_000_000));
+        assert_eq!(text.lines().count(), 3);
+        assert!(
+            text.lines().nth(1).unwrap().starts_with("0198  2h   broadcast  skyline"),
+            "{text}"
+        );
+    }
+}
