@@ -53,8 +53,13 @@ fn nothing_of_a_workplace_is_left_in_the_tree() {
 /// What people write reaches the board's page as text: nothing there makes elements out of it.
 #[test]
 fn nothing_that_was_sent_becomes_markup_in_a_browser() {
-    const SINKS: [&str; 5] =
-        ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "createContextualFragment"];
+    const SINKS: [&str; 5] = [
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "createContextualFragment",
+    ];
     let pages = files().iter().filter(|path| {
         path.starts_with("clients/") && (path.ends_with(".js") || path.ends_with(".html"))
     });
