@@ -159,9 +159,9 @@ impl Terms {
             }
             let before = folded.get(..found.start()).and_then(|text| text.chars().next_back());
             let after = folded.get(found.end()..).and_then(|text| text.chars().next());
-            let is_whole = !(term.begins_word && before.is_some_and(is_word))
-                && !(term.ends_word && after.is_some_and(is_word));
-            if is_whole {
+            let touches = term.begins_word && before.is_some_and(is_word)
+                || term.ends_word && after.is_some_and(is_word);
+            if !touches {
                 teams.push(term.team);
             }
         }

@@ -15,6 +15,8 @@ use touchline_core::log::{
 };
 use touchline_core::time::Timestamp;
 
+type Held = Box<dyn FnOnce() + Send>;
+
 /// A log that keeps what it is given in a list, or refuses it.
 #[derive(Default)]
 pub struct Ledger {
@@ -23,7 +25,7 @@ pub struct Ledger {
     /// Ids that it knows with other content.
     reused: Mutex<Vec<String>>,
     /// Answers that are kept back; `None`: they are given at once.
-    held: Mutex<Option<Vec<Box<dyn FnOnce() + Send>>>>,
+    held: Mutex<Option<Vec<Held>>>,
 }
 
 impl Ledger {

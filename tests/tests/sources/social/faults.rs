@@ -166,7 +166,7 @@ fn fault_40_a_clock_that_jumps_moves_no_timer() {
     let clock: Clock = Arc::new(move || {
         Timestamp(system_clock().0 + of_clock.load(Ordering::Relaxed) * 1_000_000)
     });
-    let it = SocialSource { posts_per_s_max: 5, stall: 600 * MS, ..source(&stream, Form::Lines) };
+    let it = SocialSource { posts_per_s_max: 5, stall: 1_500 * MS, ..source(&stream, Form::Lines) };
     follow_by(clock, it, |it| {
         until("it is open", || stream.open() == 1);
         let begin = Instant::now();
