@@ -5,7 +5,7 @@
 //! fall silent, repeat itself, hang up, tell us off.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -263,6 +263,10 @@ impl Shared {
                 if ends || resets {
                     to.write_all(&out)?;
                     std::thread::sleep(Duration::from_millis(50));
+                    if self.form == Form::Socket {
+                        // Its listener holds the connection as well.
+                        return to.shutdown(Shutdown::Both);
+                    }
                     let linger = resets.then_some(Duration::ZERO);
                     return SockRef::from(&*to).set_linger(linger);
                 }

@@ -16,7 +16,7 @@ use super::connect::{Connector, Lost, Opened, Token};
 use super::events::{Events, Found};
 use super::funnel::{Funnel, Moment};
 use super::lines::{Ends, Lines, Piece};
-use super::publish::publish;
+use super::publish::Append;
 use super::stats::{SocialStats, Trouble};
 use super::websocket::{Heard, Messages, Socket};
 use super::{Rewind, SocialKind, SocialSource};
@@ -136,19 +136,21 @@ impl Follower {
             let chunk = self.wait(chunk(&mut body, self.source.stall)).await;
             let at = self.moment();
             let funnel = &mut self.funnel;
-            match &chunk {
-                Ok(chunk) => lines.feed(chunk, |piece| match piece {
+            match chunk {
+                Ok(chunk) => lines.feed(&chunk, |piece| match piece {
                     Piece::Line(line) => funnel.take(line, at),
                     Piece::TooLong => funnel.skip(),
                 }),
-                // Who ends after a whole post may have left out its line feed.
-                Err(_) if is_whole(lines.unfinished()) => funnel.take(lines.unfinished(), at),
-                Err(_) => {}
+                Err(lost) => {
+                    // Who ends after a whole post may have left out its line feed.
+                    if is_whole(lines.unfinished()) {
+                        funnel.take(lines.unfinished(), at);
+                    }
+                    self.flush();
+                    return lost;
+                }
             }
             self.hear();
-            if let Err(lost) = chunk {
-                return lost;
-            }
             // A flood is always ready: others of this thread want their turn.
             tokio::task::yield_now().await;
         }
@@ -241,8 +243,8 @@ impl Follower {
         }
         let events = self.funnel.batch();
         if !events.is_empty() {
-            let (log, stats) = (Arc::clone(&self.log), Arc::clone(&self.stats));
-            self.appends.spawn(publish(log, events, (self.clock)(), stats));
+            let append = Append::begin(&self.log, events, (self.clock)());
+            self.appends.spawn(append.settle(Arc::clone(&self.stats)));
         }
     }
 }

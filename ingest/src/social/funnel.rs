@@ -325,10 +325,8 @@ mod tests {
 
     #[test]
     fn ten_thousand_posts_a_second_for_a_thousand_teams_leave_a_thread_idle() {
-        let lines: Vec<String> = (0..1_000)
-            .map(|n| format!("team{n}: club number{n}, #club{n}, striker{n} of{n}, münchen{n}"))
-            .collect();
-        let (mut funnel, stats, _) = funnel(&lines, 10);
+        let terms = |n| format!("team{n}: club number{n}, #club{n}, striker{n} of{n}, münchen{n}");
+        let lines: Vec<String> = (0..1_000).map(terms).collect();
         let posts: Vec<Vec<u8>> = (0..10_000)
             .map(|n| match n % 10 {
                 0..6 => wide(n, "nothing of interest to anybody here, but a lot of words of it"),
@@ -336,18 +334,23 @@ mod tests {
                 _ => wide(n, &format!("club number{} it is, and of late", n % 1_000)),
             })
             .collect();
-        let began = std::time::Instant::now();
-        let mut events = 0;
-        for (n, post) in posts.iter().enumerate() {
-            funnel.take(post, at(n as u64 / 10));
-            if n % 100 == 99 {
-                events += funnel.batch().len();
+        // The best of three: others of this host want it too.
+        let runs = (0..3).map(|_| {
+            let (mut funnel, stats, _) = funnel(&lines, 10);
+            let (mut events, began) = (0, std::time::Instant::now());
+            for (n, post) in posts.iter().enumerate() {
+                funnel.take(post, at(n as u64 / 10));
+                if n % 100 == 99 {
+                    events += funnel.batch().len();
+                }
             }
-        }
-        let took = began.elapsed();
-        println!("10,000 posts of {} bytes: {took:?}, {events} published", posts[0].len());
-        assert_eq!(stats.posts(Fate::Unreadable), 0);
-        assert!((events as u64) < 10_000 && stats.posts(Fate::Thinned) > 2_900);
-        assert!(took < Duration::from_secs(2), "{took:?} for what comes in one second");
+            let took = began.elapsed();
+            println!("10,000 posts of {} bytes: {took:?}, {events} published", posts[0].len());
+            assert_eq!(stats.posts(Fate::Unreadable), 0);
+            assert!(events < 10_000 && stats.posts(Fate::Thinned) > 2_900);
+            took
+        });
+        let took = runs.min().unwrap_or_default();
+        assert!(took < Duration::from_secs(1), "{took:?} for what comes in one second");
     }
 }

@@ -9,47 +9,58 @@ use touchline_core::time::Timestamp;
 
 use super::stats::{Fate, SocialStats, Trouble};
 
-/// Hands `events` to the log and counts its answer. Returns the ids of those that it refused, and
-/// that may be tried again when the stream repeats them.
-pub(super) async fn publish(
+/// One append under way.
+pub(super) struct Append {
     log: Arc<dyn EventLog>,
-    mut events: Vec<Event>,
+    events: Vec<Event>,
     received_at: Timestamp,
-    stats: Arc<SocialStats>,
-) -> Vec<Box<str>> {
-    // A second time without posts that were edited: one of them refuses the whole batch (R15).
-    for _ in 0..2 {
-        match append(&log, events.clone(), received_at).await {
-            Ok(outcomes) => {
-                outcomes.iter().for_each(|outcome| stats.count_fate(fate(*outcome), 1));
-                return Vec::new();
-            }
-            Err(AppendError::IdReused(which)) => {
-                let mut n = 0..;
-                events.retain(|_| n.next().is_some_and(|n| !which.contains(&n)));
-                stats.count(Trouble::IdReused, which.len() as u64);
-                stats.count_fate(Fate::Duplicate, which.len() as u64);
-                if events.is_empty() {
-                    return Vec::new();
-                }
-            }
-            Err(_) => break,
-        }
-    }
-    stats.count(Trouble::LogRefused, events.len() as u64);
-    stats.count_fate(Fate::Refused, events.len() as u64);
-    events.into_iter().map(|event| event.id).collect()
+    answered: oneshot::Receiver<Answer>,
 }
 
-async fn append(
+type Answer = Result<Vec<Outcome>, AppendError>;
+
+impl Append {
+    /// Hands `events` to the log, at once: appends reach it in the order in which they begin.
+    pub fn begin(log: &Arc<dyn EventLog>, events: Vec<Event>, received_at: Timestamp) -> Self {
+        let answered = append(log, events.clone(), received_at);
+        Self { log: Arc::clone(log), events, received_at, answered }
+    }
+
+    /// Waits for the answer and counts it. Returns the ids of those that the log refused, and that
+    /// may be tried again when the stream repeats them.
+    pub async fn settle(mut self, stats: Arc<SocialStats>) -> Vec<Box<str>> {
+        let mut answer = self.answered.await.unwrap_or(Err(AppendError::Closed));
+        if let Err(AppendError::IdReused(which)) = &answer {
+            // Posts that were edited refuse the whole batch (R15): once more without them.
+            let mut n = 0..;
+            self.events.retain(|_| n.next().is_some_and(|n| !which.contains(&n)));
+            stats.count(Trouble::IdReused, which.len() as u64);
+            stats.count_fate(Fate::Duplicate, which.len() as u64);
+            if self.events.is_empty() {
+                return Vec::new();
+            }
+            let again = append(&self.log, self.events.clone(), self.received_at);
+            answer = again.await.unwrap_or(Err(AppendError::Closed));
+        }
+        if let Ok(outcomes) = answer {
+            outcomes.iter().for_each(|outcome| stats.count_fate(fate(*outcome), 1));
+            return Vec::new();
+        }
+        stats.count(Trouble::LogRefused, self.events.len() as u64);
+        stats.count_fate(Fate::Refused, self.events.len() as u64);
+        self.events.into_iter().map(|event| event.id).collect()
+    }
+}
+
+fn append(
     log: &Arc<dyn EventLog>,
     events: Vec<Event>,
     received_at: Timestamp,
-) -> Result<Vec<Outcome>, AppendError> {
+) -> oneshot::Receiver<Answer> {
     let (answer, answered) = oneshot::channel();
     let reply = Box::new(move |outcomes| drop(answer.send(outcomes)));
     log.append(events, received_at, reply);
-    answered.await.unwrap_or(Err(AppendError::Closed))
+    answered
 }
 
 fn fate(outcome: Outcome) -> Fate {

@@ -17,14 +17,18 @@ use touchline_core::log::{
 };
 use touchline_core::time::Timestamp;
 
+type Held = Box<dyn FnOnce() + Send>;
+
 /// A log that keeps what it is given in a list, or refuses it; and dead letters beside it.
 #[derive(Default)]
 pub struct Ledger {
     events: Mutex<Vec<Event>>,
     letters: Mutex<Vec<DeadLetter>>,
     refuses: std::sync::atomic::AtomicBool,
+    /// Ids that it knows with other content.
+    reused: Mutex<Vec<String>>,
     /// Answers that are kept back; `None`: they are given at once.
-    held: Mutex<Option<Vec<Box<dyn FnOnce() + Send>>>>,
+    held: Mutex<Option<Vec<Held>>>,
 }
 
 impl Ledger {
@@ -36,6 +40,11 @@ impl Ledger {
     /// From now on it refuses, or takes again.
     pub fn set_refusing(&self, refuses: bool) {
         self.refuses.store(refuses, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// From now on it takes `id` for one that was used for other content.
+    pub fn reuse(&self, id: &str) {
+        self.reused.lock().unwrap().push(id.into());
     }
 
     /// From now on it takes what it is given, and doesn't say so until it is let go.
@@ -70,6 +79,12 @@ impl EventLog for Ledger {
     fn append(&self, events: Vec<Event>, _received_at: Timestamp, reply: AppendReply) {
         if self.refuses.load(std::sync::atomic::Ordering::Relaxed) {
             return reply(Err(AppendError::Busy));
+        }
+        let reused = self.reused.lock().unwrap().clone();
+        let is_reused = |n: &usize| reused.iter().any(|id| **id == *events[*n].id);
+        let which: Vec<usize> = (0..events.len()).filter(is_reused).collect();
+        if !which.is_empty() {
+            return reply(Err(AppendError::IdReused(which)));
         }
         let mut all = self.events.lock().unwrap();
         let first = all.len() as u64;

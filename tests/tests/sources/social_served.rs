@@ -57,7 +57,7 @@ fn a_post_is_on_the_socket_once_however_often_it_comes() {
 /// What people wrote reaches no terminal as it is.
 fn tail_is_tame(home: &Home, form: &str) {
     let mut tail = touchline();
-    tail.args(["tail", "--no-follow", "--stream", "social"]).arg("--config").arg(home.config());
+    tail.args(["tail", "--no-follow", "--source", "plaza"]).arg("--config").arg(home.config());
     if form == "--json" {
         tail.arg(form);
     }

@@ -1,0 +1,190 @@
+//! FAULTS 29 and 40, over real HTTP and WebSockets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use touchline_core::dead::Desk;
+use touchline_core::time::Timestamp;
+use touchline_ingest::broadcast::{Clock, system_clock};
+use touchline_ingest::social::{Fate, Rewind, SocialSource, Trouble};
+use touchline_tests::stream::{Form, Stream, StreamFault};
+
+use super::{MS, follow, follow_by, post, source, until};
+
+#[test]
+fn fault_29_a_stream_that_is_lost_goes_on_where_it_was_and_repeats_are_swallowed() {
+    for form in Form::ALL {
+        for (rewind, parameter, fault, asks) in [
+            (Rewind::SinceId, "since_id", StreamFault::EndAfter(3), "since_id=3"),
+            (Rewind::LastEventId, "", StreamFault::ResetAfter(3), "last-event-id: "),
+            (
+                Rewind::BackfillMinutes,
+                "backfill_minutes",
+                StreamFault::EndAfter(3),
+                "backfill_minutes=1",
+            ),
+        ] {
+            let stream = Stream::start(form);
+            stream.set_fault(fault.clone());
+            stream.set_repeats(3);
+            let rewind_parameter = parameter.into();
+            let it = SocialSource { rewind, rewind_parameter, ..source(&stream, form) };
+            follow(it, |it| {
+                until("it is open", || stream.open() == 1);
+                stream.say_all((1..=3).map(|id| post(id, "arsenal")));
+                it.expect("the first three", &[1, 2, 3]);
+                stream.set_fault(StreamFault::None);
+                stream.say(&post(4, "arsenal"));
+                it.expect("what was said while it was away", &[1, 2, 3, 4]);
+                let head = &stream.heads()[1].1;
+                assert!(head.contains(asks), "{form:?} {rewind:?}: {head}");
+                until("repeats are swallowed", || it.stats.posts(Fate::Duplicate) >= 2);
+                let lost =
+                    it.stats.troubles_of(Trouble::Ended) + it.stats.troubles_of(Trouble::Broken);
+                assert_eq!((lost, it.stats.connects()), (1, 2), "{form:?} {fault:?}");
+            });
+        }
+    }
+}
+
+#[test]
+fn fault_29_a_character_in_two_chunks_is_one_character() {
+    for form in Form::ALL {
+        let stream = Stream::start(form);
+        stream.set_fault(StreamFault::CutCharacters);
+        follow(source(&stream, form), |it| {
+            until("it is open", || stream.open() == 1);
+            stream.say(&post(1, "Tor für MÜNCHEN 🥅"));
+            it.expect("the post", &[1]);
+            let data = String::from_utf8(it.ledger.events()[0].data.to_vec()).unwrap();
+            assert!(data.contains("Tor für MÜNCHEN 🥅"), "{form:?}: {data}");
+        });
+    }
+}
+
+#[test]
+fn fault_29_who_is_told_off_stays_away_as_long_as_asked() {
+    for (status, asked, at_least) in
+        [(429, Some("1"), 1_000), (420, None, 300), (503, Some("1"), 1_000)]
+    {
+        let stream = Stream::start(Form::Lines);
+        stream.set_fault(StreamFault::Status(status, asked));
+        follow(source(&stream, Form::Lines), |it| {
+            until("it asks again", || stream.heads().len() >= 2);
+            let heads = stream.heads();
+            let between = heads[1].0 - heads[0].0;
+            assert!(between >= at_least * MS, "{status}: {between:?}");
+            let trouble = if status == 503 { Trouble::Status } else { Trouble::Limited };
+            assert!(it.stats.troubles_of(trouble) >= 1);
+            assert!(!it.stats.is_connected());
+            stream.set_fault(StreamFault::None);
+            until("it is open", || stream.open() == 1);
+            stream.say(&post(1, "arsenal"));
+            it.expect("it is back", &[1]);
+        });
+    }
+}
+
+#[test]
+fn fault_29_a_stream_without_a_byte_is_opened_again_and_keep_alives_are_bytes() {
+    for form in Form::ALL {
+        let stream = Stream::start(form);
+        stream.set_fault(StreamFault::Silence);
+        follow(SocialSource { stall: 1_000 * MS, ..source(&stream, form) }, |it| {
+            until("it is given up", || it.stats.troubles_of(Trouble::Stalled) >= 2);
+            let heads = stream.heads();
+            assert!(heads[1].0 - heads[0].0 >= 1_000 * MS, "{form:?}");
+            stream.set_fault(StreamFault::KeepAlive);
+            // The silent connection, if there is one, has its stall behind it then.
+            std::thread::sleep(1_500 * MS);
+            until("it is open again", || it.stats.is_connected());
+            let connects = it.stats.connects();
+            std::thread::sleep(3_300 * MS);
+            assert_eq!(it.stats.connects(), connects, "{form:?}: three stalls of keep-alives");
+            stream.say(&post(1, "arsenal"));
+            it.expect("it speaks", &[1]);
+            if form == Form::Socket {
+                assert!(stream.heard().contains(&(10, b"hi".to_vec())), "pings are answered");
+            }
+        });
+    }
+}
+
+#[test]
+fn fault_29_junk_and_posts_beyond_their_bound_cost_themselves_alone() {
+    for form in Form::ALL {
+        let stream = Stream::start(form);
+        follow(source(&stream, form), |it| {
+            until("it is open", || stream.open() == 1);
+            stream.say("no json");
+            stream.say(r#"{"text":"arsenal without an id"}"#);
+            stream.say(&post(1, &"arsenal ".repeat(20_000)));
+            stream.write(match form {
+                Form::Lines => b"{\"id\":\"9\",\"text\":\"arsenal \xff\xfe\"}\n",
+                Form::Events => b"data: {\"id\":\"9\",\"text\":\"arsenal \xff\xfe\"}\n\n",
+                Form::Socket => b"{\"id\":\"9\",\"text\":\"arsenal \xff\xfe\"}",
+            });
+            stream.say(&post(2, "arsenal"));
+            it.expect("what follows them", &[2]);
+            let counted = |trouble| it.stats.troubles_of(trouble);
+            assert_eq!(counted(Trouble::TooLarge), 1, "{form:?}");
+            assert_eq!((counted(Trouble::BadJson), counted(Trouble::BadPost)), (2, 1), "{form:?}");
+            assert_eq!((it.stats.posts(Fate::Unreadable), it.stats.connects()), (4, 1));
+            let letters = it.letters.0.lock().unwrap();
+            assert_eq!((letters.len(), letters[0].desk), (3, Desk::Social));
+            assert_eq!((&*letters[0].raw, letters[0].reason), (&b"no json"[..], "bad_json"));
+        });
+    }
+}
+
+#[test]
+fn fault_29_who_is_turned_away_says_so_and_tries_at_the_slow_end() {
+    for (fault, trouble) in [
+        (StreamFault::Status(401, None), Trouble::Barred),
+        (StreamFault::Status(404, None), Trouble::Barred),
+        (StreamFault::Redirect, Trouble::Redirect),
+        (StreamFault::WrongType, Trouble::ContentType),
+    ] {
+        let stream = Stream::start(Form::Events);
+        stream.set_fault(fault.clone());
+        follow(source(&stream, Form::Events), |it| {
+            until("it asks again", || stream.heads().len() >= 3);
+            let heads = stream.heads();
+            assert!(heads[1].0 - heads[0].0 >= 150 * MS, "{fault:?}: at once the longest wait");
+            assert!(it.stats.troubles_of(trouble) >= 2, "{fault:?}");
+            stream.set_fault(StreamFault::None);
+            until("it is open once that is mended", || it.stats.is_connected());
+        });
+    }
+}
+
+#[test]
+fn fault_40_a_clock_that_jumps_moves_no_timer() {
+    let (stream, offset_s) = (Stream::start(Form::Lines), Arc::new(AtomicI64::new(0)));
+    let of_clock = Arc::clone(&offset_s);
+    let clock: Clock = Arc::new(move || {
+        Timestamp(system_clock().0 + of_clock.load(Ordering::Relaxed) * 1_000_000)
+    });
+    let it = SocialSource { posts_per_s_max: 5, stall: 1_500 * MS, ..source(&stream, Form::Lines) };
+    follow_by(clock, it, |it| {
+        until("it is open", || stream.open() == 1);
+        let begin = Instant::now();
+        for (n, jump_s) in [0, 3_600, -3_600, 3_600, 0].into_iter().enumerate() {
+            offset_s.store(jump_s, Ordering::Relaxed);
+            let first = 100 * n as u32;
+            stream.say_all((first..first + 20).map(|id| post(id, "arsenal")));
+            std::thread::sleep(100 * MS);
+        }
+        let sum = || it.stats.fates().map(|(_, posts)| posts).sum::<u64>();
+        until("each has its fate", || sum() == 100);
+        let due = 5 + 5 * (begin.elapsed().as_secs() + 1);
+        let published = it.stats.posts(Fate::Published);
+        assert!((5..=due).contains(&published), "{published}: a jump fills no bucket");
+        assert_eq!(it.stats.connects(), 1, "nor is it a stall");
+        assert!(it.stats.staleness() < Duration::from_secs(5));
+        let quiet = Instant::now();
+        until("a stall is one by any clock", || it.stats.troubles_of(Trouble::Stalled) == 1);
+        assert!(quiet.elapsed() < Duration::from_secs(5));
+    });
+}
