@@ -88,6 +88,9 @@ pub const TAIL_BATCH_EVENTS_MAX: usize = touchline_core::limits::BATCH_EVENTS_MA
 pub const TAIL_BATCH_BYTES_MAX: usize = 4 << 20;
 /// Reads of ranges that may wait.
 pub const READS_WAITING_MAX: usize = 256;
+/// Records that one step of an import holds: at 128 KiB each, the largest there are, 512 MiB; at
+/// the kilobyte that events have, 4 MiB.
+pub const IMPORT_BATCH_MAX: usize = 4_096;
 /// Bytes of one read.
 pub const READ_BYTES_MAX: usize = 8 << 20;
 /// Lanes whose duplicates are kept for reads far back, each with the entries of one window.

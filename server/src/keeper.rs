@@ -28,7 +28,7 @@ use touchline_core::metrics::Padded;
 use touchline_fanout::{ShardCommand, ShardStats};
 
 use crate::limits::{
-    DRAIN_OVERTIME, DRAIN_S_MAX, INTERRUPT_REQUESTS, INTERRUPT_SESSIONS, LOOK_INTERVAL,
+    BROKEN_MAX, DRAIN_OVERTIME, DRAIN_S_MAX, INTERRUPT_REQUESTS, INTERRUPT_SESSIONS, LOOK_INTERVAL,
     MEMORY_HYSTERESIS_PERCENT, STOP_REQUESTS,
 };
 use crate::node_log::NodeLog;
@@ -49,6 +49,7 @@ pub(crate) struct Seen {
     is_dead: bool,
     takes_nothing: bool,
     is_short: bool,
+    broken_at: Option<Instant>,
 }
 
 /// Minds a started server until its end.
@@ -128,11 +129,26 @@ impl Keeper {
             };
             self.appliance.command(ShardCommand::Status { state: state.into(), streams });
         }
+        let is_broken = matches!(self.appliance.log.health(), Err(LogHealthError::Broken(_)));
+        let broken_at = self.seen.broken_at.filter(|_| is_broken);
+        let broken_at = broken_at.or_else(|| is_broken.then(Instant::now));
+        self.give_up_after(broken_at);
         let is_short = self.is_short_of_memory();
         if is_short != self.seen.is_short {
             self.appliance.command(ShardCommand::Door { is_open: !is_short });
         }
-        self.seen = Seen { is_dead, takes_nothing, is_short };
+        self.seen = Seen { is_dead, takes_nothing, is_short, broken_at };
+    }
+
+    /// A log that can't be mended while it runs is mended by a start (R8): after a while in which
+    /// everybody can see why, this process ends, and whoever minds it starts it again.
+    fn give_up_after(&self, broken_at: Option<Instant>) {
+        if broken_at.is_some_and(|at| at.elapsed() >= BROKEN_MAX)
+            && !self.appliance.gave_up.swap(true, Ordering::Relaxed)
+        {
+            tracing::error!("the log can't be mended while it runs: the process ends with 1");
+            self.appliance.order(Order::Interrupt);
+        }
     }
 
     /// Whether newcomers are to be refused. Some room must have come back before they are let in

@@ -52,7 +52,16 @@ use serving::open_ports;
 /// # Errors
 /// See [`StartError`]; nothing is left running then.
 pub fn start(loaded: Loaded) -> Result<Running, StartError> {
-    let starter = Builder::new().name("start".into()).spawn(move || start_here(loaded));
+    start_unless(loaded, Arc::default())
+}
+
+/// The same, given up once `is_stopped` is set while brokers are waited for.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_unless(loaded: Loaded, is_stopped: Arc<AtomicBool>) -> Result<Running, StartError> {
+    let work = move || start_here(loaded, &is_stopped);
+    let starter = Builder::new().name("start".into()).spawn(work);
     let started = starter.map_err(StartError::Thread)?.join();
     started.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
@@ -91,7 +100,7 @@ struct Bound {
     addresses: Addresses,
 }
 
-fn start_here(loaded: Loaded) -> Result<Running, StartError> {
+fn start_here(loaded: Loaded, is_stopped: &AtomicBool) -> Result<Running, StartError> {
     let started = Instant::now();
     let options = loaded.options.clone();
     let plan = plan(&options)?;
@@ -99,7 +108,7 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
         confine();
     }
     let mut bound = bind_ports(&options)?;
-    let (node_log, kept) = open_log(&options)?;
+    let (node_log, kept) = open_log(&options, is_stopped)?;
     let log = node_log.events();
     let fanout = match start_fanout(&options, plan, &bound, &node_log) {
         Ok(fanout) => fanout,
@@ -152,6 +161,7 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
         stage: Default::default(),
         orders: Mutex::new(orders),
         api_open: AtomicBool::new(false),
+        gave_up: AtomicBool::new(false),
     });
     let kept =
         open_ports(&appliance, bound).and_then(|ports| start_keeper(&appliance, ports, inbox));

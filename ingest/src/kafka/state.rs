@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use touchline_core::log::{Epoch, Lane, LaneBounds, LogBounds, LogHealthError};
 use touchline_core::log::{Record, Span, TailSink};
 
+use super::clock::BrokerClock;
 use super::door::Door;
 use super::lanes::Lanes;
 use super::stats::Stats;
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     broken: Mutex<Option<Arc<str>>>,
     /// Somebody wants to know how far the lanes reach, now.
     looks_ahead: AtomicBool,
+    clock: Mutex<BrokerClock>,
 }
 
 /// How far a lane reaches.
@@ -97,7 +99,18 @@ impl Shared {
             down_since: Mutex::default(),
             broken: Mutex::default(),
             looks_ahead: AtomicBool::new(false),
+            clock: Mutex::default(),
         }
+    }
+
+    /// A broker has stamped something with `at_ms`.
+    pub fn saw_stamp(&self, at_ms: i64) {
+        lock(&self.clock).saw(at_ms, Instant::now());
+    }
+
+    /// What time it is by the brokers' clocks; `None` before any stamp was seen.
+    pub fn broker_now_ms(&self) -> Option<i64> {
+        lock(&self.clock).at(Instant::now())
     }
 
     /// Lets the reach of all lanes be measured soon.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use touchline_ingest::kafka::KafkaLog;
 use touchline_store::journal::{Journal, OpenError, OpenReport};
@@ -11,12 +12,16 @@ use crate::config::Options;
 use crate::node_log::NodeLog;
 
 /// The log, and how it is kept.
-pub(super) fn open_log(options: &Options) -> Result<(NodeLog, Arc<str>), StartError> {
+pub(super) fn open_log(
+    options: &Options,
+    is_stopped: &AtomicBool,
+) -> Result<(NodeLog, Arc<str>), StartError> {
     let Some(kafka) = &options.kafka else {
         let (journal, report) = open_journal(options)?;
         return Ok((NodeLog::Journal(journal), report.backend));
     };
-    let (log, report) = KafkaLog::open(kafka, || false).map_err(StartError::Kafka)?;
+    let (log, report) =
+        KafkaLog::open(kafka, || is_stopped.load(Ordering::Relaxed)).map_err(StartError::Kafka)?;
     tracing::info!(
         brokers = kafka.brokers,
         epoch = format!("{:016x}", report.epoch.0),

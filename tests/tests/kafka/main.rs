@@ -4,9 +4,12 @@
 //! Three brokers are started once for all tests that do them no harm; a test that kills brokers has
 //! its own. Each test has topics of its own, by their prefix.
 
+mod admin;
 mod broken;
 mod follower;
+mod migrate;
 mod nodes;
+mod tools;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -46,6 +49,11 @@ impl Nodes {
         let homes: Vec<Home> = (0..count).map(|n| Home::new(&config(n))).collect();
         let servers = homes.iter().map(|home| home.serve(Backend::Auto)).collect();
         Self { homes, servers }
+    }
+
+    /// The folder of a node.
+    pub fn home(&self, node: usize) -> &Home {
+        &self.homes[node]
     }
 
     /// Starts one again that has ended.
