@@ -28,8 +28,8 @@ use touchline_core::metrics::Padded;
 use touchline_fanout::{ShardCommand, ShardStats};
 
 use crate::limits::{
-    BROKEN_MAX, DRAIN_OVERTIME, DRAIN_S_MAX, INTERRUPT_REQUESTS, INTERRUPT_SESSIONS, LOOK_INTERVAL,
-    MEMORY_HYSTERESIS_PERCENT, STOP_REQUESTS,
+    DRAIN_OVERTIME, DRAIN_S_MAX, INTERRUPT_REQUESTS, INTERRUPT_SESSIONS, LIFE_OVER_MAX,
+    LOOK_INTERVAL, MEMORY_HYSTERESIS_PERCENT, STOP_REQUESTS,
 };
 use crate::node_log::NodeLog;
 use crate::notify;
@@ -49,7 +49,7 @@ pub(crate) struct Seen {
     is_dead: bool,
     takes_nothing: bool,
     is_short: bool,
-    broken_at: Option<Instant>,
+    over_at: Option<Instant>,
 }
 
 /// Minds a started server until its end.
@@ -129,24 +129,25 @@ impl Keeper {
             };
             self.appliance.command(ShardCommand::Status { state: state.into(), streams });
         }
-        let is_broken = matches!(self.appliance.log.health(), Err(LogHealthError::Broken(_)));
-        let broken_at = self.seen.broken_at.filter(|_| is_broken);
-        let broken_at = broken_at.or_else(|| is_broken.then(Instant::now));
-        self.give_up_after(broken_at);
+        let is_over = matches!(&self.appliance.log, NodeLog::Kafka(kafka) if kafka.is_over());
+        let over_at = self.seen.over_at.or_else(|| is_over.then(Instant::now));
+        self.give_up_after(over_at);
         let is_short = self.is_short_of_memory();
         if is_short != self.seen.is_short {
             self.appliance.command(ShardCommand::Door { is_open: !is_short });
         }
-        self.seen = Seen { is_dead, takes_nothing, is_short, broken_at };
+        self.seen = Seen { is_dead, takes_nothing, is_short, over_at };
     }
 
-    /// A log that can't be mended while it runs is mended by a start (R8): after a while in which
-    /// everybody can see why, this process ends, and whoever minds it starts it again.
-    fn give_up_after(&self, broken_at: Option<Instant>) {
-        if broken_at.is_some_and(|at| at.elapsed() >= BROKEN_MAX)
+    /// A life of the log that is over is left by a start (R8): after a while in which everybody can
+    /// see why, this process ends, and whoever minds it starts it again.
+    fn give_up_after(&self, over_at: Option<Instant>) {
+        if over_at.is_some_and(|at| at.elapsed() >= LIFE_OVER_MAX)
             && !self.appliance.gave_up.swap(true, Ordering::Relaxed)
         {
-            tracing::error!("the log can't be mended while it runs: the process ends with 1");
+            tracing::error!(
+                "this life of the log is over: the process ends with 1, for a start into the next"
+            );
             self.appliance.order(Order::Interrupt);
         }
     }

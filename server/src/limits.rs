@@ -69,9 +69,9 @@ pub const LOG_LINES_PER_S: u32 = 20;
 /// A field of a log line; what is longer is cut.
 pub const LOG_FIELD_BYTES_MAX: usize = 4 * 1024;
 
-/// A node whose log is beyond mending ends after so long: `/readyz` has told why by then, and who
+/// A node whose log's life is over ends after so long: `/readyz` has told why by then, and who
 /// balances load has noticed.
-pub const BROKEN_MAX: Duration = Duration::from_secs(5);
+pub const LIFE_OVER_MAX: Duration = Duration::from_secs(5);
 /// Lines that `log verify` says of one lane; the rest is counted.
 pub const POISON_LINES_MAX: usize = 20;
 /// Records of a journal that are sent to Kafka before brokers are waited for.

@@ -3,7 +3,7 @@
 //! 1. The plan of shards and cores; then all ports, so that the likeliest mistakes end a start
 //!    before it touches data.
 //! 2. The log. The journal: opened, repaired, its dedupe window rebuilt. Kafka: topics checked, the
-//!    epoch found, the dedupe window read.
+//!    epoch found, the dedupe window read; that may wait for brokers, and ports say so meanwhile.
 //! 3. The shards, which read the newest of the log; the feed from the log into their mailboxes.
 //! 4. The live state, which reads the day back; its tap on the log.
 //! 5. The API port, last of all: from its first request on everything behind it is there. The admin
@@ -14,6 +14,7 @@
 
 mod log;
 mod serving;
+mod waiting;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::AtomicBool;
@@ -46,6 +47,7 @@ use crate::sources::FollowedSources;
 pub use crate::start_error::StartError;
 use log::open_log;
 use serving::open_ports;
+use waiting::Waiting;
 
 /// Starts everything. Returns once it serves; whether it is ready yet, `/readyz` tells.
 ///
@@ -108,7 +110,7 @@ fn start_here(loaded: Loaded, is_stopped: &AtomicBool) -> Result<Running, StartE
         confine();
     }
     let mut bound = bind_ports(&options)?;
-    let (node_log, kept) = open_log(&options, is_stopped)?;
+    let (node_log, kept) = Waiting::through(&options, &bound, || open_log(&options, is_stopped))?;
     let log = node_log.events();
     let fanout = match start_fanout(&options, plan, &bound, &node_log) {
         Ok(fanout) => fanout,

@@ -80,7 +80,10 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        reason.clone_into(&mut lock(&self.voice.trouble));
+        // That all are down says less than why one is.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            reason.clone_into(&mut lock(&self.voice.trouble));
+        }
         if self.may_speak() {
             tracing::warn!(target: "librdkafka", %error, reason);
         }

@@ -147,8 +147,8 @@ impl Door {
         Ok(self.enter(events, &identities, &fates, reply))
     }
 
-    /// Brokers' clocks say `now_ms` or more. This host's own clock decides nothing here: it may jump
-    /// by hours (FAULTS 40), and what a node has forgotten it would show twice.
+    /// Brokers' clocks say `now_ms` or more. This host's own clock decides nothing here: it may
+    /// jump by hours (FAULTS 40), and what a node has forgotten it would show twice.
     pub fn set_now(&mut self, now_ms: i64) {
         self.now_ms = self.now_ms.max(now_ms);
         self.expire();

@@ -5,20 +5,22 @@
 //! is put in twice.
 //!
 //! # How
-//! Before a batch is sent, `touchline-meta` is told which records of the journal it holds, and where
-//! every lane ends: so all before it is in, and of this batch nobody knows. Who goes on reads what
-//! has come behind those ends, and leaves that out of the batch. Whatever stands there and is none
-//! of the batch's was written by somebody else, and the import refuses to go on.
+//! Before a batch is sent, `touchline-meta` is told which records of the journal it holds, and
+//! where every lane ends: so all before it is in, and of this batch nobody knows. Who goes on reads
+//! what has come behind those ends, and leaves that out of the batch. Whatever stands there and is
+//! none of the batch's was written by somebody else, and the import refuses to go on.
+
+mod deliveries;
+mod error;
+
+pub use error::ImportError;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message;
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde::{Deserialize, Serialize};
 use touchline_core::event::Identity;
 use touchline_core::log::{Epoch, Position, Record};
@@ -35,6 +37,7 @@ use super::reach::{Reach, watermarks};
 use super::state::lock;
 use super::{topics, wire};
 use crate::limits::IMPORT_BATCH_MAX;
+use deliveries::{Deliveries, State};
 
 /// How long brokers may take to acknowledge one batch.
 const BATCH_MAX: Duration = Duration::from_secs(60);
@@ -77,65 +80,6 @@ impl Progress {
     fn key(&self) -> String {
         format!("import/{:016x}", self.journal)
     }
-}
-
-/// Why a journal can't be moved in.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportError {
-    /// The cluster.
-    #[error("{0}")]
-    Open(#[from] OpenError),
-    /// Events stand there already.
-    #[error(
-        "{topic}, partition {partition}, holds events already: a journal is moved into an empty \
-         log only; take another log.kafka.topic_prefix, or delete the topics"
-    )]
-    NotEmpty {
-        /// A topic that does.
-        topic: String,
-        /// And its partition.
-        partition: i32,
-    },
-    /// All of it is in.
-    #[error(
-        "this journal was moved in already, up to sequence {next}, and the log has been written to \
-         since: what the journal has got since then ({left} records) can't be told from that"
-    )]
-    Overtaken {
-        /// How far.
-        next: u64,
-        /// What is left.
-        left: u64,
-    },
-    /// Somebody else writes.
-    #[error(
-        "{topic}, partition {partition}, holds something at offset {offset} that isn't of this \
-         journal: somebody else writes to the log; stop them, delete the topics and begin again"
-    )]
-    Foreign {
-        /// Where.
-        topic: String,
-        /// Where.
-        partition: i32,
-        /// Where.
-        offset: u64,
-    },
-    /// A node runs on the log.
-    #[error("node {node} runs on this log (it said so {ago_s} s ago): stop it first, or wait")]
-    NodeRuns {
-        /// Its name.
-        node: String,
-        /// When it was heard of.
-        ago_s: u64,
-    },
-    /// A record isn't taken.
-    #[error("sequence {seq} of the journal isn't taken: {error}; run it again once that is mended")]
-    Refused {
-        /// Which.
-        seq: u64,
-        /// Why.
-        error: KafkaError,
-    },
 }
 
 /// A journal on its way into the log.
@@ -423,47 +367,4 @@ fn sent_already(
         }
     }
     Ok(sent)
-}
-
-/// What has become of a batch so far.
-#[derive(Default)]
-struct State {
-    left: usize,
-    failed: Option<(usize, KafkaError)>,
-    /// One above the last record of each partition.
-    ends: HashMap<(String, i32), u64>,
-}
-
-/// Told of each message.
-struct Deliveries {
-    context: Context,
-    state: Arc<Mutex<State>>,
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.context.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.context.error(error, reason);
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, n: usize) {
-        let mut state = lock(&self.state);
-        state.left = state.left.saturating_sub(1);
-        match result {
-            Ok(message) => {
-                let next = u64::try_from(message.offset()).map_or(0, |offset| offset + 1);
-                let place = (message.topic().to_owned(), message.partition());
-                let end = state.ends.entry(place).or_default();
-                *end = (*end).max(next);
-            }
-            Err((error, _)) => drop(state.failed.get_or_insert((n, error.clone()))),
-        }
-    }
 }

@@ -64,8 +64,8 @@ impl Judge {
         is_first
     }
 
-    /// What was said under `identity` within the window before now: `now_ms` by the brokers' clocks,
-    /// as far as that is known.
+    /// What was said under `identity` within the window before now: `now_ms` by the brokers'
+    /// clocks, as far as that is known.
     pub fn find(&self, identity: Identity, now_ms: i64) -> Option<Content> {
         let entry = self.latest(identity)?;
         (now_ms.max(self.newest_ms) - entry.at_ms <= self.window_ms).then_some(entry.content)

@@ -47,7 +47,12 @@ pub(super) fn find(
     lost: Option<Life>,
 ) -> Result<Life, OpenError> {
     let life = match (lost, Meta::read(options, reader)?.life) {
-        (Some(lost), _) => begin(options, reader, writer, lost.generation + 1)?,
+        (Some(lost), _) => {
+            let life = begin(options, reader, writer, lost.generation + 1)?;
+            let generation = life.generation;
+            tracing::error!(generation, "topics of the log were gone: a new life begins");
+            life
+        }
         (None, Some(life)) => life,
         (None, None) => begin(options, reader, writer, 1)?,
     };

@@ -21,7 +21,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, ProducerContex
 use rdkafka::{Offset, TopicPartitionList};
 use serde::Serialize;
 
-use super::client::{ASK_MAX, Context, Reader, config, poll, unreachable};
+use super::client::{ASK_MAX, Context, Reader, config, drain, poll, unreachable};
 use super::import::Progress;
 use super::life::{Life, chosen};
 use super::notes::Note;
@@ -58,7 +58,9 @@ impl Meta {
     ) -> Result<Self, OpenError> {
         let topic = meta_topic(options);
         let failed = unreachable(options, "list its topics");
-        let metadata = reader.client().fetch_metadata(Some(&topic), ASK_MAX).map_err(failed)?;
+        let metadata = reader.client().fetch_metadata(Some(&topic), ASK_MAX);
+        // What a client has to say of its trouble, it says only when it is asked.
+        let metadata = metadata.inspect_err(|_| drain(reader)).map_err(failed)?;
         let is_there = |it: &&rdkafka::metadata::MetadataTopic| {
             it.name() == topic && it.error().is_none() && !it.partitions().is_empty()
         };

@@ -121,6 +121,11 @@ impl KafkaLog {
         self.shared.lags().filter_map(place).collect()
     }
 
+    /// Whether this life of the log is over (R8): health says why, and only a new start goes on.
+    pub fn is_over(&self) -> bool {
+        self.shared.is_over()
+    }
+
     /// What it has counted.
     pub fn stats(&self) -> KafkaStats {
         let door = lock(&self.shared.door);

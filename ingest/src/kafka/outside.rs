@@ -155,7 +155,7 @@ impl Outside {
                 Next::Found(found) => {
                     heard_at = Instant::now();
                     let seq = found.position.seq;
-                    if seq >= to || !each(found) || seq + 1 >= to {
+                    if seq >= to || !each(*found) || seq + 1 >= to {
                         return Ok(());
                     }
                 }
@@ -181,7 +181,7 @@ impl Outside {
         self.assign(&wanted).map_err(&failed)?;
         loop {
             let found = match self.next().map_err(&failed)? {
-                Next::Found(found) => Some(found),
+                Next::Found(found) => Some(*found),
                 Next::End | Next::Nothing => None,
             };
             if !each(found) {
@@ -221,7 +221,7 @@ impl Outside {
 }
 
 enum Next {
-    Found(Found),
+    Found(Box<Found>),
     End,
     Nothing,
 }
@@ -229,7 +229,7 @@ enum Next {
 fn found(taken: Taken) -> Next {
     let Taken { position, at_ms, bytes, event } = taken;
     let record = event.map(|(event, received_at)| Record { position, received_at, event });
-    Next::Found(Found { position, at_ms, bytes, record })
+    Next::Found(Box::new(Found { position, at_ms, bytes, record }))
 }
 
 fn timeout() -> KafkaError {

@@ -36,6 +36,7 @@ pub(super) struct Shared {
     /// Somebody wants to know how far the lanes reach, now.
     looks_ahead: AtomicBool,
     clock: Mutex<BrokerClock>,
+    is_over: AtomicBool,
 }
 
 /// How far a lane reaches.
@@ -100,6 +101,7 @@ impl Shared {
             broken: Mutex::default(),
             looks_ahead: AtomicBool::new(false),
             clock: Mutex::default(),
+            is_over: AtomicBool::new(false),
         }
     }
 
@@ -234,7 +236,18 @@ impl Shared {
         }
     }
 
+    /// This life of the log is over, or has lost something: a start finds or begins the next (R8).
+    pub fn set_over(&self, why: &str) {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.set_broken(why);
+    }
+
     /// Whether that has happened.
+    pub fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing can be taken until a restart.
     pub fn is_broken(&self) -> bool {
         lock(&self.broken).is_some()
     }

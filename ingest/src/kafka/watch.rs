@@ -21,9 +21,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_MAX: Duration = Duration::from_secs(2);
 /// How often the ends are asked for at most, whoever wants to know.
 const AHEAD_EVERY: Duration = Duration::from_millis(250);
-/// How often in a row a lane must be found shorter than it was: a leader that has just been elected
-/// may not know yet how far it reaches.
-const SHORT_TIMES: u32 = 2;
+/// For how long a lane must be found shorter than it was: a leader that has just been elected may
+/// not know yet how far it reaches.
+const SHORT_MIN: Duration = Duration::from_secs(3);
 /// How often the reach of all lanes is asked for.
 const REACH_EVERY: Duration = Duration::from_secs(10);
 
@@ -35,8 +35,8 @@ pub(super) struct Watch {
     /// By lane: where retention has been found to begin.
     lows: Vec<u64>,
     reached_at: Option<Instant>,
-    /// By lane: how often in a row its end was found below what was read.
-    short: Vec<u32>,
+    /// By lane: since when its end has been found below what was read.
+    short: Vec<Option<Instant>>,
     witness: Witness,
 }
 
@@ -48,7 +48,7 @@ impl Watch {
         witness: Witness,
     ) -> Self {
         let count = shared.lanes.count();
-        let (lows, short) = (vec![0; count], vec![0; count]);
+        let (lows, short) = (vec![0; count], vec![None; count]);
         Self { reader, shared, windows, lows, reached_at: None, short, witness }
     }
 
@@ -100,7 +100,9 @@ impl Watch {
     fn measure(&mut self) {
         self.reached_at = Some(Instant::now());
         let lanes = self.shared.lanes.clone();
-        for (lane, low, high) in self.measure_ends() {
+        let reaches = self.measure_ends();
+        let all_answer = reaches.len() == lanes.count();
+        for (lane, low, high) in reaches {
             let Some((stream, partition)) = lanes.place(lane) else { continue };
             if self.shared.is_closing() {
                 return;
@@ -110,7 +112,9 @@ impl Watch {
                 Err(error) => tracing::debug!(%error, partition, "no first record"),
             }
         }
-        self.witness.look_for_successor(&self.shared, &self.reader);
+        if all_answer {
+            self.witness.look_for_successor(&self.shared, &self.reader);
+        }
     }
 
     /// Low and high watermark of every lane that answers; the ends are known from here on.
@@ -127,9 +131,9 @@ impl Watch {
                 Ok((low, high)) => {
                     let [low, high] = [low, high].map(|offset| u64::try_from(offset).unwrap_or(0));
                     let short = &mut self.short[usize::from(lane.0)];
-                    *short = if high < next { *short + 1 } else { 0 };
-                    if *short >= SHORT_TIMES {
-                        self.shared.set_broken(&lost(topic, partition, high, next));
+                    *short = (high < next).then(|| short.unwrap_or_else(Instant::now));
+                    if short.is_some_and(|since| since.elapsed() >= SHORT_MIN) {
+                        self.shared.set_over(&lost(topic, partition, high, next));
                     }
                     self.shared.set_reach(lane, self.shared.first(lane), high);
                     reaches.push((lane, low, high));

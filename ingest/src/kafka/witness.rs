@@ -18,6 +18,8 @@ const FILE_EVERY: Duration = Duration::from_secs(10);
 /// runs, and this node what time it is by the brokers' clocks. A day of ten nodes is 14,400 short
 /// messages, of which compaction leaves ten.
 const TOPIC_EVERY: Duration = Duration::from_secs(60);
+/// How long a note may take: whoever writes it also looks whether brokers are there.
+const NOTE_MAX: Duration = Duration::from_secs(2);
 /// How long a node that ends waits for its last note.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
@@ -51,7 +53,7 @@ impl Witness {
 
     /// Notes what is due. A loss is noted at once: whoever starts next must know of it.
     pub fn note(&mut self, shared: &Shared) {
-        let is_loss = shared.is_broken() && !self.has_told_loss;
+        let is_loss = shared.is_over() && !self.has_told_loss;
         self.has_told_loss |= is_loss;
         if is_loss || self.filed_at.elapsed() >= FILE_EVERY {
             self.filed_at = Instant::now();
@@ -59,7 +61,8 @@ impl Witness {
         }
         if is_loss || (self.topic_at.elapsed() >= TOPIC_EVERY && shared.down_for().is_none()) {
             self.topic_at = Instant::now();
-            match self.writer.put(&Note::key(&self.options.node), &self.present(shared, true)) {
+            let (key, note) = (Note::key(&self.options.node), self.present(shared, true));
+            match self.writer.put_within(NOTE_MAX, &key, &note) {
                 Ok(at_ms) => shared.saw_stamp(at_ms),
                 Err(error) => tracing::debug!(%error, "how far we have read isn't noted"),
             }
@@ -103,7 +106,7 @@ impl Witness {
                 self.meta_next = self.meta_next.max(meta.next);
                 let is_newer = |it: &Life| it.generation > self.life.generation;
                 if let Some(life) = meta.life.filter(is_newer) {
-                    shared.set_broken(&format!(
+                    shared.set_over(&format!(
                         "life {} of the log has begun, and this node reads life {}",
                         life.generation, self.life.generation
                     ));

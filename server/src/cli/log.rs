@@ -1,7 +1,7 @@
 //! `touchline log verify` and `touchline log dump`: here of a journal.
 //!
-//! Both read the journal's files, while a server runs or not, and change nothing. Where Kafka is the
-//! log they [read that](super::log_kafka), unless a folder is named.
+//! Both read the journal's files, while a server runs or not, and change nothing. Where Kafka is
+//! the log they [read that](super::log_kafka), unless a folder is named.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};

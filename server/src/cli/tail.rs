@@ -1,9 +1,9 @@
 //! `touchline tail`: events as they come, out of the journal's files or [of
 //! Kafka](super::tail_kafka).
 //!
-//! Of a journal it needs no server and asks none: it reads what is proven durable, so an event shows a tenth of
-//! a second after its source got its 202. While the newest file doesn't change, looking for news
-//! costs a listing of the folder.
+//! Of a journal it needs no server and asks none: it reads what is proven durable, so an event
+//! shows a tenth of a second after its source got its 202. While the newest file doesn't change,
+//! looking for news costs a listing of the folder.
 
 use std::io::{self, Write as _};
 use std::path::Path;

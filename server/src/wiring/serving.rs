@@ -37,7 +37,7 @@ pub(super) fn open_ports(appliance: &Arc<Appliance>, bound: Bound) -> Result<Por
 
 /// A runtime of its own for one port, on a thread of its own; `open` is told when it begins and
 /// when it has ended.
-fn serve_on(
+pub(super) fn serve_on(
     mut runtime: tokio::runtime::Builder,
     name: &str,
     listener: TcpListener,

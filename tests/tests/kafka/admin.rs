@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use futures_lite::future::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use touchline_tests::e2e::brokers::Brokers;
 
@@ -44,6 +45,27 @@ pub fn write_in_transaction(brokers: &Brokers, topic: &str, partition: i32, valu
     producer.commit_transaction(ANSWER_MAX).expect("brokers answer");
 }
 
+/// Makes topics as a node makes them.
+pub fn create(brokers: &Brokers, topics: &[String], partitions: i32) {
+    let wanted = topics.iter().map(|name| {
+        NewTopic::new(name, partitions, TopicReplication::Fixed(3))
+            .set("min.insync.replicas", "2")
+            .set("unclean.leader.election.enable", "false")
+            .set("message.timestamp.type", "LogAppendTime")
+            .set("retention.ms", "604800000")
+    });
+    let wanted: Vec<NewTopic<'_>> = wanted.collect();
+    // A name is free a moment after its topic was deleted.
+    for _ in 0..100 {
+        let results = block_on(client(brokers).create_topics(&wanted, &options()));
+        if results.expect("brokers answer").iter().all(Result::is_ok) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    panic!("topics can't be made");
+}
+
 /// Deletes topics.
 pub fn delete(brokers: &Brokers, topics: &[String]) {
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
@@ -51,4 +73,20 @@ pub fn delete(brokers: &Brokers, topics: &[String]) {
     for result in results.expect("brokers answer") {
         result.expect("it is deleted");
     }
+}
+
+/// Who holds each partition of a topic; the leader comes first where it is told so.
+pub fn replicas(brokers: &Brokers, topic: &str) -> Vec<Vec<i32>> {
+    let reader: BaseConsumer = config(brokers).create().expect("a client");
+    let metadata = reader.fetch_metadata(Some(topic), ANSWER_MAX).expect("brokers answer");
+    let mut partitions: Vec<_> = metadata.topics()[0].partitions().iter().collect();
+    partitions.sort_by_key(|it| it.id());
+    partitions.iter().map(|it| it.replicas().to_vec()).collect()
+}
+
+/// First offset and end of each of so many partitions.
+pub fn reach(brokers: &Brokers, topic: &str, partitions: i32) -> Vec<(i64, i64)> {
+    let reader: BaseConsumer = config(brokers).create().expect("a client");
+    let of = |partition| reader.fetch_watermarks(topic, partition, ANSWER_MAX);
+    (0..partitions).map(|partition| of(partition).expect("brokers answer")).collect()
 }

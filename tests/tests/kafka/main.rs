@@ -7,9 +7,12 @@
 mod admin;
 mod broken;
 mod follower;
+mod lives;
 mod migrate;
+mod moved;
 mod nodes;
 mod tools;
+mod wire;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
