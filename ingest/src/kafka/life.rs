@@ -48,10 +48,9 @@ pub(super) fn find(
 ) -> Result<Life, OpenError> {
     let life = match (lost, Meta::read(options, reader)?.life) {
         (Some(lost), _) => {
-            let life = begin(options, reader, writer, lost.generation + 1)?;
-            let generation = life.generation;
+            let generation = lost.generation + 1;
             tracing::error!(generation, "topics of the log were gone: a new life begins");
-            life
+            begin(options, reader, writer, generation)?
         }
         (None, Some(life)) => life,
         (None, None) => begin(options, reader, writer, 1)?,

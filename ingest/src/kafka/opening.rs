@@ -98,9 +98,13 @@ impl Opener {
     /// Again and again, while it is for lack of brokers that it fails.
     fn open_sometime(&self) -> Result<(Arc<KafkaLog>, OpenReport), OpenError> {
         let began = Instant::now();
+        let mut has_told = false;
         loop {
             match self.open(began) {
                 Err(error @ OpenError::Brokers { .. }) if !self.is_stopped() => {
+                    if !std::mem::replace(&mut has_told, true) {
+                        tracing::warn!(%error, "the start begins again until brokers answer");
+                    }
                     self.context.set_trouble(&error.to_string());
                     std::thread::sleep(RETRY);
                 }
@@ -162,13 +166,12 @@ impl Opener {
         std::thread::sleep(CONFIRM);
         *reaches = watermarks(&self.options, lanes, asking)?;
         let Some(loss) = look(reaches) else { return Ok(life) };
-        let life = life::begin(&self.options, asking, writer, loss.generation)?;
         tracing::error!(
             why = loss.why,
-            generation = life.generation,
+            generation = loss.generation,
             "the log is shorter than it was: a new life begins, and clients are told of a gap"
         );
-        Ok(life)
+        life::begin(&self.options, asking, writer, loss.generation)
     }
 
     fn shared(&self, lanes: Lanes, life: &Life) -> Arc<Shared> {

@@ -143,7 +143,9 @@ fn fault_35_a_start_without_brokers_waits_says_what_for_and_can_be_ended() {
         let ready = request(port("admin"), "GET", "/readyz", &[], "").expect("an answer");
         assert!(ready.status == 503 && ready.body.contains("brokers"), "{}", ready.body);
         let line = server.wait_for_line("the start waits for Kafka");
-        assert!(line.contains("refused"), "it says what keeps it: {line}");
+        let line: Value = serde_json::from_str(&line).expect("JSON");
+        let trouble = line["trouble"].as_str().expect("a text");
+        assert!(trouble.contains("127.0.0.1:1"), "it says what keeps it: {line}");
         let begin = Instant::now();
         server.signal(signal);
         assert_eq!(server.wait_for_end(), Some(0), "{:#?}", server.log());
