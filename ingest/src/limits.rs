@@ -141,13 +141,14 @@ pub const TAIL_BATCH_EVENTS_MAX: usize = touchline_core::limits::BATCH_EVENTS_MA
 pub const TAIL_BATCH_BYTES_MAX: usize = 4 << 20;
 /// Reads of ranges that may wait.
 pub const READS_WAITING_MAX: usize = 256;
+/// Records that one step of an import holds: at 128 KiB each, the largest there are, 512 MiB; at
+/// the kilobyte that events have, 4 MiB.
+pub const IMPORT_BATCH_MAX: usize = 4_096;
 /// Bytes of one read.
 pub const READ_BYTES_MAX: usize = 8 << 20;
 /// Lanes whose duplicates are kept for reads far back, each with the entries of one window.
 pub const SCOUTS_MAX: usize = 16;
 
-/// How often a record that is at fault itself is tried before it is a dead letter.
-pub const ATTEMPTS_MAX: u32 = 5;
 /// Bytes of the spool that are read at once: a few thousand events.
 pub const SPOOL_READ_BYTES_MAX: usize = 1 << 20;
 /// Identities of one lane that are kept while an old spool is handed on: 16 bytes each, and as much

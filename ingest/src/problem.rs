@@ -45,6 +45,8 @@ pub enum Code {
     InFuture,
     /// Some items carry an id that was used before for other content.
     IdReused,
+    /// Brokers refuse some items as they are.
+    LogRefused,
     /// The partner sends more events a second than agreed.
     RateLimited,
     /// The partner has more requests under way than agreed.
@@ -75,7 +77,7 @@ type Row = (Code, &'static str, u16, &'static str);
 impl Code {
     /// All of them, in the order of their numbers.
     #[rustfmt::skip]
-    pub const ALL: [Row; 25] = [
+    pub const ALL: [Row; 26] = [
         (Self::UnknownPartner, "unknown_partner", 404, "No partner of that name is configured."),
         (Self::MethodNotAllowed, "method_not_allowed", 405, "Webhooks are POSTed."),
         (Self::UnsupportedType, "unsupported_type", 415, "The body must be application/json, not compressed."),
@@ -90,6 +92,7 @@ impl Code {
         (Self::InvalidEvents, "invalid_events", 422, "Some events are malformed; none was taken."),
         (Self::InFuture, "in_future", 422, "Some events lie more than 5 minutes ahead; none was taken."),
         (Self::IdReused, "id_reused", 422, "Some ids were used before for other content; no event was taken."),
+        (Self::LogRefused, "log_refused", 422, "The log's brokers refuse some events as they are; the others were taken."),
         (Self::RateLimited, "rate_limited", 429, "More events a second than this partner may send."),
         (Self::TooManyRequests, "too_many_requests", 429, "More requests at once than this partner may send."),
         (Self::TooManyRoutes, "too_many_routes", 429, "More different sets of teams than this partner may use."),
@@ -133,7 +136,7 @@ pub struct ItemError {
     /// Which of its fields; empty for the item as a whole.
     pub field: String,
     /// Stable: `missing`, `unknown_field`, `duplicate_field`, `wrong_type`, `malformed`,
-    /// `too_large`, `too_deep`, `in_future`, `id_reused`, `schema`.
+    /// `too_large`, `too_deep`, `in_future`, `id_reused`, `log_refused`, `schema`.
     pub reason: &'static str,
     /// What would be right, for a person.
     pub detail: Cow<'static, str>,
@@ -160,7 +163,11 @@ impl Problem {
 
     /// A refusal of these items.
     pub fn of_items(code: Code, errors: Vec<ItemError>) -> Self {
-        let detail = format!("{} error(s); nothing of the body was taken", errors.len());
+        let rest = match code {
+            Code::LogRefused => "what else the body holds was taken",
+            _ => "nothing of the body was taken",
+        };
+        let detail = format!("{} error(s); {rest}", errors.len());
         Self { code, detail, errors, retry_after_s: None }
     }
 

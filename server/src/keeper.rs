@@ -27,8 +27,8 @@ use touchline_core::metrics::Padded;
 use touchline_fanout::{ShardCommand, ShardStats};
 
 use crate::limits::{
-    DRAIN_OVERTIME, DRAIN_S_MAX, INTERRUPT_REQUESTS, INTERRUPT_SESSIONS, LOOK_INTERVAL,
-    MEMORY_HYSTERESIS_PERCENT, STOP_REQUESTS,
+    DRAIN_OVERTIME, DRAIN_S_MAX, INTERRUPT_REQUESTS, INTERRUPT_SESSIONS, LIFE_OVER_MAX,
+    LOOK_INTERVAL, MEMORY_HYSTERESIS_PERCENT, STOP_REQUESTS,
 };
 use crate::notify;
 use crate::running::{Appliance, Order, Stage};
@@ -47,6 +47,7 @@ pub(crate) struct Seen {
     is_dead: bool,
     takes_nothing: bool,
     is_short: bool,
+    over_at: Option<Instant>,
 }
 
 /// Minds a started server until its end.
@@ -116,11 +117,27 @@ impl Keeper {
             let streams = degraded.map_or(StreamSet::ALL, |(_, streams)| streams);
             self.appliance.command(ShardCommand::Status { state: state.into(), streams });
         }
+        let is_over = self.appliance.log.kafka().is_some_and(|kafka| kafka.is_over());
+        let over_at = self.seen.over_at.or_else(|| is_over.then(Instant::now));
+        self.give_up_after(over_at);
         let is_short = self.is_short_of_memory();
         if is_short != self.seen.is_short {
             self.appliance.command(ShardCommand::Door { is_open: !is_short });
         }
-        self.seen = Seen { is_dead, takes_nothing, is_short };
+        self.seen = Seen { is_dead, takes_nothing, is_short, over_at };
+    }
+
+    /// A life of the log that is over is left by a start (R8): after a while in which everybody can
+    /// see why, this process ends, and whoever minds it starts it again.
+    fn give_up_after(&self, over_at: Option<Instant>) {
+        if over_at.is_some_and(|at| at.elapsed() >= LIFE_OVER_MAX)
+            && !self.appliance.gave_up.swap(true, Ordering::Relaxed)
+        {
+            tracing::error!(
+                "this life of the log is over: the process ends with 1, for a start into the next"
+            );
+            self.appliance.order(Order::Interrupt);
+        }
     }
 
     /// Whether newcomers are to be refused. Some room must have come back before they are let in

@@ -80,6 +80,16 @@ pub const LOG_LINES_PER_S: u32 = 20;
 /// A field of a log line; what is longer is cut.
 pub const LOG_FIELD_BYTES_MAX: usize = 4 * 1024;
 
+/// A node whose log's life is over ends after so long: `/readyz` has told why by then, and who
+/// balances load has noticed.
+pub const LIFE_OVER_MAX: Duration = Duration::from_secs(5);
+/// Lines that `log verify` says of one lane; the rest is counted.
+pub const POISON_LINES_MAX: usize = 20;
+/// Records of a journal that are sent to Kafka before brokers are waited for.
+pub const MIGRATE_BATCH_MAX: usize = touchline_ingest::limits::IMPORT_BATCH_MAX;
+/// Bytes of a journal that are read at once for that.
+pub const MIGRATE_READ_BYTES: usize = 1 << 20;
+
 const _: () = assert!(SECRETS_FILE_BYTES_MAX as usize > SECRETS_MAX * SECRET_KEY_BYTES_MAX * 2);
 const _: () = assert!(REQUEST_BUFFER_BYTES >= touchline_core::limits::REQUEST_HEAD_BYTES_MAX);
 const _: () = assert!(

@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -114,7 +114,8 @@ pub struct Appliance {
     pub started: Instant,
     pub(crate) stage: AtomicU8,
     pub(crate) orders: Mutex<Sender<Order>>,
-    pub(crate) api_open: std::sync::atomic::AtomicBool,
+    pub(crate) api_open: AtomicBool,
+    pub(crate) gave_up: AtomicBool,
 }
 
 impl Appliance {
@@ -133,6 +134,11 @@ impl Appliance {
         let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
         // Fails once the keeper has ended, and with it everything.
         let _ = orders.send(order);
+    }
+
+    /// Whether it ends because its log can't be mended while it runs: a new start can.
+    pub fn has_given_up(&self) -> bool {
+        self.gave_up.load(Ordering::Relaxed)
     }
 
     /// Why it should get no traffic; empty when it should.

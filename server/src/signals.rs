@@ -7,6 +7,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -21,8 +22,12 @@ const STUCK_AFTER: Duration = Duration::from_secs(3);
 /// How often it is asked whether the stop has begun.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The signals, caught from now on: those that come during the start are handled after it.
-pub struct Attendant(Signals);
+/// The signals, caught from now on: those that come during the start are handled after it, unless
+/// the start [asks](Attendant::wants_end) and ends.
+pub struct Attendant {
+    signals: Signals,
+    wants_end: Arc<AtomicBool>,
+}
 
 impl Attendant {
     /// Catches them.
@@ -30,13 +35,23 @@ impl Attendant {
     /// # Errors
     /// When the system doesn't let us.
     pub fn new() -> io::Result<Self> {
-        Signals::new([SIGTERM, SIGINT, SIGHUP]).map(Self)
+        let wants_end = Arc::new(AtomicBool::new(false));
+        for signal in [SIGTERM, SIGINT] {
+            signal_hook::flag::register(signal, Arc::clone(&wants_end))?;
+        }
+        let signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        Ok(Self { signals, wants_end })
+    }
+
+    /// Set once a signal has asked for the end: a start that waits for others must not wait on.
+    pub fn wants_end(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.wants_end)
     }
 
     /// Handles signals until `running` has come to its end.
     pub fn attend(mut self, running: Running) {
         let appliance = running.appliance();
-        let handle = self.0.handle();
+        let handle = self.signals.handle();
         let waiter = std::thread::spawn(move || {
             running.wait();
             handle.close();
@@ -44,7 +59,7 @@ impl Attendant {
         let watched = Arc::clone(&appliance);
         std::thread::spawn(move || end_if_stop_is_stuck(&watched));
         let mut last = None;
-        for signal in self.0.forever() {
+        for signal in self.signals.forever() {
             if signal == SIGHUP {
                 reload(&appliance);
                 continue;

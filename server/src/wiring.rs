@@ -2,8 +2,9 @@
 //!
 //! 1. The plan of shards and cores; then all ports, so that the likeliest mistakes end a start
 //!    before it touches data.
-//! 2. The keeper of dead letters; then the log. The journal: opened, repaired, its dedupe window rebuilt. Kafka: topics checked, the
-//!    epoch found, the dedupe window read.
+//! 2. The keeper of dead letters; then the log. The journal: opened, repaired, its dedupe window
+//!    rebuilt. Kafka: topics checked, the epoch found, the dedupe window read; that may wait for
+//!    brokers. Meanwhile a porter answers at the ports.
 //! 3. The shards, which read the newest of the log; the feed from the log into their mailboxes.
 //! 4. The live state, which reads the day back; its tap on the log.
 //! 5. The API port, last of all: from its first request on everything behind it is there. The admin
@@ -59,7 +60,16 @@ use serving::open_ports;
 /// # Errors
 /// See [`StartError`]; nothing is left running then.
 pub fn start(loaded: Loaded) -> Result<Running, StartError> {
-    let starter = Builder::new().name("start".into()).spawn(move || start_here(loaded));
+    start_unless(loaded, Arc::default())
+}
+
+/// The same, given up once `is_stopped` is set while brokers are waited for.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_unless(loaded: Loaded, is_stopped: Arc<AtomicBool>) -> Result<Running, StartError> {
+    let work = move || start_here(loaded, &is_stopped);
+    let starter = Builder::new().name("start".into()).spawn(work);
     let started = starter.map_err(StartError::Thread)?.join();
     started.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
@@ -98,7 +108,7 @@ struct Bound {
     addresses: Addresses,
 }
 
-fn start_here(loaded: Loaded) -> Result<Running, StartError> {
+fn start_here(loaded: Loaded, is_stopped: &AtomicBool) -> Result<Running, StartError> {
     let started = Instant::now();
     let options = loaded.options.clone();
     let plan = plan(&options)?;
@@ -109,7 +119,7 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
     let dead = dead::open(&options)?;
     let gate = Arc::new(Gate::new(options.listen.trusted_proxies.clone()));
     let porter = call_porter(&options, &bound, &gate);
-    let (node_log, kept) = open_log(&options, &dead)?;
+    let (node_log, kept) = open_log(&options, &dead, is_stopped)?;
     let log = node_log.events();
     let fanout = start_fanout(&options, plan, &bound, &node_log);
     let fanout = fanout.inspect_err(|_| node_log.close())?;
@@ -161,6 +171,7 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
         stage: Default::default(),
         orders: Mutex::new(orders),
         api_open: AtomicBool::new(false),
+        gave_up: AtomicBool::new(false),
     });
     drop(porter);
     // Once: nobody else has it.
@@ -175,7 +186,7 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
 /// Who answers at the ports meanwhile.
 fn call_porter(options: &Options, bound: &Bound, gate: &Arc<Gate>) -> Option<Porter> {
     let waits_for = match &options.kafka {
-        Some(kafka) => format!("it waits for Kafka at {}", kafka.brokers),
+        Some(kafka) => format!("it waits for its brokers, Kafka at {}", kafka.brokers),
         None => "it reads its journal".to_owned(),
     };
     let porter = Porter::begin(bound, gate, &waits_for);

@@ -204,6 +204,10 @@ pub enum AppendError {
     /// 422: these events (by index in the batch) carry an id that was used for other content (R15).
     #[error("an id was used before for other content")]
     IdReused(Vec<usize>),
+    /// 422: brokers refuse these events (by index in the batch) for what they are: sending them
+    /// again changes nothing.
+    #[error("the log's brokers refuse an event as it is: larger than their topics take")]
+    Refused(Vec<usize>),
     /// 429: the dedupe window holds as many entries as it may (R16).
     #[error("the dedupe window is full; retry after it has aged")]
     DedupeFull,

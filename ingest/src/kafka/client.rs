@@ -9,7 +9,6 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
-use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use super::options::{DenialCause, KafkaOptions, OpenError};
 use super::state::lock;
@@ -41,13 +40,16 @@ struct Voice {
     lines: AtomicU64,
     /// Why brokers don't let us in, as librdkafka told it last.
     denial: Mutex<Option<Denial>>,
+    /// What a client has said last of what keeps it from the brokers.
+    trouble: Mutex<String>,
 }
 
 impl Context {
     pub fn new() -> Self {
         let (second, lines) = (AtomicU64::new(0), AtomicU64::new(0));
-        let voice = Voice { begin: Instant::now(), second, lines, denial: Mutex::default() };
-        Self { voice: Arc::new(voice) }
+        let trouble = Mutex::default();
+        let denial = Mutex::default();
+        Self { voice: Arc::new(Voice { begin: Instant::now(), second, lines, denial, trouble }) }
     }
 
     /// Why brokers don't let us in, if that is why `reader` reaches none of them: what the
@@ -65,6 +67,19 @@ impl Context {
             }
         };
         Some(OpenError::Denied { brokers: options.brokers.as_str().into(), reason, cause })
+    }
+
+    /// What keeps us from the brokers, as far as a client has said so.
+    pub fn trouble(&self) -> String {
+        lock(&self.voice.trouble).clone()
+    }
+
+    /// A reason that no client has told yet.
+    pub fn set_trouble(&self, why: &str) {
+        let mut trouble = lock(&self.voice.trouble);
+        if trouble.is_empty() {
+            why.clone_into(&mut trouble);
+        }
     }
 
     fn may_speak(&self) -> bool {
@@ -90,6 +105,10 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        // That all are down says less than why one is.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            reason.clone_into(&mut lock(&self.voice.trouble));
+        }
         let cause = match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::Authentication) => Some(DenialCause::Sasl),
             Some(RDKafkaErrorCode::SSL) => Some(DenialCause::Tls),
@@ -107,13 +126,6 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {}
-
-/// Of messages whose fate is read back rather than told.
-impl ProducerContext for Context {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, _result: &DeliveryResult<'_>, (): ()) {}
-}
 
 /// What every client of the cluster is told.
 pub(super) fn config(options: &KafkaOptions) -> ClientConfig {
@@ -164,7 +176,22 @@ fn secure(config: &mut ClientConfig, options: &KafkaOptions) {
 /// A consumer without a group: it commits nothing, and reads what it is assigned. It may see
 /// everything below the high watermark: nobody writes transactions to these topics.
 pub(super) fn reader(options: &KafkaOptions, context: &Context) -> Result<Reader, OpenError> {
-    config(options)
+    reading(options).create_with_context(context.clone()).map_err(OpenError::Client)
+}
+
+/// The same, and it says so where a partition ends.
+pub(super) fn reader_to_ends(
+    options: &KafkaOptions,
+    context: &Context,
+) -> Result<Reader, OpenError> {
+    let mut config = reading(options);
+    config.set("enable.partition.eof", "true");
+    config.create_with_context(context.clone()).map_err(OpenError::Client)
+}
+
+fn reading(options: &KafkaOptions) -> ClientConfig {
+    let mut config = config(options);
+    config
         .set("group.id", format!("touchline-{}-reader", options.node))
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
@@ -177,9 +204,8 @@ pub(super) fn reader(options: &KafkaOptions, context: &Context) -> Result<Reader
         .set("fetch.queue.backoff.ms", "5")
         .set("fetch.message.max.bytes", "1048576")
         .set("queued.max.messages.kbytes", "65536")
-        .set("check.crcs", "true")
-        .create_with_context(context.clone())
-        .map_err(OpenError::Client)
+        .set("check.crcs", "true");
+    config
 }
 
 /// The next message of what is assigned, or an error that concerns the reading itself. What else a

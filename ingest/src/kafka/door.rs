@@ -34,6 +34,8 @@ pub(super) struct Door {
     judged: Vec<u64>,
     pending: HashMap<Identity, Pending>,
     pending_bytes: usize,
+    /// What time it is by the brokers' clocks, at least.
+    now_ms: i64,
     rules: Rules,
 }
 
@@ -98,6 +100,7 @@ impl Door {
             judged: vec![0; lanes.count()],
             pending: HashMap::new(),
             pending_bytes: 0,
+            now_ms: i64::MIN / 2,
             rules,
         }
     }
@@ -136,7 +139,7 @@ impl Door {
         }
         if self.entries() + own.len() > self.rules.entries_max {
             // A lane in which nothing comes forgets nothing by itself.
-            self.expire(received_at);
+            self.expire();
         }
         if let Err(error) = self.refusal(events, &fates, own.len()) {
             return Err((error, reply));
@@ -144,9 +147,17 @@ impl Door {
         Ok(self.enter(events, &identities, &fates, reply))
     }
 
+    /// Brokers' clocks say `now_ms` or more. This host's own clock decides nothing here: it may
+    /// jump by hours (FAULTS 40), and what a node has forgotten it would show twice.
+    pub fn set_now(&mut self, now_ms: i64) {
+        self.now_ms = self.now_ms.max(now_ms);
+        self.expire();
+    }
+
     /// Forgets what no window holds any more.
-    pub fn expire(&mut self, now: Timestamp) {
-        self.lanes.iter_mut().for_each(|lane| lane.expire_at(now.0 / 1_000));
+    fn expire(&mut self) {
+        let now_ms = self.now_ms;
+        self.lanes.iter_mut().for_each(|lane| lane.expire_at(now_ms));
     }
 
     fn fate(
@@ -165,7 +176,7 @@ impl Door {
                 (State::Durable(_), true) => Fate::Known(Outcome::Duplicate),
             };
         }
-        match self.find(identity, lane, event.stream, received_at, lanes) {
+        match self.find(identity, lane, event.stream, lanes) {
             Some(known) if known == content => Fate::Known(Outcome::Duplicate),
             Some(_) => Fate::Reused,
             None if self.is_too_old(event, received_at) => Fate::Known(Outcome::TooOld),
@@ -180,10 +191,9 @@ impl Door {
         identity: Identity,
         own: Lane,
         stream: Stream,
-        received_at: Timestamp,
         lanes: &Lanes,
     ) -> Option<Content> {
-        let now_ms = received_at.0 / 1_000;
+        let now_ms = self.now_ms;
         let first = usize::from(lanes.partitions()) * stream as usize;
         let stream = &self.lanes[first..first + usize::from(lanes.partitions())];
         let in_own = self.lanes[usize::from(own.0)].find(identity, now_ms);
@@ -295,6 +305,7 @@ impl Door {
     pub fn is_first(&mut self, position: Position, at_ms: i64, event: &Event) -> bool {
         let identity = event.identity();
         self.pass(position);
+        self.now_ms = self.now_ms.max(at_ms);
         if matches!(self.pending.get(&identity), Some(Pending { state: State::Durable(_), .. })) {
             self.forget(identity);
         }

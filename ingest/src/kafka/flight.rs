@@ -20,6 +20,19 @@ struct State {
     reply: Option<AppendReply>,
 }
 
+impl State {
+    /// The first error is told, except that of all that brokers refuse for what they are each is
+    /// named; an outcome that isn't known comes before that, since it asks to send again.
+    fn fail(&mut self, error: AppendError) {
+        match (&mut self.error, error) {
+            (Some(AppendError::Refused(all)), AppendError::Refused(more)) => all.extend(more),
+            (Some(AppendError::Refused(_)), other) => self.error = Some(other),
+            (Some(_), _) => {}
+            (None, error) => self.error = Some(error),
+        }
+    }
+}
+
 impl Flight {
     /// Of `outcomes.len()` events, of which `left` have yet to be settled; the outcomes of the
     /// others stand.
@@ -34,7 +47,7 @@ impl Flight {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
             Ok(outcome) => state.outcomes[index] = outcome,
-            Err(error) => drop(state.error.get_or_insert(error)),
+            Err(error) => state.fail(error),
         }
         state.left -= 1;
         if state.left > 0 {
@@ -78,6 +91,20 @@ mod tests {
         flight.settle(0, Ok(accepted(4)));
         let expected = vec![accepted(4), Outcome::Duplicate, accepted(5)];
         assert_eq!(answers.try_recv().unwrap(), Ok(expected));
+    }
+
+    #[test]
+    fn all_that_brokers_refuse_are_named_unless_something_is_unknown() {
+        let refused = |index| Err(AppendError::Refused(vec![index]));
+        let (flight, answers) = self::flight(3);
+        flight.settle(2, refused(2));
+        flight.settle(1, Ok(accepted(3)));
+        flight.settle(0, refused(0));
+        assert_eq!(answers.try_recv().unwrap(), Err(AppendError::Refused(vec![2, 0])));
+        let (flight, answers) = self::flight(2);
+        flight.settle(0, refused(0));
+        flight.settle(1, Err(AppendError::Unknown("late".into())));
+        assert_eq!(answers.try_recv().unwrap(), Err(AppendError::Unknown("late".into())));
     }
 
     #[test]

@@ -64,15 +64,15 @@ impl Judge {
         is_first
     }
 
-    /// What was said under `identity` within the window before now: `now_ms` by this host's clock,
-    /// or what brokers have stamped, if that is later.
+    /// What was said under `identity` within the window before now: `now_ms` by the brokers'
+    /// clocks, as far as that is known.
     pub fn find(&self, identity: Identity, now_ms: i64) -> Option<Content> {
         let entry = self.latest(identity)?;
         (now_ms.max(self.newest_ms) - entry.at_ms <= self.window_ms).then_some(entry.content)
     }
 
     /// Forgets what no record that is still to come can repeat, also where none comes: `now_ms` by
-    /// this host's clock, which may be ahead of brokers' by as much as theirs may differ.
+    /// some broker's clock, which may be ahead of this lane's by as much as they may differ.
     pub fn expire_at(&mut self, now_ms: i64) {
         let newest_ms = self.newest_ms.max(now_ms - millis(BROKER_SKEW_MAX));
         self.expire(newest_ms);

@@ -6,17 +6,13 @@
 //! messages, so all agree.
 
 use std::hash::{BuildHasher, RandomState};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
-use rdkafka::message::Message;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 use touchline_core::log::Epoch;
 
-use super::client::{ASK_MAX, Context, Reader, config, poll, unreachable};
+use super::client::{Reader, unreachable};
+use super::meta::{Meta, Writer};
 use super::options::{KafkaOptions, OpenError};
 use super::topics::meta_topic;
 
@@ -42,28 +38,22 @@ impl Life {
     }
 }
 
-/// The life there is before anything is made; `None` where there is no topic of lives, or none in
-/// it.
-pub(super) fn before(options: &KafkaOptions, reader: &Reader) -> Result<Option<Life>, OpenError> {
-    let topic = meta_topic(options);
-    let failed = unreachable(options, "list its topics");
-    let metadata = reader.client().fetch_metadata(None, ASK_MAX).map_err(failed)?;
-    let is_there = metadata.topics().iter().any(|it| it.name() == topic && it.error().is_none());
-    if is_there { present(options, reader) } else { Ok(None) }
-}
-
 /// The present life. Begins the first where there is none, and the next where topics had to be made
 /// though there was one: whatever stood in them is gone.
 pub(super) fn find(
     options: &KafkaOptions,
     reader: &Reader,
-    context: &Context,
+    writer: &Writer,
     lost: Option<Life>,
 ) -> Result<Life, OpenError> {
-    let life = match (lost, present(options, reader)?) {
-        (Some(lost), _) => begin(options, reader, context, lost.generation + 1)?,
+    let life = match (lost, Meta::read(options, reader)?.life) {
+        (Some(lost), _) => {
+            let generation = lost.generation + 1;
+            tracing::error!(generation, "topics of the log were gone: a new life begins");
+            begin(options, reader, writer, generation)?
+        }
         (None, Some(life)) => life,
-        (None, None) => begin(options, reader, context, 1)?,
+        (None, None) => begin(options, reader, writer, 1)?,
     };
     if life.partitions != options.partitions {
         return Err(OpenError::Misfit(vec![format!(
@@ -79,93 +69,28 @@ pub(super) fn find(
 pub(super) fn begin(
     options: &KafkaOptions,
     reader: &Reader,
-    context: &Context,
+    writer: &Writer,
     generation: u64,
 ) -> Result<Life, OpenError> {
     let epoch = RandomState::new().hash_one(Instant::now()).max(1);
-    write(options, context, &Life { generation, epoch, partitions: options.partitions })?;
-    present(options, reader)?.ok_or_else(|| OpenError::Life {
+    let life = Life { generation, epoch, partitions: options.partitions };
+    writer.put(&life.key(), &life).map_err(unreachable(options, "store the epoch"))?;
+    Meta::read(options, reader)?.life.ok_or_else(|| OpenError::Life {
         topic: meta_topic(options).into(),
         why: "what was just written can't be read back".into(),
     })
 }
 
-fn write(options: &KafkaOptions, context: &Context, life: &Life) -> Result<(), OpenError> {
-    let failed = unreachable(options, "store the epoch");
-    let producer: BaseProducer<Context> = config(options)
-        .set("acks", "all")
-        .set("enable.idempotence", "true")
-        .set("message.timeout.ms", "10000")
-        .create_with_context(context.clone())
-        .map_err(OpenError::Client)?;
-    let topic = meta_topic(options);
-    let (key, value) = (life.key(), serde_json::to_vec(life).unwrap_or_default());
-    let record = BaseRecord::to(&topic).partition(0).key(&key).payload(&value);
-    producer.send(record).map_err(|(error, _)| failed(error))?;
-    producer.flush(Duration::from_secs(12)).map_err(failed)
-}
-
-/// Reads all of the topic.
-fn present(options: &KafkaOptions, reader: &Reader) -> Result<Option<Life>, OpenError> {
-    let failed = unreachable(options, "read the epoch");
-    let topic = meta_topic(options);
-    let (low, high) = reader.fetch_watermarks(&topic, 0, ASK_MAX).map_err(&failed)?;
-    if low >= high {
-        return Ok(None);
-    }
-    let mut wanted = TopicPartitionList::new();
-    wanted.add_partition_offset(&topic, 0, Offset::Offset(low)).map_err(&failed)?;
-    reader.assign(&wanted).map_err(&failed)?;
-    let lives = read_to(reader, high, &topic, &failed);
-    reader.unassign().map_err(&failed)?;
-    Ok(chosen(lives?))
-}
-
-fn read_to(
-    reader: &Reader,
-    high: i64,
-    topic: &str,
-    failed: &impl Fn(KafkaError) -> OpenError,
-) -> Result<Vec<Life>, OpenError> {
-    let mut lives = Vec::new();
-    let begin = Instant::now();
-    // Compaction may have taken the last messages: the position tells the end.
-    let reached = |reader: &Reader| {
-        let positions = reader.position().ok();
-        positions.and_then(|list| list.elements().first().map(|it| it.offset().to_raw()))
-    };
-    loop {
-        match poll(reader, Duration::from_millis(200)) {
-            Some(Ok(message)) => {
-                let value = message.payload().unwrap_or_default();
-                lives.push(serde_json::from_slice(value).map_err(|error| OpenError::Life {
-                    topic: topic.into(),
-                    why: error.to_string().into(),
-                })?);
-                if message.offset() + 1 >= high {
-                    return Ok(lives);
-                }
-            }
-            Some(Err(error)) => return Err(failed(error)),
-            None if reached(reader).flatten().is_some_and(|at| at >= high) => return Ok(lives),
-            None if begin.elapsed() > ASK_MAX * 2 => {
-                let timeout = rdkafka::error::RDKafkaErrorCode::OperationTimedOut;
-                return Err(failed(KafkaError::MessageConsumption(timeout)));
-            }
-            None => {}
-        }
-    }
-}
-
 /// Of the highest generation, the first. `lives` are in the order of the topic.
-fn chosen(lives: Vec<Life>) -> Option<Life> {
+pub(super) fn chosen(lives: Vec<Life>) -> Option<Life> {
     lives.into_iter().reduce(|best, next| match next.generation > best.generation {
         true => next,
         false => best,
     })
 }
 
-mod hex {
+/// Epochs in JSON: 16 digits, since a number of JSON has room for 53 bits.
+pub(super) mod hex {
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub fn serialize<S: Serializer>(number: &u64, to: S) -> Result<S::Ok, S::Error> {

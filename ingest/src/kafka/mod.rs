@@ -16,26 +16,35 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`options`] | what it is told, why it may not start |
-//! | [`lanes`], [`judge`], `wire`, `door`, `flight` | the logic, without brokers |
-//! | `client`, `topics`, `life` | clients, topics, epochs |
+//! | [`lanes`], [`judge`], `wire`, `door`, `flight`, `clock` | the logic, without brokers |
+//! | `client`, `topics`, `meta`, `life`, `notes` | clients, topics, what nodes tell each other |
+//! | `opening`, `reach` | a start; how far lanes reach |
 //! | `producer` | sending, and what becomes of it |
 //! | `tail`, `scan` | reading as the log grows; reading a range back |
 //! | `roster` | which node asks which source |
-//! | `watch` | whether brokers answer, how far lanes reach |
+//! | `watch`, `witness` | whether brokers answer, how far lanes reach; noting it |
 //! | `state` | what the threads share |
+//! | [`outside`], `import` | reading without being a node; moving a journal in |
 //!
 //! # Threads
-//! `kafka-tail`, `kafka-scan`, `kafka-watch`, `kafka-roster`, and those of librdkafka. No caller ever waits for a
-//! broker.
+//! `kafka-tail`, `kafka-scan`, `kafka-watch`, `kafka-roster`, and those of librdkafka. No caller ever
+//! waits for a broker.
 
 mod client;
+mod clock;
 mod door;
 mod flight;
+mod import;
 pub mod judge;
 pub mod lanes;
 mod life;
+mod meta;
+mod notes;
+mod opening;
 pub mod options;
+pub mod outside;
 mod producer;
+mod reach;
 mod roster;
 mod scan;
 mod state;
@@ -44,36 +53,29 @@ mod tail;
 mod topics;
 mod watch;
 mod wire;
+mod witness;
 
+pub use import::{Import, ImportError};
 pub use options::{DenialCause, KafkaOptions, OpenError, Sasl, Security, Tls};
 pub use stats::KafkaStats;
 pub use wire::{Poison, SCHEMA};
 
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rdkafka::consumer::Consumer;
-use touchline_core::dead::DeadLetters;
 use touchline_core::event::{Event, Topic};
 use touchline_core::log::{AppendError, AppendReply, Epoch, EventLog, Lane, LogBounds, Outcome};
 use touchline_core::log::{LogHealthError, ReadError, ReadReply, ReadRequest, TailSink};
 use touchline_core::time::Timestamp;
 
-use crate::broadcast::system_clock;
-use crate::limits::{APPEND_EVENTS_MAX, BROKER_SKEW_MAX, READS_WAITING_MAX};
+use crate::limits::APPEND_EVENTS_MAX;
 use crate::roster::Roster;
-use client::{ASK_MAX, Context, Reader, reader, unreachable};
-use door::{Admitted, Door, Rules};
-use lanes::Lanes;
+use door::Admitted;
 use producer::Sender;
-use roster::Group;
-use scan::Scan;
 use state::{Shared, lock};
-use tail::{Start, Tail};
-use watch::{Watch, offset_at};
 
 /// The log that several nodes share. Closed when it is dropped, at the latest.
 pub struct KafkaLog {
@@ -100,62 +102,6 @@ pub struct OpenReport {
 }
 
 impl KafkaLog {
-    /// Connects, makes or checks the topics, finds the epoch, and reads the dedupe window of every
-    /// lane. Blocks meanwhile; ends early once `is_stopped` says so. Records that can't be shown
-    /// are parked in `dead`.
-    pub fn open(
-        options: &KafkaOptions,
-        dead: Arc<dyn DeadLetters>,
-        is_stopped: impl Fn() -> bool,
-    ) -> Result<(Arc<Self>, OpenReport), OpenError> {
-        options.check()?;
-        let began = Instant::now();
-        let context = Context::new();
-        let lanes = Lanes::new(&options.prefix, options.partitions);
-        let asking = reader(options, &context)?;
-        let before = life::before(options, &asking)
-            .map_err(|error| context.denial(options, &asking).unwrap_or(error))?;
-        let were_lost = topics::ensure(options, &lanes, &asking, &context)?;
-        let life = life::find(options, &asking, &context, before.filter(|_| were_lost))?;
-        let rules = Rules {
-            windows: options.windows,
-            entries_max: options.dedupe_entries_max,
-            pending_bytes_max: options.pending_bytes_max,
-        };
-        let door = Door::new(&lanes, rules);
-        let shared = Arc::new(Shared::new(lanes, life.epoch(), door, dead));
-        let starts = starts(options, &shared, &asking)?;
-        let (ready_in, ready) = sync_channel(1);
-        let tail = Tail::new(reader(options, &context)?, Arc::clone(&shared), &starts, ready_in)
-            .map_err(OpenError::Client)?;
-        let scan = Scan::new(reader(options, &context)?, Arc::clone(&shared), options.windows);
-        let watch = Watch::new(asking, Arc::clone(&shared), options.windows);
-        let group = Group::join(options, context.clone(), &shared)?;
-        let roster = group.roster();
-        let sender = Sender::new(options, context, Arc::clone(&shared))?;
-        let (reads, requests) = sync_channel(READS_WAITING_MAX);
-        let threads = Mutex::default();
-        let log = Self { shared: Arc::clone(&shared), sender, reads, roster, threads };
-        // From here on dropping the log ends what has begun.
-        log.spawn("kafka-tail", move || tail.run())?;
-        log.spawn("kafka-scan", move || scan.run(&requests))?;
-        log.spawn("kafka-watch", move || watch.run())?;
-        log.spawn("kafka-roster", move || group.run())?;
-        while let Err(error) = ready.recv_timeout(Duration::from_millis(100)) {
-            if is_stopped() || error == RecvTimeoutError::Disconnected {
-                return Err(OpenError::Stopped);
-            }
-        }
-        let report = OpenReport {
-            epoch: life.epoch(),
-            generation: life.generation,
-            lanes: shared.lanes.count(),
-            records_read: shared.stats.snapshot().read,
-            took: began.elapsed(),
-        };
-        Ok((Arc::new(log), report))
-    }
-
     fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
         let spawned = std::thread::Builder::new().name(name.into()).spawn(run);
         let failed = |error| OpenError::Host { what: format!("start thread {name}").into(), error };
@@ -182,6 +128,11 @@ impl KafkaLog {
             Some((lanes.topic(stream).to_owned(), partition, lag))
         };
         self.shared.lags().filter_map(place).collect()
+    }
+
+    /// Whether this life of the log is over (R8): health says why, and only a new start goes on.
+    pub fn is_over(&self) -> bool {
+        self.shared.is_over()
     }
 
     /// What it has counted.
@@ -272,31 +223,4 @@ impl EventLog for KafkaLog {
     fn health(&self) -> Result<(), LogHealthError> {
         self.shared.health()
     }
-}
-
-/// Where reading of each lane begins: its window, and what clocks may differ by, before now.
-fn starts(
-    options: &KafkaOptions,
-    shared: &Shared,
-    reader: &Reader,
-) -> Result<Vec<Start>, OpenError> {
-    let failed = unreachable(options, "tell how far its partitions reach");
-    let now = system_clock();
-    let mut starts = Vec::with_capacity(shared.lanes.count());
-    for (lane, topic, partition) in shared.lanes.all() {
-        let (low, high) = reader.fetch_watermarks(topic, partition, ASK_MAX).map_err(&failed)?;
-        let [low, until] = [low, high].map(|offset| u64::try_from(offset).unwrap_or(0));
-        let window = shared
-            .lanes
-            .place(lane)
-            .map_or(Duration::ZERO, |(stream, _)| options.windows[stream as usize]);
-        let at_ms = now.minus(window + BROKER_SKEW_MAX * 2).0 / 1_000;
-        let from = offset_at(reader, topic, partition, at_ms).map_err(&failed)?.unwrap_or(until);
-        let from = from.clamp(low, until);
-        // Of a lane that is read from its very beginning all duplicates are known.
-        let exact_from = if from == 0 { 0 } else { until };
-        shared.begin(lane, low, until, exact_from);
-        starts.push(Start { lane, from, until });
-    }
-    Ok(starts)
 }

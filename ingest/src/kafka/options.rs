@@ -38,6 +38,8 @@ pub struct KafkaOptions {
     /// How long brokers may take to acknowledge an event; past it the outcome is unknown (R14).
     /// Default 4 s.
     pub deliver_max: Duration,
+    /// Where this node notes how far it has read, besides `touchline-meta` (R8). Default nowhere.
+    pub notes_file: Option<PathBuf>,
     /// How the connection is protected.
     pub security: Security,
 }
@@ -95,6 +97,7 @@ impl Default for KafkaOptions {
             dedupe_entries_max: 8_000_000,
             pending_bytes_max: 16 << 20,
             deliver_max: Duration::from_secs(4),
+            notes_file: None,
             security: Security::default(),
         }
     }

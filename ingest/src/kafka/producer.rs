@@ -53,7 +53,7 @@ impl ProducerContext for Deliveries {
                 lane: ticket.new.lane,
                 seq: u64::try_from(message.offset()).unwrap_or(0),
             }),
-            Err((error, _)) => Err(said(error)),
+            Err((error, _)) => Err(said(error, ticket.new.index)),
         };
         settle(&self.shared, &ticket.flight, ticket.new, result);
     }
@@ -67,13 +67,22 @@ fn settle(shared: &Shared, flight: &Flight, new: New, result: Result<Position, A
         Err(_) => shared.stats.add_failed(),
     }
     for (twin, index) in twins {
-        twin.settle(index, result.clone().map(|_| Outcome::Duplicate));
+        let of_twin = |error| match error {
+            AppendError::Refused(_) => AppendError::Refused(vec![index]),
+            error => error,
+        };
+        twin.settle(index, result.clone().map(|_| Outcome::Duplicate).map_err(of_twin));
     }
     flight.settle(new.index, result.map(Outcome::Accepted));
 }
 
-fn said(error: &KafkaError) -> AppendError {
+/// What the source of the event `index` of a batch is told.
+fn said(error: &KafkaError, index: usize) -> AppendError {
     match error.rdkafka_error_code() {
+        // The event's own fault: sending it again changes nothing.
+        Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidRecord) => {
+            AppendError::Refused(vec![index])
+        }
         Some(RDKafkaErrorCode::QueueFull) => AppendError::Busy,
         _ => AppendError::Unknown(error.to_string().into()),
     }
@@ -128,7 +137,7 @@ impl Sender {
                 .headers(wire::headers(event));
             if let Err((error, record)) = self.producer.send(record) {
                 drop(record);
-                settle(&self.shared, flight, new, Err(said(&error)));
+                settle(&self.shared, flight, new, Err(said(&error, new.index)));
             }
         }
     }

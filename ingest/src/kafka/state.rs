@@ -10,6 +10,7 @@ use touchline_core::dead::DeadLetters;
 use touchline_core::log::{Epoch, Lane, LaneBounds, LogBounds, LogHealthError};
 use touchline_core::log::{Record, Span, TailSink};
 
+use super::clock::BrokerClock;
 use super::door::Door;
 use super::lanes::Lanes;
 use super::stats::Stats;
@@ -37,6 +38,8 @@ pub(super) struct Shared {
     broken: Mutex<Option<Arc<str>>>,
     /// Somebody wants to know how far the lanes reach, now.
     looks_ahead: AtomicBool,
+    clock: Mutex<BrokerClock>,
+    is_over: AtomicBool,
 }
 
 /// How far a lane reaches.
@@ -101,7 +104,19 @@ impl Shared {
             down_since: Mutex::default(),
             broken: Mutex::default(),
             looks_ahead: AtomicBool::new(false),
+            clock: Mutex::default(),
+            is_over: AtomicBool::new(false),
         }
+    }
+
+    /// A broker has stamped something with `at_ms`.
+    pub fn saw_stamp(&self, at_ms: i64) {
+        lock(&self.clock).saw(at_ms, Instant::now());
+    }
+
+    /// What time it is by the brokers' clocks; `None` before any stamp was seen.
+    pub fn broker_now_ms(&self) -> Option<i64> {
+        lock(&self.clock).at(Instant::now())
     }
 
     /// Lets the reach of all lanes be measured soon.
@@ -225,7 +240,18 @@ impl Shared {
         }
     }
 
+    /// This life of the log is over, or has lost something: a start finds or begins the next (R8).
+    pub fn set_over(&self, why: &str) {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.set_broken(why);
+    }
+
     /// Whether that has happened.
+    pub fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing can be taken until a restart.
     pub fn is_broken(&self) -> bool {
         lock(&self.broken).is_some()
     }

@@ -158,7 +158,7 @@ impl Tail {
 
     /// Goes on where retention has left something. What lies between is missing, and whoever
     /// follows is told so when it rereads. A lane that ends below what was read has lost what was
-    /// acknowledged: nothing more is taken (R8).
+    /// acknowledged (R8): that is for the watchman to say.
     fn jump(&mut self) {
         let lanes = self.shared.lanes.clone();
         for (lane, topic, partition) in lanes.all() {
@@ -171,10 +171,9 @@ impl Tail {
             let [low, high] = [low, high].map(|offset| u64::try_from(offset).unwrap_or(0));
             let next = &mut self.next[usize::from(lane.0)];
             if high < *next {
-                return self.shared.set_broken(&format!(
-                    "{topic}, partition {partition}, ends at {high} and was read up to {next}: the \
-                     cluster has lost what it had acknowledged"
-                ));
+                // The watchman looks again, and says so if it stays like that.
+                self.shared.look_ahead();
+                continue;
             }
             if low > *next {
                 tracing::error!(
@@ -237,6 +236,8 @@ impl Part {
             return;
         }
         let (mut records, mut duplicates, mut poison) = (Vec::new(), Vec::new(), Vec::new());
+        let newest_ms = self.taken.iter().map(|taken| taken.at_ms).max();
+        newest_ms.into_iter().for_each(|at_ms| shared.saw_stamp(at_ms));
         let read = self.taken.len() as u64;
         let mut door = lock(&shared.door);
         for Taken { position, at_ms, event, raw, .. } in self.taken {

@@ -24,7 +24,8 @@ pub(super) fn meta_topic(options: &KafkaOptions) -> String {
     format!("{}touchline-meta", options.prefix)
 }
 
-/// Makes what is missing and checks the rest; whether a topic of events had to be made.
+/// Makes what is missing and checks the rest; whether a topic of events had to be made, by us: a
+/// broker that has yet to hear of topics must not begin a new life.
 pub(super) fn ensure(
     options: &KafkaOptions,
     lanes: &Lanes,
@@ -39,12 +40,13 @@ pub(super) fn ensure(
     let present = layout(options, reader)?;
     let missing: Vec<&str> =
         names.iter().copied().filter(|name| !present.contains_key(*name)).collect();
+    let mut made = Vec::new();
     if !missing.is_empty() {
         if !options.creates_topics {
             let lack = missing.iter().map(|name| format!("topic {name} doesn't exist: make it"));
             return Err(OpenError::Misfit(lack.collect()));
         }
-        create(options, &admin, &missing, &meta)?;
+        made = create(options, &admin, &missing, &meta)?;
         await_topics(options, reader, &missing)?;
     }
     if options.checks_topics {
@@ -57,7 +59,7 @@ pub(super) fn ensure(
             std::thread::sleep(Duration::from_millis(200));
         }
     }
-    Ok(missing.iter().any(|name| **name != meta))
+    Ok(made.iter().any(|name| *name != meta))
 }
 
 /// Replicas of each partition, by topic.
@@ -73,12 +75,13 @@ fn layout(options: &KafkaOptions, reader: &Reader) -> Result<Layout, OpenError> 
     Ok(metadata.topics().iter().filter(|topic| topic.error().is_none()).map(of).collect())
 }
 
+/// Answers the names of those that were made: another node may be quicker.
 fn create(
     options: &KafkaOptions,
     admin: &AdminClient<Context>,
     missing: &[&str],
     meta: &str,
-) -> Result<(), OpenError> {
+) -> Result<Vec<String>, OpenError> {
     let in_sync = options.in_sync_min.to_string();
     let retention = options.retention.as_millis().to_string();
     let copies = i32::from(options.replication);
@@ -90,7 +93,8 @@ fn create(
             .set("unclean.leader.election.enable", "false")
             .set("message.timestamp.type", "LogAppendTime");
         match is_meta {
-            true => topic.set("cleanup.policy", "compact"),
+            // Notes come every minute: compaction gets at what is older than an hour.
+            true => topic.set("cleanup.policy", "compact").set("segment.ms", "3600000"),
             false => topic.set("cleanup.policy", "delete").set("retention.ms", &retention),
         }
     });
@@ -99,11 +103,11 @@ fn create(
         AdminOptions::new().request_timeout(Some(ASK_MAX * 2)).operation_timeout(Some(ASK_MAX * 2));
     let results = block_on(admin.create_topics(&topics, &timeouts))
         .map_err(unreachable(options, "make topics"))?;
-    let mut refused = Vec::new();
+    let (mut made, mut refused) = (Vec::new(), Vec::new());
     for result in results {
         match result {
-            // Another node was quicker.
-            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Ok(name) => made.push(name),
+            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((name, RDKafkaErrorCode::InvalidReplicationFactor)) => refused.push(format!(
                 "topic {name} needs {} brokers, which the cluster hasn't: add brokers, or set \
                  log.kafka.replication and log.kafka.in_sync_min lower and know that less copies \
@@ -113,7 +117,7 @@ fn create(
             Err((name, code)) => refused.push(format!("topic {name} can't be made: {code}")),
         }
     }
-    if refused.is_empty() { Ok(()) } else { Err(OpenError::Misfit(refused)) }
+    if refused.is_empty() { Ok(made) } else { Err(OpenError::Misfit(refused)) }
 }
 
 /// Waits until brokers know the leaders of all partitions of `names`.

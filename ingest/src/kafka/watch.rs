@@ -10,9 +10,10 @@ use touchline_core::event::Stream;
 use touchline_core::log::Lane;
 
 use super::client::{ASK_MAX, Reader, drain, poll};
+use super::clock::millis;
 use super::state::{Shared, lock};
 use super::wire::decode;
-use crate::broadcast::system_clock;
+use super::witness::Witness;
 
 /// How often brokers are asked whether they are there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -20,6 +21,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_MAX: Duration = Duration::from_secs(2);
 /// How often the ends are asked for at most, whoever wants to know.
 const AHEAD_EVERY: Duration = Duration::from_millis(250);
+/// For how long a lane must be found shorter than it was: a leader that has just been elected may
+/// not know yet how far it reaches.
+const SHORT_MIN: Duration = Duration::from_secs(3);
 /// How often the reach of all lanes is asked for.
 const REACH_EVERY: Duration = Duration::from_secs(10);
 
@@ -31,12 +35,21 @@ pub(super) struct Watch {
     /// By lane: where retention has been found to begin.
     lows: Vec<u64>,
     reached_at: Option<Instant>,
+    /// By lane: since when its end has been found below what was read.
+    short: Vec<Option<Instant>>,
+    witness: Witness,
 }
 
 impl Watch {
-    pub fn new(reader: Reader, shared: Arc<Shared>, windows: [Duration; 4]) -> Self {
-        let lows = vec![0; shared.lanes.count()];
-        Self { reader, shared, windows, lows, reached_at: None }
+    pub fn new(
+        reader: Reader,
+        shared: Arc<Shared>,
+        windows: [Duration; 4],
+        witness: Witness,
+    ) -> Self {
+        let count = shared.lanes.count();
+        let (lows, short) = (vec![0; count], vec![None; count]);
+        Self { reader, shared, windows, lows, reached_at: None, short, witness }
     }
 
     /// Looks until the log is closed.
@@ -45,7 +58,10 @@ impl Watch {
             let begin = Instant::now();
             self.look();
             drain(&self.reader);
-            lock(&self.shared.door).expire(system_clock());
+            if let Some(now_ms) = self.shared.broker_now_ms() {
+                lock(&self.shared.door).set_now(now_ms);
+            }
+            self.witness.note(&self.shared);
             if self.reached_at.is_none_or(|at| at.elapsed() >= REACH_EVERY) {
                 self.measure();
             }
@@ -56,6 +72,7 @@ impl Watch {
                 }
             }
         }
+        self.witness.close(&self.shared);
     }
 
     fn look(&mut self) {
@@ -83,7 +100,9 @@ impl Watch {
     fn measure(&mut self) {
         self.reached_at = Some(Instant::now());
         let lanes = self.shared.lanes.clone();
-        for (lane, low, high) in self.measure_ends() {
+        let reaches = self.measure_ends();
+        let all_answer = reaches.len() == lanes.count();
+        for (lane, low, high) in reaches {
             let Some((stream, partition)) = lanes.place(lane) else { continue };
             if self.shared.is_closing() {
                 return;
@@ -92,6 +111,9 @@ impl Watch {
                 Ok(first) => self.shared.set_reach(lane, first, high),
                 Err(error) => tracing::debug!(%error, partition, "no first record"),
             }
+        }
+        if all_answer {
+            self.witness.look_for_successor(&self.shared, &self.reader);
         }
     }
 
@@ -103,9 +125,16 @@ impl Watch {
             if self.shared.is_closing() {
                 break;
             }
+            // What is read while the answer is under way lies below an end that wasn't asked for.
+            let next = self.shared.next(lane);
             match self.reader.fetch_watermarks(topic, partition, LOOK_MAX) {
                 Ok((low, high)) => {
                     let [low, high] = [low, high].map(|offset| u64::try_from(offset).unwrap_or(0));
+                    let short = &mut self.short[usize::from(lane.0)];
+                    *short = (high < next).then(|| short.unwrap_or_else(Instant::now));
+                    if short.is_some_and(|since| since.elapsed() >= SHORT_MIN) {
+                        self.shared.set_over(&lost(topic, partition, high, next));
+                    }
                     self.shared.set_reach(lane, self.shared.first(lane), high);
                     reaches.push((lane, low, high));
                 }
@@ -139,13 +168,22 @@ impl Watch {
             return Ok(self.shared.first(lane));
         };
         let (stream, _) = self.shared.lanes.place(lane).unwrap_or((Stream::Broadcast, 0));
-        let window_ms = i64::try_from(self.windows[stream as usize].as_millis()).unwrap_or(0);
+        let window_ms = millis(self.windows[stream as usize]);
+        let now_ms = self.shared.broker_now_ms().unwrap_or(at_ms);
         // Retention is twice a window at least: nothing younger than one has a twin that is gone.
-        let judged_ms = (at_ms + window_ms).min(system_clock().0 / 1_000 - window_ms).max(at_ms);
+        let judged_ms = (at_ms + window_ms).min(now_ms - window_ms).max(at_ms);
         let first = offset_at(&self.reader, topic, partition, judged_ms)?;
         self.lows[usize::from(lane.0)] = low;
         Ok(first.unwrap_or(low).max(low))
     }
+}
+
+/// A lane that is shorter than what was read of it.
+pub(super) fn lost(topic: &str, partition: i32, high: u64, next: u64) -> String {
+    format!(
+        "{topic}, partition {partition}, ends at {high} and was read up to {next}: the cluster has \
+         lost what it had acknowledged"
+    )
 }
 
 /// The stamp of the record at `offset`; `None` if there is none for a while.

@@ -354,7 +354,7 @@ fn fault_36_a_record_that_fails_alone_again_and_again_is_parked_after_five_attem
     until("parked", || spooled.stats().events == 0);
     assert_eq!(stage.log.ids(0), ["1", "3"]);
     let letters = lock(&stage.letters.0);
-    assert_eq!((letters[0].reason, letters[0].attempts), ("log_refused", 5));
+    assert_eq!((letters[0].reason, letters[0].attempts), ("log_failed", 5));
 }
 
 #[test]

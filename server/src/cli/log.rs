@@ -1,6 +1,7 @@
-//! `touchline log verify` and `touchline log dump`.
+//! `touchline log verify` and `touchline log dump`: here of a journal.
 //!
-//! Both read the journal's files, while a server runs or not, and change nothing.
+//! Both read the journal's files, while a server runs or not, and change nothing. Where Kafka is
+//! the log they [read that](super::log_kafka), unless a folder is named.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -9,44 +10,63 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use touchline_store::journal::offline::{Dumped, SegmentReport, dump, verify};
 
-use super::{Exit, Failure, Given, in_peace, records};
+use super::records::Place;
+use super::{Exit, Failure, Given, in_peace, log_kafka, migrate_log, records};
 
-/// What to do with the journal.
+/// What to do with the log.
 #[derive(Debug, Subcommand)]
 pub enum LogCommand {
-    /// Check every checksum; ends with 1 where something acknowledged may be lost
+    /// Check every record; ends with 1 where something acknowledged may be lost
     Verify {
-        /// The journal's folder [default: `journal` in the data folder]
+        /// A journal's folder [default: the log that is configured]
         folder: Option<PathBuf>,
     },
     /// Print records
     Dump {
-        /// The journal's folder [default: `journal` in the data folder]
+        /// A journal's folder [default: the log that is configured]
         folder: Option<PathBuf>,
-        /// First sequence
-        #[arg(long, default_value_t = 0, value_name = "SEQUENCE")]
-        from: u64,
-        /// The sequence to stop before
-        #[arg(long, default_value_t = u64::MAX, hide_default_value = true, value_name = "SEQUENCE")]
-        to: u64,
+        /// First sequence, or the position of the first event as `pos` tells it
+        #[arg(long, default_value = "0", hide_default_value = true, value_name = "PLACE")]
+        from: Place,
+        /// The sequence or position to stop before
+        #[arg(long, value_name = "PLACE")]
+        to: Option<Place>,
+        /// Of Kafka only this lane: its number, or TOPIC/PARTITION
+        #[arg(long, value_name = "LANE")]
+        lane: Option<String>,
         /// One JSON object a line
         #[arg(long)]
         json: bool,
     },
+    /// Move the journal into Kafka, once: what was interrupted goes on when it is run again
+    Migrate(migrate_log::MigrateArgs),
 }
 
 /// Carries it out.
 pub fn log(given: &Given, command: LogCommand) -> Result<Exit, Failure> {
+    let kafka = || Ok::<_, Failure>(given.load()?.options.kafka);
     match command {
-        LogCommand::Verify { folder } => verify_folder(&folder_of(given, folder)?),
-        LogCommand::Dump { folder, from, to, json } => {
-            dump_folder(&folder_of(given, folder)?, from, to, json)
+        LogCommand::Verify { folder: None } => match kafka()? {
+            Some(kafka) => log_kafka::verify(&kafka),
+            None => verify_folder(&folder_of(given)?),
+        },
+        LogCommand::Verify { folder: Some(folder) } => verify_folder(&folder),
+        LogCommand::Dump { folder, from, to, lane, json } => {
+            let kafka = if folder.is_none() { kafka()? } else { None };
+            match kafka {
+                Some(kafka) => log_kafka::dump(&kafka, from, to, lane.as_deref(), json),
+                None => {
+                    let folder = folder.map_or_else(|| folder_of(given), Ok)?;
+                    dump_folder(&folder, from.seq, to.map_or(u64::MAX, |to| to.seq), json)
+                }
+            }
         }
+        LogCommand::Migrate(args) => migrate_log::migrate(given, &args),
     }
 }
 
-fn folder_of(given: &Given, folder: Option<PathBuf>) -> Result<PathBuf, Failure> {
-    folder.map_or_else(|| Ok(given.load()?.options.journal.dir), Ok)
+fn folder_of(given: &Given) -> Result<PathBuf, Failure> {
+    Ok(given.load()?.options.journal.dir)
 }
 
 fn verify_folder(folder: &Path) -> Result<Exit, Failure> {

@@ -9,10 +9,13 @@ mod config;
 mod demo;
 mod dlq;
 mod log;
+mod log_kafka;
+mod migrate_log;
 mod records;
 mod serve;
 mod source;
 mod tail;
+mod tail_kafka;
 mod tune;
 
 use std::ffi::OsString;
@@ -96,9 +99,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Print events as they come, read from the journal's files
+    /// Print events as they come, read from the journal's files or from Kafka
     Tail(tail::TailArgs),
-    /// Look into the journal's files
+    /// Look into the log, or move a journal into Kafka
     Log {
         #[command(subcommand)]
         command: log::LogCommand,
@@ -151,6 +154,9 @@ pub enum Failure {
     /// No start.
     #[error("{0}")]
     Start(#[from] StartError),
+    /// A log in Kafka.
+    #[error("{0}")]
+    Kafka(#[from] kafka::ImportError),
     /// Anything else: a sentence.
     #[error("{0:#}")]
     Other(#[from] anyhow::Error),
@@ -168,15 +174,23 @@ impl Failure {
                 touchline_store::journal::OpenError::Backend(_) => Exit::Host,
                 _ => Exit::Failed,
             },
-            Self::Start(StartError::Kafka(error)) => match error {
-                kafka::OpenError::Options(_)
-                | kafka::OpenError::Misfit(_)
-                | kafka::OpenError::Client(_)
-                | kafka::OpenError::Denied { .. } => Exit::Config,
-                _ => Exit::Failed,
-            },
-            Self::Start(_) | Self::Other(_) => Exit::Failed,
+            Self::Start(StartError::Kafka(error)) => kafka_exit(error),
+            Self::Kafka(kafka::ImportError::Open(error)) => kafka_exit(error),
+            Self::Start(_) | Self::Kafka(_) | Self::Other(_) => Exit::Failed,
         }
+    }
+}
+
+fn kafka_exit(error: &kafka::OpenError) -> Exit {
+    match error {
+        kafka::OpenError::Options(_) | kafka::OpenError::Misfit(_) => Exit::Config,
+        _ => Exit::Failed,
+    }
+}
+
+impl From<kafka::OpenError> for Failure {
+    fn from(error: kafka::OpenError) -> Self {
+        Self::Kafka(error.into())
     }
 }
 
@@ -286,6 +300,13 @@ impl Given {
 
     fn load(&self) -> Result<Loaded, Failure> {
         Ok(load(self.request())?)
+    }
+
+    /// The same as if one more key had been set.
+    fn load_with(&self, key: &str, value: &str) -> Result<Loaded, Failure> {
+        let mut request = self.request();
+        request.flags.push((key.to_owned(), value.to_owned()));
+        Ok(load(request)?)
     }
 }
 

@@ -1,15 +1,41 @@
-//! How a record of the log is printed: one line for people, or one JSON object.
+//! How a record of the log is printed: one line for people, or one JSON object; and how a place of
+//! the log is named on the command line.
+
+use std::str::FromStr;
 
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use touchline_core::log::{Epoch, Record, token};
+use touchline_core::log::{Epoch, Lane, Record, token};
 
 use crate::logging::{escape_rest, put_visible};
+
+/// Where to begin or to end: `42`, or a position's token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Where a token says so: the life of the log, and the lane.
+    pub of: Option<(Epoch, Lane)>,
+    /// The sequence.
+    pub seq: u64,
+}
+
+impl FromStr for Place {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(seq) = text.parse() {
+            return Ok(Self { of: None, seq });
+        }
+        let (epoch, at) = token::decode_position(text)
+            .map_err(|_| "write a sequence, or a position as `pos` tells it")?;
+        Ok(Self { of: Some((epoch, at.lane)), seq: at.seq })
+    }
+}
 
 /// One JSON object on one line. `data` stands in it as the source sent it.
 pub fn to_json(epoch: Epoch, record: &Record) -> String {
     let event = &record.event;
     let mut object = json!({
+        "lane": record.position.lane.0,
         "seq": record.position.seq,
         "pos": token::encode_position(epoch, record.position),
         "received_at": record.received_at.to_rfc3339(),
@@ -32,6 +58,15 @@ pub fn to_json(epoch: Epoch, record: &Record) -> String {
 
 /// `42 18:03:11 broadcast:ars+che skyline/g-1 goal {"minute":7}`
 pub fn to_text(record: &Record) -> String {
+    text_at(&record.position.seq.to_string(), record)
+}
+
+/// The same where there are several lanes: `3:42 ...`.
+pub fn to_text_of_lanes(record: &Record) -> String {
+    text_at(&format!("{}:{}", record.position.lane.0, record.position.seq), record)
+}
+
+fn text_at(place: &str, record: &Record) -> String {
     let event = &record.event;
     let time = event.occurred_at.to_rfc3339();
     let data = match serde_json::from_slice::<&RawValue>(&event.data) {
@@ -39,8 +74,7 @@ pub fn to_text(record: &Record) -> String {
         Err(_) => String::from_utf8_lossy(&event.data).into_owned(),
     };
     let line = format!(
-        "{:>8} {} {} {}/{} {} {data}",
-        record.position.seq,
+        "{place:>8} {} {} {}/{} {} {data}",
         time,
         event.topic(),
         event.source,
@@ -57,7 +91,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use touchline_core::event::{Event, Route, Stream};
-    use touchline_core::log::{Lane, Position};
+    use touchline_core::log::Position;
     use touchline_core::time::Timestamp;
 
     fn record(data: &'static str) -> Record {
@@ -76,6 +110,15 @@ mod tests {
         };
         let position = Position { lane: Lane(0), seq: 42 };
         Record { position, received_at: Timestamp(0), event }
+    }
+
+    #[test]
+    fn a_place_is_a_sequence_or_a_position() {
+        assert_eq!("42".parse(), Ok(Place { of: None, seq: 42 }));
+        let position = Position { lane: Lane(3), seq: 7 };
+        let token = token::encode_position(Epoch(9), position);
+        assert_eq!(token.parse(), Ok(Place { of: Some((Epoch(9), Lane(3))), seq: 7 }));
+        assert!("forty-two".parse::<Place>().is_err());
     }
 
     #[test]

@@ -3,9 +3,12 @@
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
+use touchline_ingest::kafka;
+
 use super::{Exit, Failure, Given, tune};
 use crate::running::{Appliance, Order};
 use crate::signals::Attendant;
+use crate::wiring::StartError;
 use crate::{logging, notify, wiring};
 
 /// What `touchline serve` can be told.
@@ -23,13 +26,21 @@ pub fn serve(given: &Given, args: &ServeArgs) -> Result<Exit, Failure> {
     logging::init(&loaded.options.logging);
     tune::tell_at_start(&loaded.options);
     let attendant = Attendant::new()?;
-    let running = wiring::start(loaded)?;
+    let running = match wiring::start_unless(loaded, attendant.wants_end()) {
+        Err(StartError::Kafka(kafka::OpenError::Stopped)) => {
+            tracing::info!("told to end before it was ready");
+            return Ok(Exit::Fine);
+        }
+        started => started?,
+    };
     notify::ready("serving");
+    let appliance = running.appliance();
     if args.attached {
-        attach(running.appliance())?;
+        attach(Arc::clone(&appliance))?;
     }
     attendant.attend(running);
-    Ok(Exit::Fine)
+    // Whoever minds the process starts it again then.
+    Ok(if appliance.has_given_up() { Exit::Failed } else { Exit::Fine })
 }
 
 fn attach(appliance: Arc<Appliance>) -> Result<(), Failure> {

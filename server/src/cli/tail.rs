@@ -1,8 +1,9 @@
-//! `touchline tail`: events as they come, out of the journal's files.
+//! `touchline tail`: events as they come, out of the journal's files or [of
+//! Kafka](super::tail_kafka).
 //!
-//! It needs no server and asks none: it reads what is proven durable, so an event shows a tenth of
-//! a second after its source got its 202. While the newest file doesn't change, looking for news
-//! costs a listing of the folder.
+//! Of a journal it needs no server and asks none: it reads what is proven durable, so an event
+//! shows a tenth of a second after its source got its 202. While the newest file doesn't change,
+//! looking for news costs a listing of the folder.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -14,7 +15,8 @@ use touchline_core::event::Stream;
 use touchline_core::log::Record;
 use touchline_store::journal::offline::{Dumped, dump, end};
 
-use super::{Exit, Failure, Given, in_peace, records};
+use super::records::Place;
+use super::{Exit, Failure, Given, in_peace, records, tail_kafka};
 
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(250);
@@ -24,16 +26,16 @@ const POLL: Duration = Duration::from_millis(250);
 pub struct TailArgs {
     /// One JSON object a line
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// Begin so many events back
     #[arg(long, short = 'n', default_value_t = 10, value_name = "COUNT")]
-    last: u64,
-    /// Begin at this sequence
-    #[arg(long, conflicts_with = "last", value_name = "SEQUENCE")]
-    from: Option<u64>,
+    pub(super) last: u64,
+    /// Begin at this sequence; of Kafka, at this position of its lane
+    #[arg(long, conflicts_with = "last", value_name = "PLACE")]
+    pub(super) from: Option<Place>,
     /// End at the end instead of waiting for more
     #[arg(long)]
-    no_follow: bool,
+    pub(super) no_follow: bool,
     /// Only events of this team; may be repeated
     #[arg(long, value_name = "TEAM")]
     team: Vec<String>,
@@ -49,7 +51,7 @@ pub struct TailArgs {
 }
 
 impl TailArgs {
-    fn wants(&self, record: &Record) -> bool {
+    pub(super) fn wants(&self, record: &Record) -> bool {
         let event = &record.event;
         let one_of =
             |list: &[String], name: &str| list.is_empty() || list.iter().any(|n| n == name);
@@ -63,13 +65,17 @@ impl TailArgs {
 
 /// Prints until interrupted, or with `--no-follow` to the end.
 pub fn tail(given: &Given, args: &TailArgs) -> Result<Exit, Failure> {
-    let dir = given.load()?.options.journal.dir;
+    let options = given.load()?.options;
+    if let Some(kafka) = &options.kafka {
+        return tail_kafka::tail(kafka, args);
+    }
+    let dir = options.journal.dir;
     let no_journal = || {
         let dir = dir.display();
         format!("there is no journal to read in {dir}; --data-dir names another data folder")
     };
     let mut next = match args.from {
-        Some(from) => from,
+        Some(from) => from.seq,
         None => end(&dir).with_context(no_journal)?.saturating_sub(args.last),
     };
     let mut seen = None;

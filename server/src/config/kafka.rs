@@ -12,6 +12,9 @@ use super::units::seconds;
 use crate::limits::{SECRETS_FILE_BYTES_MAX, SPOOL_SEGMENT_BYTES};
 use crate::spool::{SPOOL_FOLDER, SpoolSettings};
 
+/// Where a node notes how far it has read of Kafka, below the data folder.
+const NOTES_FILE: &str = "kafka-seen.json";
+
 /// Resolves it. `folder` is what a relative file is relative to. The password is read only where
 /// Kafka is the log.
 pub(super) fn build(raw: &Raw, node: &str, folder: &Path) -> Result<KafkaOptions, Problem> {
@@ -28,6 +31,7 @@ pub(super) fn build(raw: &Raw, node: &str, folder: &Path) -> Result<KafkaOptions
         dedupe_entries_max: raw.log.dedupe_entries_max,
         pending_bytes_max: raw.log.pending_bytes_max.as_usize(),
         deliver_max: seconds(kafka.deliver_s_max),
+        notes_file: Some(raw.node.data_dir.join(NOTES_FILE)),
         security: Security { tls: tls(raw, folder)?, sasl: sasl(raw, folder)? },
         ..KafkaOptions::default()
     };

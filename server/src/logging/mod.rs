@@ -36,7 +36,9 @@ pub fn init(settings: &LoggingSettings) {
     let json = settings.json.unwrap_or_else(|| !std::io::stderr().is_terminal());
     let (filter, handle) = reload::Layer::new(targets(&settings.level));
     let writer = Writer { json, rates: Mutex::new(Rates::default()) };
-    if tracing_subscriber::registry().with(writer.with_filter(filter)).try_init().is_ok() {
+    // A filter of the whole, not of the layer: with one of the layer, a question whether something
+    // would be written (rdkafka asks it through `log`) makes that thread's next line disappear.
+    if tracing_subscriber::registry().with(filter).with(writer).try_init().is_ok() {
         let _ = LEVEL.set(handle);
     } else {
         set_level(&settings.level);

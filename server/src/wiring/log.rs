@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use touchline_ingest::kafka::KafkaLog;
 use touchline_store::dead::DeadKeeper;
@@ -16,12 +17,14 @@ use crate::spool::Spool;
 pub(super) fn open_log(
     options: &Options,
     dead: &Arc<DeadKeeper>,
+    is_stopped: &AtomicBool,
 ) -> Result<(NodeLog, Arc<str>), StartError> {
     let Some(kafka) = &options.kafka else {
         let (journal, report) = open_journal(options)?;
         return Ok((NodeLog::Journal(journal), report.backend));
     };
-    let (log, report) = KafkaLog::open(kafka, dead.clone(), || false).map_err(StartError::Kafka)?;
+    let opened = KafkaLog::open(kafka, dead.clone(), || is_stopped.load(Ordering::Relaxed));
+    let (log, report) = opened.map_err(StartError::Kafka)?;
     tracing::info!(
         brokers = kafka.brokers,
         epoch = format!("{:016x}", report.epoch.0),

@@ -11,8 +11,8 @@ use touchline_store::journal::{Backend, Journal, JournalOptions, OpenError, Open
 
 use crate::support::sim_disk::SimDisk;
 use crate::support::{
-    Heard, append, append_at, at, clock_off_by, event, ids, let_pass, options, read, read_all,
-    rewind, seq_of,
+    Heard, append, append_again, append_at, at, clock_off_by, event, ids, let_pass, options, read,
+    read_all, rewind, seq_of,
 };
 
 /// Where a journal is kept, so that it can be opened again.

@@ -131,6 +131,39 @@ impl Brokers {
         child.wait().expect("ours");
     }
 
+    /// SIGTERM to a node, and waits for its end.
+    ///
+    /// # Panics
+    /// When it doesn't run.
+    pub fn stop(&mut self, node: u16) {
+        self.signal(node, Signal::TERM);
+        let mut child = self.nodes[usize::from(node - 1)].take().expect("it runs");
+        child.wait().expect("ours");
+    }
+
+    fn data_of(&self, node: u16) -> PathBuf {
+        self.folder.path().join(node.to_string()).join("data")
+    }
+
+    /// A copy of what a node holds that doesn't run.
+    ///
+    /// # Panics
+    /// When the disk is full.
+    pub fn copy(&self, node: u16) -> PathBuf {
+        let copy = self.folder.path().join(format!("copy-of-{node}"));
+        copy_folder(&self.data_of(node), &copy);
+        copy
+    }
+
+    /// Puts a copy in place of what a node holds.
+    ///
+    /// # Panics
+    /// When the disk doesn't let us.
+    pub fn put_back(&self, node: u16, copy: PathBuf) {
+        std::fs::remove_dir_all(self.data_of(node)).expect("a folder of ours");
+        std::fs::rename(copy, self.data_of(node)).expect("a folder of ours");
+    }
+
     /// SIGSTOP or SIGCONT to a node: a broker that is there and doesn't answer.
     ///
     /// # Panics
@@ -146,6 +179,19 @@ impl Drop for Brokers {
         for child in self.nodes.iter_mut().flatten() {
             let _ = child.kill();
             let _ = child.wait();
+        }
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir(to).expect("a new folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let copy = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy_folder(&entry.path(), &copy);
+        } else {
+            std::fs::copy(entry.path(), copy).expect("room");
         }
     }
 }

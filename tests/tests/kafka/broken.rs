@@ -12,7 +12,7 @@ use crate::{Nodes, alone, calm_brokers};
 
 /// Posts events to the nodes in turn, again and again until each is taken, as a partner does.
 /// Answers the ids.
-fn publish(nodes: &Nodes, prefix: &str, is_over: &AtomicBool) -> Vec<String> {
+pub fn publish(nodes: &Nodes, prefix: &str, is_over: &AtomicBool) -> Vec<String> {
     let mut ids = Vec::new();
     while !is_over.load(Ordering::Relaxed) {
         let id = format!("{prefix}{}", ids.len());
@@ -38,7 +38,7 @@ fn publish(nodes: &Nodes, prefix: &str, is_over: &AtomicBool) -> Vec<String> {
 }
 
 /// Ends the publisher, also where a check has failed: the test would wait for it for ever.
-struct EndWith<'a>(&'a AtomicBool);
+pub struct EndWith<'a>(pub &'a AtomicBool);
 
 impl Drop for EndWith<'_> {
     fn drop(&mut self) {
@@ -48,7 +48,7 @@ impl Drop for EndWith<'_> {
 
 /// Lets both hear until one has had `more` events than before. Who is not listened to answers no
 /// ping.
-fn go_on(what: &str, followers: &mut [Follower; 2], more: usize) {
+pub fn go_on(what: &str, followers: &mut [Follower; 2], more: usize) {
     let wanted = followers[0].ids.len() + more;
     for follower in followers {
         follower.hear_until(what, |it| it.ids.len() >= wanted);

@@ -4,12 +4,18 @@
 //! Three brokers are started once for all tests that do them no harm; a test that kills brokers has
 //! its own, and so has the one that signs in. Each test has topics of its own, by their prefix.
 
+mod admin;
 mod broken;
 mod demo;
 mod follower;
+mod lives;
+mod migrate;
+mod moved;
 mod nodes;
 mod secured;
 mod spool;
+mod tools;
+mod wire;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -49,6 +55,11 @@ impl Nodes {
         let homes: Vec<Home> = (0..count).map(|n| Home::new(&config(n))).collect();
         let servers = homes.iter().map(|home| home.serve(Backend::Auto)).collect();
         Self { homes, servers }
+    }
+
+    /// The folder of a node.
+    pub fn home(&self, node: usize) -> &Home {
+        &self.homes[node]
     }
 
     /// Starts one again that has ended.

@@ -197,6 +197,7 @@ fn a_full_window_opens_again_when_it_has_aged_though_nothing_is_read() {
     }
     assert_eq!(it.settled_or_error(&[event("new", "{}")]), AppendError::DedupeFull);
     let later = NOW.plus(Duration::from_secs(71 * 60));
+    it.door.set_now(later.0 / 1_000);
     let mut new = event("new", "{}");
     new.occurred_at = later;
     let told = it.told.clone();
@@ -213,4 +214,24 @@ fn what_was_acknowledged_and_jumped_over_holds_no_room() {
     assert_eq!(it.door.pending.len(), 1, "it is still to be read");
     it.door.jump(new[0].lane, 4);
     assert_eq!((it.door.pending.len(), it.door.pending_bytes()), (0, 0));
+}
+
+#[test]
+fn fault_40_a_host_clock_that_jumps_by_an_hour_changes_nothing_of_what_is_a_duplicate() {
+    let mut it = fixture();
+    let e1 = event("e1", "{}");
+    let (flight, new) = it.flying(std::slice::from_ref(&e1));
+    it.land(&flight, new[0], Some(0));
+    assert!(it.read(new[0], 0, &e1));
+    for jump in [-3_660, 3_660] {
+        let by = Duration::from_secs(3_660);
+        let now = if jump < 0 { NOW.minus(by) } else { NOW.plus(by) };
+        let told = it.told.clone();
+        let reply = Box::new(move |answer| told.send(answer).unwrap());
+        match it.door.admit(std::slice::from_ref(&e1), now, &it.lanes, reply) {
+            Ok(Admitted::Settled(_, outcomes)) => assert_eq!(outcomes, [Outcome::Duplicate]),
+            _ => panic!("it is known, whatever this host's clock says ({jump} s)"),
+        }
+    }
+    assert!(!it.read(new[0], 1, &e1), "and a copy that another node has sent is no event");
 }

@@ -1,0 +1,149 @@
+//! Partitions that move, and a node that retention overtakes (FAULTS 35): nothing acknowledged is
+//! lost, nothing is shown twice, what a reader could not get is declared, and clients agree.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use touchline_tests::e2e::brokers::Brokers;
+use touchline_tests::e2e::http::event;
+use touchline_tests::e2e::socket::{Heard, Socket};
+
+use crate::broken::{EndWith, go_on, publish};
+use crate::follower::Follower;
+use crate::{Nodes, admin, alone, calm_brokers, wire};
+
+/// Longer than a copy of a few kilobytes and its election take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn fault_35_partitions_move_to_other_brokers_and_nobody_notices() {
+    let _turn = alone();
+    let brokers = calm_brokers();
+    let nodes = Nodes::start(brokers, "moving", 2, "replication = 2\nin_sync_min = 2");
+    let mut followers = [0, 1].map(|node| Follower::start(&nodes, node, "ars,che"));
+    let is_over = AtomicBool::new(false);
+    let topic = "moving.broadcast-events";
+    let ids = std::thread::scope(|scope| {
+        let end = EndWith(&is_over);
+        let publishing = scope.spawn(|| publish(&nodes, "m", &is_over));
+        go_on("some events", &mut followers, 20);
+        for turn in 0..2 {
+            let wanted: Vec<Vec<i32>> = admin::replicas(brokers, topic)
+                .iter()
+                .map(|now| {
+                    let other = (1..=3).find(|broker| !now.contains(broker)).expect("a third");
+                    vec![other, now[turn % 2]]
+                })
+                .collect();
+            for (partition, replicas) in (0..).zip(&wanted) {
+                wire::reassign(brokers, topic, partition, replicas);
+            }
+            let begin = Instant::now();
+            while admin::replicas(brokers, topic) != wanted {
+                assert!(begin.elapsed() < PATIENCE, "partitions don't move");
+                followers.iter_mut().for_each(|it| it.listen(Duration::from_millis(100)));
+            }
+            go_on("it goes on", &mut followers, 40);
+        }
+        drop(end);
+        publishing.join().expect("no panic")
+    });
+    nodes.servers[1].accept(&event("last", &["ars"]));
+    for follower in &mut followers {
+        follower.hear_until("the last", |it| it.has("last"));
+        follower.check(ids.iter().cloned());
+    }
+}
+
+/// What a client hears until an event of this id: the events, and the reasons of gaps.
+fn hear_until(client: &mut Socket, last: &str) -> (Vec<String>, Vec<String>) {
+    let (mut ids, mut gaps) = (Vec::new(), Vec::new());
+    while ids.last().is_none_or(|id| id != last) {
+        match client.hear() {
+            Heard::Json(json) if json["op"] == "event" => {
+                ids.push(json["id"].as_str().expect("an id").to_owned());
+            }
+            Heard::Json(json) if json["op"] == "gap" => {
+                gaps.push(json["reason"].as_str().expect("a reason").to_owned());
+            }
+            Heard::Json(_) | Heard::Ping | Heard::Pong => {}
+            other => panic!("{other:?} after {ids:?} and {gaps:?}"),
+        }
+    }
+    (ids, gaps)
+}
+
+#[test]
+fn fault_35_a_node_that_retention_overtakes_while_it_stands_still_declares_what_it_missed() {
+    let _turn = alone();
+    let brokers = calm_brokers();
+    let nodes = Nodes::start(brokers, "overtaken", 2, "");
+    let mut clients = [0, 1].map(|node| nodes.open(node, "teams=ars"));
+    clients.iter_mut().for_each(|client| drop(client.hear_op("subscribed")));
+    nodes.servers[0].accept(&event("before", &["ars"]));
+    let (ids, _) = hear_until(&mut clients[1], "before");
+    assert_eq!(ids, ["before"]);
+    nodes.servers[1].signal(Signal::STOP);
+    let topic = "overtaken.broadcast-events";
+    for n in 0..10 {
+        nodes.servers[0].accept(&event(&format!("missed{n}"), &["ars"]));
+    }
+    wire::set(brokers, topic, "retention.ms", "1000");
+    let begin = Instant::now();
+    while admin::reach(brokers, topic, 4).iter().any(|(low, high)| low < high) {
+        assert!(begin.elapsed() < PATIENCE, "retention takes nothing");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    wire::set(brokers, topic, "retention.ms", "604800000");
+    nodes.servers[0].accept(&event("after", &["ars"]));
+    nodes.servers[1].signal(Signal::CONT);
+    let (whole, no_gaps) = hear_until(&mut clients[0], "after");
+    assert!(no_gaps.is_empty(), "{no_gaps:?}");
+    let (ids, gaps) = hear_until(&mut clients[1], "after");
+    // What its kernel had when it was stopped is shown; the rest is gone.
+    let shown: Vec<String> = (0..ids.len() - 1).map(|n| format!("missed{n}")).collect();
+    assert!(ids.starts_with(&shown) && ids.len() < whole.len(), "{ids:?}");
+    assert!(!gaps.is_empty() && gaps.iter().all(|it| it == "retention"), "{gaps:?}");
+    assert_eq!(whole.len(), 12, "the other node had it all: {whole:?}");
+    assert!(nodes.servers[1].metric("touchline_kafka_jumps_total") >= 1.0);
+    // And both go on alike.
+    let ids: BTreeSet<String> = (0..5).map(|n| format!("on{n}")).collect();
+    for id in &ids {
+        nodes.servers[1].accept(&event(id, &["ars"]));
+    }
+    for client in &mut clients {
+        let (seen, gaps) = hear_until(client, "on4");
+        assert_eq!((seen.into_iter().collect(), gaps.len()), (ids.clone(), 0));
+    }
+}
+
+#[test]
+fn fault_35_a_broker_that_stands_still_for_30_s_loses_nothing_and_shows_nothing_twice() {
+    let _turn = alone();
+    let brokers = Brokers::start(3);
+    let nodes = Nodes::start(&brokers, "still", 2, "");
+    let mut followers = [0, 1].map(|node| Follower::start(&nodes, node, "ars,che"));
+    let is_over = AtomicBool::new(false);
+    let ids = std::thread::scope(|scope| {
+        let end = EndWith(&is_over);
+        let publishing = scope.spawn(|| publish(&nodes, "s", &is_over));
+        go_on("some events", &mut followers, 20);
+        brokers.signal(1, Signal::STOP);
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_secs(30) {
+            followers.iter_mut().for_each(|it| it.listen(Duration::from_millis(100)));
+        }
+        brokers.signal(1, Signal::CONT);
+        go_on("it goes on", &mut followers, 40);
+        drop(end);
+        publishing.join().expect("no panic")
+    });
+    assert!(is_over.load(Ordering::Relaxed));
+    nodes.servers[1].accept(&event("last", &["ars"]));
+    for follower in &mut followers {
+        follower.hear_until("the last", |it| it.has("last"));
+        follower.check(ids.iter().cloned());
+    }
+}
