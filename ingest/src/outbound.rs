@@ -2,12 +2,38 @@
 //! wrong.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use touchline_core::dead::DeadLetters;
+use touchline_core::log::EventLog;
+
+use crate::broadcast::Clock;
+use crate::roster::{Alone, Roster};
 
 /// How we introduce ourselves.
 pub(crate) const USER_AGENT: &str = concat!("touchline/", env!("CARGO_PKG_VERSION"));
+
+/// What all who follow a source share.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Where events go.
+    pub log: Arc<dyn EventLog>,
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// Where what can't be used goes.
+    pub dead: Arc<dyn DeadLetters>,
+    /// Which sources are this node's.
+    pub roster: Arc<dyn Roster>,
+}
+
+impl Surroundings {
+    /// Of a node that is alone.
+    pub fn new(log: Arc<dyn EventLog>, clock: Clock, dead: Arc<dyn DeadLetters>) -> Self {
+        Self { log, clock, dead, roster: Arc::new(Alone) }
+    }
+}
 
 /// A source that can't be followed as configured.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use rdkafka::mocking::{MockCluster, MockCoordinator};
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use touchline_core::dead::NoDeadLetters;
 use touchline_core::event::{Event, Route, Stream};
 use touchline_core::log::{
     AppendError, EventLog, HoleReason, Lane, LogHealthError, Outcome, Position, ReadChunk,
@@ -66,7 +67,9 @@ fn open(cluster: &MockCluster<'static, DefaultProducerContext>) -> Arc<KafkaLog>
         ..KafkaOptions::default()
     };
     let begin = Instant::now();
-    KafkaLog::open(&options, || begin.elapsed() > PATIENCE).expect("it opens").0
+    KafkaLog::open(&options, Arc::new(NoDeadLetters), || begin.elapsed() > PATIENCE)
+        .expect("it opens")
+        .0
 }
 
 fn event(id: &str, data: &str) -> Event {

@@ -6,10 +6,8 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use touchline_core::dead::DeadLetters;
-use touchline_core::log::EventLog;
-use touchline_ingest::broadcast::{BroadcastState, Clock, system_clock};
-use touchline_ingest::outbound::SourceError;
+use touchline_ingest::broadcast::BroadcastState;
+use touchline_ingest::outbound::{SourceError, Surroundings};
 use touchline_ingest::sensor::{SensorStats, Sensors};
 use touchline_ingest::social::{Social, SocialStats};
 
@@ -37,13 +35,11 @@ impl Started {
     fn begin(
         options: &Options,
         webhooks: &BroadcastState,
-        log: &Arc<dyn EventLog>,
-        dead: &Arc<dyn DeadLetters>,
+        around: &Surroundings,
     ) -> Result<Self, SourceError> {
-        let clock: Clock = Arc::new(system_clock);
-        let mut sensors = Sensors::start(options.sensors.clone(), log, &clock, dead)?;
-        sensors.add_partners(options.polled.clone(), webhooks, log, &clock)?;
-        let social = Social::start(options.social.clone(), log, dead, &clock)?;
+        let mut sensors = Sensors::start(options.sensors.clone(), around)?;
+        sensors.add_partners(options.polled.clone(), webhooks, around)?;
+        let social = Social::start(options.social.clone(), around)?;
         Ok(Self { sensors, social })
     }
 
@@ -53,13 +49,12 @@ impl Started {
 }
 
 impl FollowedSources {
-    /// Follows them into `log`, partners as it is agreed with them in `webhooks`; what can't be read
-    /// goes to `dead`. Without any there is no thread.
+    /// Follows them, partners as it is agreed with them in `webhooks`. Without any there is no
+    /// thread.
     pub(crate) fn start(
         options: &Options,
         webhooks: &BroadcastState,
-        log: &Arc<dyn EventLog>,
-        dead: &Arc<dyn DeadLetters>,
+        around: &Surroundings,
     ) -> Result<Self, StartError> {
         if options.sensors.is_empty() && options.polled.is_empty() && options.social.is_empty() {
             let (polled, social, running) = (Vec::new(), Vec::new(), Mutex::default());
@@ -67,7 +62,7 @@ impl FollowedSources {
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(StartError::Thread)?;
-        let started = runtime.block_on(async { Started::begin(options, webhooks, log, dead) });
+        let started = runtime.block_on(async { Started::begin(options, webhooks, around) });
         let started = started.map_err(StartError::Source)?;
         let (polled, social) = (started.sensors.stats().to_vec(), started.social.stats().to_vec());
         let (stop, stopped) = oneshot::channel();

@@ -30,7 +30,8 @@ use touchline_core::log::EventLog;
 use touchline_fanout::options::FanoutOptions;
 use touchline_fanout::plan::{Plan, PlanError, PlanInput};
 use touchline_fanout::{Fanout, ShardCommand, StartError as FanoutError};
-use touchline_ingest::broadcast::BroadcastState;
+use touchline_ingest::broadcast::{BroadcastState, system_clock};
+use touchline_ingest::outbound::Surroundings;
 use touchline_store::dead::DeadKeeper;
 use touchline_tuning::host;
 use touchline_tuning::memory::Meter;
@@ -139,7 +140,7 @@ fn start_here(loaded: Loaded, is_stopped: &AtomicBool) -> Result<Running, StartE
         }
     };
     node_log.attach(Box::new(tap));
-    let Asked { webhooks, followed, replays } = match start_sources(&options, &log, &dead) {
+    let Asked { webhooks, followed, replays } = match start_sources(&options, &node_log, &dead) {
         Ok(started) => started,
         Err(error) => {
             live.stop();
@@ -205,19 +206,23 @@ struct Asked {
 /// Who sends, what is asked rather than listened to, and what comes again.
 fn start_sources(
     options: &Options,
-    log: &Arc<dyn EventLog>,
+    node_log: &NodeLog,
     keeper: &Arc<DeadKeeper>,
 ) -> Result<Asked, StartError> {
-    let dead: Arc<dyn DeadLetters> = keeper.clone();
+    let (log, dead): (_, Arc<dyn DeadLetters>) = (node_log.events(), keeper.clone());
     let (sources, ingest) = (options.sources.clone(), options.ingest.clone());
-    let webhooks = BroadcastState::new(Arc::clone(log), sources, ingest, Arc::clone(&dead));
-    let followed = FollowedSources::start(options, &webhooks, log, &dead)?;
+    let webhooks = BroadcastState::new(Arc::clone(&log), sources, ingest, Arc::clone(&dead));
+    let mut around = Surroundings::new(Arc::clone(&log), Arc::new(system_clock), dead);
+    if let Some(kafka) = node_log.kafka() {
+        around.roster = kafka.roster();
+    }
+    let followed = FollowedSources::start(options, &webhooks, &around)?;
     let readers = Readers {
         webhooks: webhooks.clone(),
         sensors: options.sensors.clone(),
         social: options.social.clone(),
     };
-    let replays = Replayer::start(options, Arc::clone(log), readers);
+    let replays = Replayer::start(options, log, readers);
     let replays = replays.inspect_err(|_| followed.stop())?;
     Ok(Asked { webhooks, followed, replays })
 }

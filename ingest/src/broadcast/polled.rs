@@ -81,6 +81,10 @@ impl Harvest for Polled {
     fn forget(&mut self, event: &Event) {
         self.shown.remove(&event.id);
     }
+
+    fn start_over(&mut self) {
+        self.shown.clear();
+    }
 }
 
 /// An answer of which nothing can be used.

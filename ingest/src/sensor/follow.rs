@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use touchline_core::event::Event;
-use touchline_core::log::{AppendError, EventLog};
+use touchline_core::log::AppendError;
 use touchline_core::time::Timestamp;
 
 use super::Ask;
@@ -16,8 +16,9 @@ use super::fetch::{Failure, Fetcher};
 use super::parking::Parking;
 use super::stats::{SensorStats, Trouble};
 use crate::breaker::{Breaker, BreakerState};
-use crate::broadcast::{Clock, Tally};
+use crate::broadcast::Tally;
 use crate::limits::SENSOR_APPENDS_MAX;
+use crate::outbound::Surroundings;
 
 /// Events that the log has refused.
 type Refused = Vec<Event>;
@@ -54,6 +55,9 @@ pub(crate) trait Harvest: Send + 'static {
     /// The log has refused `event`: it is news again.
     fn forget(&mut self, event: &Event);
 
+    /// What was learned so far counts for nothing any more.
+    fn start_over(&mut self);
+
     /// What its clock is behind ours, where that is known.
     fn skew(&self) -> Option<i64> {
         None
@@ -69,9 +73,8 @@ pub(crate) fn tick_at(at: Timestamp) -> u64 {
 pub(super) struct Follower<H> {
     ask: Ask,
     fetcher: Fetcher,
-    log: Arc<dyn EventLog>,
+    around: Surroundings,
     stats: Arc<SensorStats>,
-    clock: Clock,
     harvest: H,
     /// Where answers go that can't be used; `None`: they are shown again for as long as it takes.
     parking: Option<Parking>,
@@ -87,9 +90,8 @@ impl<H: Harvest> Follower<H> {
         ask: Ask,
         harvest: H,
         parking: Option<Parking>,
-        log: Arc<dyn EventLog>,
         stats: Arc<SensorStats>,
-        clock: Clock,
+        around: Surroundings,
     ) -> Result<Self, super::SourceError> {
         let (answering, answers) = mpsc::channel(SENSOR_APPENDS_MAX);
         Ok(Self {
@@ -98,9 +100,8 @@ impl<H: Harvest> Follower<H> {
             harvest,
             parking,
             ask,
-            log,
+            around,
             stats,
-            clock,
             answers,
             answering,
             appends: 0,
@@ -120,6 +121,11 @@ impl<H: Harvest> Follower<H> {
             let missed = last.map_or(0, |last| missed(at - last, self.ask.interval));
             last = Some(at);
             self.take_answers();
+            if !self.around.roster.is_mine(&self.ask.name) {
+                self.stand_by();
+                continue;
+            }
+            self.stats.set_assigned(true);
             if self.breaker.may_call(at.into_std()) {
                 self.stats.count_poll(missed);
                 self.poll().await;
@@ -131,9 +137,21 @@ impl<H: Harvest> Follower<H> {
         }
     }
 
+    /// Another node asks it. What we remember of it is out of date by the time it is ours again,
+    /// and it isn't stale here.
+    fn stand_by(&mut self) {
+        if self.stats.is_assigned() {
+            self.harvest.start_over();
+            self.breaker = Breaker::new(self.ask.breaker);
+            self.stats.set_breaker(BreakerState::Closed.number());
+        }
+        self.stats.set_assigned(false);
+        self.stats.set_good((self.around.clock)());
+    }
+
     async fn poll(&mut self) {
         let fetched = self.fetcher.fetch().await;
-        let received_at = (self.clock)();
+        let received_at = (self.around.clock)();
         let tick = tick_at(received_at);
         let source = &*self.ask.name;
         let correlation = format!("{source}-{tick}");
@@ -218,7 +236,7 @@ impl<H: Harvest> Follower<H> {
             // As many places as appends may be under way.
             let _ = answering.try_send(refused);
         });
-        self.log.append(news, received_at, reply);
+        self.around.log.append(news, received_at, reply);
     }
 
     fn take_answers(&mut self) {

@@ -25,7 +25,7 @@ pub mod stats;
 pub mod trial;
 pub mod values;
 
-pub use crate::outbound::SourceError;
+pub use crate::outbound::{SourceError, Surroundings};
 pub use fetch::Failure;
 pub use mapping::Mapping;
 pub use stats::{SensorStats, Trouble};
@@ -36,11 +36,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use touchline_core::dead::DeadLetters;
-use touchline_core::log::EventLog;
 
 use crate::breaker::BreakerRules;
-use crate::broadcast::{BroadcastState, Clock, Polled};
+use crate::broadcast::{BroadcastState, Polled};
 use follow::{Follower, Harvest};
 use parking::Parking;
 use readings::Readings;
@@ -110,25 +108,19 @@ pub struct Sensors {
 }
 
 impl Sensors {
-    /// Follows `sources` into `log`, by tasks of the runtime it is called on. Answers that can't be
-    /// used are parked in `dead`.
+    /// Follows `sources`, by tasks of the runtime it is called on.
     ///
     /// # Errors
     /// The first source that can't be followed.
-    pub fn start(
-        sources: Vec<SensorSource>,
-        log: &Arc<dyn EventLog>,
-        clock: &Clock,
-        dead: &Arc<dyn DeadLetters>,
-    ) -> Result<Self, SourceError> {
+    pub fn start(sources: Vec<SensorSource>, around: &Surroundings) -> Result<Self, SourceError> {
         let (stop, _) = watch::channel(false);
         let mut all = Self { stats: Vec::new(), stop, tasks: JoinSet::new() };
         let count = sources.len().max(1) as u32;
         for (n, source) in sources.into_iter().enumerate() {
             // Spread over the interval: hundreds of sources don't ask at the same moment.
             let delay = source.interval * n as u32 / count;
-            let parking = Parking::new(&source.name, Arc::clone(dead));
-            all.follow(source.ask(), Readings::of(&source), Some(parking), delay, log, clock)?;
+            let parking = Parking::new(&source.name, Arc::clone(&around.dead));
+            all.follow(source.ask(), Readings::of(&source), Some(parking), delay, around)?;
         }
         Ok(all)
     }
@@ -142,14 +134,13 @@ impl Sensors {
         &mut self,
         partners: Vec<Ask>,
         webhooks: &BroadcastState,
-        log: &Arc<dyn EventLog>,
-        clock: &Clock,
+        around: &Surroundings,
     ) -> Result<(), SourceError> {
         let count = partners.len().max(1) as u32;
         for (n, ask) in partners.into_iter().enumerate() {
             let delay = ask.interval * n as u32 / count;
             let harvest = Polled::new(&ask.name, webhooks);
-            self.follow(ask, harvest, None, delay, log, clock)?;
+            self.follow(ask, harvest, None, delay, around)?;
         }
         Ok(())
     }
@@ -160,13 +151,11 @@ impl Sensors {
         harvest: impl Harvest,
         parking: Option<Parking>,
         delay: Duration,
-        log: &Arc<dyn EventLog>,
-        clock: &Clock,
+        around: &Surroundings,
     ) -> Result<(), SourceError> {
-        let counted = Arc::new(SensorStats::new(&ask.name, clock()));
+        let counted = Arc::new(SensorStats::new(&ask.name, (around.clock)()));
         self.stats.push(Arc::clone(&counted));
-        let follower =
-            Follower::new(ask, harvest, parking, Arc::clone(log), counted, Arc::clone(clock))?;
+        let follower = Follower::new(ask, harvest, parking, counted, around.clone())?;
         self.tasks.spawn(follower.run(delay, self.stop.subscribe()));
         Ok(())
     }

@@ -6,11 +6,13 @@ use touchline_core::event::Event;
 use touchline_core::time::Timestamp;
 
 use super::follow::{At, Harvest, Harvested, Note};
-use super::values::{Values, Verdict};
+use super::values::{ValueRules, Values, Verdict};
 use super::{Failure, Mapping, SensorSource, Trouble};
 
 /// The readings of one sensor source.
 pub(super) struct Readings {
+    name: Box<str>,
+    rules: ValueRules,
     mapping: Mapping,
     values: Values,
 }
@@ -18,7 +20,8 @@ pub(super) struct Readings {
 impl Readings {
     pub fn of(source: &SensorSource) -> Self {
         let values = Values::new(&source.name, source.rules);
-        Self { mapping: source.mapping.clone(), values }
+        let (name, rules) = (source.name.clone(), source.rules);
+        Self { name, rules, mapping: source.mapping.clone(), values }
     }
 }
 
@@ -60,6 +63,10 @@ impl Harvest for Readings {
 
     fn forget(&mut self, event: &Event) {
         self.values.forget(event);
+    }
+
+    fn start_over(&mut self) {
+        self.values = Values::new(&self.name, self.rules);
     }
 
     fn skew(&self) -> Option<i64> {

@@ -1,6 +1,6 @@
 //! What one sensor source has done, as numbers that a scrape may read at any time.
 
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use touchline_core::time::Timestamp;
@@ -86,6 +86,7 @@ pub struct SensorStats {
     good_at_us: AtomicI64,
     skew_us: AtomicI64,
     breaker: AtomicU8,
+    is_assigned: AtomicBool,
 }
 
 impl SensorStats {
@@ -102,6 +103,7 @@ impl SensorStats {
             good_at_us: AtomicI64::new(since.0),
             skew_us: AtomicI64::new(0),
             breaker: AtomicU8::new(0),
+            is_assigned: AtomicBool::new(true),
         }
     }
 
@@ -160,6 +162,15 @@ impl SensorStats {
     /// Its breaker: 0 closed, 1 half-open, 2 open.
     pub fn breaker(&self) -> u8 {
         self.breaker.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is this node that asks.
+    pub fn is_assigned(&self) -> bool {
+        self.is_assigned.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_assigned(&self, is_assigned: bool) {
+        self.is_assigned.store(is_assigned, Ordering::Relaxed);
     }
 
     pub(super) fn count_poll(&self, missed: u64) {

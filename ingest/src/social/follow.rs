@@ -9,7 +9,6 @@ use reqwest::Response;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use touchline_core::log::EventLog;
 
 use super::backoff::{Backoff, Cause};
 use super::connect::{Connector, Lost, Opened, Token};
@@ -20,8 +19,12 @@ use super::publish::Append;
 use super::stats::{SocialStats, Trouble};
 use super::websocket::{Heard, Messages, Socket};
 use super::{Rewind, SocialKind, SocialSource};
-use crate::broadcast::Clock;
 use crate::limits::{BACKFILL_MINUTES_MAX, SOCIAL_APPENDS_MAX};
+use crate::outbound::Surroundings;
+use crate::roster::Roster;
+
+/// How often it is looked whether it is this node's turn.
+const TURN_LOOK: Duration = Duration::from_millis(200);
 
 /// Follows one source.
 pub(super) struct Follower {
@@ -29,9 +32,8 @@ pub(super) struct Follower {
     connector: Arc<Connector>,
     funnel: Funnel,
     backoff: Backoff,
-    log: Arc<dyn EventLog>,
+    around: Surroundings,
     stats: Arc<SocialStats>,
-    clock: Clock,
     /// Appends under way; each ends with the ids that were refused.
     appends: JoinSet<Vec<Box<str>>>,
     began: Instant,
@@ -41,23 +43,32 @@ pub(super) struct Follower {
     event_id: String,
 }
 
+/// Returns once it is our turn, or no longer. While it isn't, the stream is nobody's worry here.
+async fn turn(roster: &dyn Roster, source: &str, awaited: bool, stats: &SocialStats) {
+    while roster.is_mine(source) != awaited {
+        if awaited {
+            stats.set_assigned(false);
+            stats.note_post();
+        }
+        sleep(TURN_LOOK).await;
+    }
+}
+
 impl Follower {
     pub fn new(
         source: SocialSource,
         connector: Connector,
         funnel: Funnel,
-        log: Arc<dyn EventLog>,
         stats: Arc<SocialStats>,
-        clock: Clock,
+        around: Surroundings,
     ) -> Self {
         Self {
             backoff: Backoff::new(source.backoff),
             source,
             connector: Arc::new(connector),
             funnel,
-            log,
+            around,
             stats,
-            clock,
             appends: JoinSet::new(),
             began: Instant::now(),
             heard_at: None,
@@ -66,13 +77,27 @@ impl Follower {
         }
     }
 
-    /// Follows it until it is told to stop.
+    /// Follows it until it is told to stop, while it is this node's.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        tokio::select! {
-            _ = stop.changed() => {}
-            () = self.follow() => {}
+        let (roster, source) = (Arc::clone(&self.around.roster), self.source.name.clone());
+        let stats = Arc::clone(&self.stats);
+        loop {
+            let begins = turn(&*roster, &source, true, &stats);
+            tokio::select! {
+                _ = stop.changed() => return,
+                () = begins => stats.set_assigned(true),
+            }
+            let goes_on = tokio::select! {
+                _ = stop.changed() => false,
+                () = turn(&*roster, &source, false, &stats) => true,
+                () = self.follow() => true,
+            };
+            stats.set_connected(false);
+            if !goes_on {
+                return;
+            }
+            tracing::info!(source = &*source, "another node follows this stream now");
         }
-        self.stats.set_connected(false);
     }
 
     async fn follow(&mut self) {
@@ -219,7 +244,7 @@ impl Follower {
     }
 
     fn moment(&self) -> Moment {
-        Moment { received_at: (self.clock)(), now: self.began.elapsed() }
+        Moment { received_at: (self.around.clock)(), now: self.began.elapsed() }
     }
 
     /// Something has come, and has been through the funnel.
@@ -243,7 +268,7 @@ impl Follower {
         }
         let events = self.funnel.batch();
         if !events.is_empty() {
-            let append = Append::begin(&self.log, events, (self.clock)());
+            let append = Append::begin(&self.around.log, events, (self.around.clock)());
             self.appends.spawn(append.settle(Arc::clone(&self.stats)));
         }
     }

@@ -48,11 +48,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use touchline_core::dead::DeadLetters;
-use touchline_core::log::EventLog;
 
-use crate::broadcast::Clock;
-use crate::outbound::{self, SourceError};
+use crate::outbound::{self, SourceError, Surroundings};
 use connect::Connector;
 use follow::Follower;
 use funnel::Funnel;
@@ -155,22 +152,16 @@ pub struct Social {
 }
 
 impl Social {
-    /// Follows `sources` into `log`, by tasks of the runtime it is called on. What can't be read
-    /// goes to `dead`.
+    /// Follows `sources`, by tasks of the runtime it is called on.
     ///
     /// # Errors
     /// The first source that can't be followed.
-    pub fn start(
-        sources: Vec<SocialSource>,
-        log: &Arc<dyn EventLog>,
-        dead: &Arc<dyn DeadLetters>,
-        clock: &Clock,
-    ) -> Result<Self, SourceError> {
+    pub fn start(sources: Vec<SocialSource>, around: &Surroundings) -> Result<Self, SourceError> {
         let (stop, stopped) = watch::channel(false);
         let (mut stats, mut tasks) = (Vec::new(), JoinSet::new());
         for source in sources {
             let counted = Arc::new(SocialStats::new(&source.name));
-            let connector = Connector::new(&source, Arc::clone(clock))?;
+            let connector = Connector::new(&source, Arc::clone(&around.clock))?;
             let keeps_last = match source.rewind {
                 Rewind::None | Rewind::BackfillMinutes => false,
                 Rewind::LastEventId => source.kind != SocialKind::Events,
@@ -181,18 +172,11 @@ impl Social {
                 source.posts_per_s_max,
                 keeps_last,
                 Arc::clone(&counted),
-                Arc::clone(dead),
-                clock(),
+                Arc::clone(&around.dead),
+                (around.clock)(),
             );
             stats.push(Arc::clone(&counted));
-            let follower = Follower::new(
-                source,
-                connector,
-                funnel,
-                Arc::clone(log),
-                counted,
-                Arc::clone(clock),
-            );
+            let follower = Follower::new(source, connector, funnel, counted, around.clone());
             tasks.spawn(follower.run(stopped.clone()));
         }
         Ok(Self { stats, stop, tasks })

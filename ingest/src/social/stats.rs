@@ -111,6 +111,7 @@ pub struct SocialStats {
     began: Instant,
     connects: AtomicU64,
     is_connected: AtomicBool,
+    is_assigned: AtomicBool,
     /// Milliseconds after `began`.
     post_at_ms: AtomicU64,
     fates: [AtomicU64; Fate::ALL.len()],
@@ -125,6 +126,7 @@ impl SocialStats {
             began: Instant::now(),
             connects: AtomicU64::new(0),
             is_connected: AtomicBool::new(false),
+            is_assigned: AtomicBool::new(true),
             post_at_ms: AtomicU64::new(0),
             fates: Default::default(),
             troubles: Default::default(),
@@ -176,6 +178,15 @@ impl SocialStats {
 
     pub(super) fn count_connect(&self) {
         self.connects.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether it is this node that follows it.
+    pub fn is_assigned(&self) -> bool {
+        self.is_assigned.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_assigned(&self, is_assigned: bool) {
+        self.is_assigned.store(is_assigned, Ordering::Relaxed);
     }
 
     pub(super) fn set_connected(&self, is_connected: bool) {

@@ -193,6 +193,7 @@ fn sources(page: &mut Page, appliance: &Appliance) {
         family.sample(&[source.source()], source.staleness().as_secs_f64());
     }
     polls(page, polled);
+    assigned(page, polled, social);
     posts(page, social);
     page.single(&INGEST_IN_FLIGHT_BYTES, appliance.webhooks.in_flight_bytes() as f64);
 }
@@ -210,6 +211,16 @@ fn polls(page: &mut Page, polled: &[Arc<SensorStats>]) {
     each(&SOURCE_UNCHANGED, &|it| count(it.unchanged()));
     each(&SOURCE_CLOCK_SKEW_SECONDS, &SensorStats::skew_seconds);
     each(&BREAKER_STATE, &|it| f64::from(it.breaker()));
+}
+
+fn assigned(page: &mut Page, polled: &[Arc<SensorStats>], social: &[Arc<SocialStats>]) {
+    let mut family = page.family(&SOURCE_ASSIGNED);
+    for it in polled {
+        family.sample(&[it.source()], flag(it.is_assigned()));
+    }
+    for it in social {
+        family.sample(&[it.source()], flag(it.is_assigned()));
+    }
 }
 
 fn posts(page: &mut Page, sources: &[Arc<SocialStats>]) {

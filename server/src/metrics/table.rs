@@ -133,6 +133,8 @@ metrics! {
     SOURCE_CLOCK_SKEW_SECONDS: Gauge "source_clock_skew_seconds" ["source"] "What a source's clock \
      is behind ours";
     BREAKER_STATE: Gauge "breaker_state" ["name"] "0 closed, 1 half-open, 2 open";
+    SOURCE_ASSIGNED: Gauge "source_assigned" ["source"] "1 where it is this node that asks it; of \
+     several nodes one does";
     SOURCE_CONNECTED: Gauge "source_connected" ["source"] "1 while a stream of posts is open";
     SOURCE_CONNECTS: Counter "source_connects_total" ["source"] "Attempts to open a stream of posts";
     SOCIAL_POSTS: Counter "social_posts_total" ["source", "result"] "Posts of a stream, each once, \

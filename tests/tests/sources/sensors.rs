@@ -8,6 +8,7 @@ use touchline_core::log::EventLog;
 use touchline_core::time::Timestamp;
 use touchline_ingest::breaker::BreakerRules;
 use touchline_ingest::broadcast::Clock;
+use touchline_ingest::outbound::Surroundings;
 use touchline_ingest::sensor::mapping::From;
 use touchline_ingest::sensor::{Mapping, SensorSource, SensorStats, Sensors, Trouble, ValueRules};
 use touchline_tests::upstream::{Fault, Upstream};
@@ -64,7 +65,8 @@ fn follow(
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let log: Arc<dyn EventLog> = ledger.clone();
     let dead: Arc<dyn DeadLetters> = ledger.clone();
-    let started = runtime.block_on(async { Sensors::start(sources, &log, &clock(), &dead) });
+    let around = Surroundings::new(log, clock(), dead);
+    let started = runtime.block_on(async { Sensors::start(sources, &around) });
     let sensors = started.unwrap();
     look(sensors.stats());
     runtime.block_on(sensors.stop());

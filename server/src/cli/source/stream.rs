@@ -13,6 +13,7 @@ use touchline_core::log::{
 };
 use touchline_core::time::Timestamp;
 use touchline_ingest::broadcast::Clock;
+use touchline_ingest::outbound::Surroundings;
 use touchline_ingest::sensor::trial::Trial;
 use touchline_ingest::social::{Social, SocialSource};
 
@@ -83,7 +84,8 @@ pub fn listen(source: &SocialSource, clock: &Clock, wait: Duration) -> Result<Tr
     runtime.block_on(async {
         let seen = Arc::new(Seen::default());
         let (log, dead): (Arc<dyn EventLog>, Arc<dyn DeadLetters>) = (seen.clone(), seen.clone());
-        let social = Social::start(vec![source.clone()], &log, &dead, clock);
+        let around = Surroundings::new(log, Arc::clone(clock), dead);
+        let social = Social::start(vec![source.clone()], &around);
         let social = social.map_err(StartError::Source)?;
         let stats =
             Arc::clone(social.stats().first().ok_or_else(|| anyhow!("it is not followed"))?);

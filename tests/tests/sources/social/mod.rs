@@ -11,6 +11,7 @@ use touchline_core::dead::{DeadLetter, DeadLetters};
 use touchline_core::log::EventLog;
 use touchline_ingest::broadcast::{Clock, system_clock};
 use touchline_ingest::mapping::From;
+use touchline_ingest::outbound::Surroundings;
 use touchline_ingest::social::{
     BackoffRules, PostMapping, Rewind, Social, SocialKind, SocialSource, SocialStats,
 };
@@ -97,7 +98,8 @@ fn follow_by(clock: Clock, source: SocialSource, look: impl FnOnce(&Followed<'_>
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (ledger, letters) = (Ledger::new(), Arc::new(Letters::default()));
     let (log, dead): (Arc<dyn EventLog>, Arc<dyn DeadLetters>) = (ledger.clone(), letters.clone());
-    let social = runtime.block_on(async { Social::start(vec![source], &log, &dead, &clock) });
+    let around = Surroundings::new(log, clock, dead);
+    let social = runtime.block_on(async { Social::start(vec![source], &around) });
     let social = social.unwrap();
     look(&Followed { stats: &social.stats()[0], ledger: &ledger, letters: &letters });
     runtime.block_on(social.stop());
