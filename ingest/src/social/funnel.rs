@@ -315,10 +315,15 @@ mod tests {
         assert_eq!(stats.posts(Fate::NoTeam), 2_000 - unreadable);
     }
 
-    /// A post as such streams have them: 1.5 KB, most of it beside the text.
+    /// A post as such streams have them: a kilobyte, most of it beside the text.
     fn wide(n: u64, text: &str) -> Vec<u8> {
-        let noise: Vec<String> =
-            (0..12).map(|k| format!(r#""field_{k}":{{"url":"https://example.org/{n}/{k}","n":[{k},{n},true,null],"name":"caf\u00e9 {k}"}}"#)).collect();
+        let field = |k| {
+            let url = format!("https://example.org/{n}/{k}");
+            format!(
+                r#""field_{k}":{{"url":"{url}","n":[{k},{n},true,null],"name":"caf\u00e9 {k}"}}"#
+            )
+        };
+        let noise: Vec<String> = (0..12).map(field).collect();
         format!(r#"{{"id":"{n}","text":"{text} \ud83d\ude00","at":{n},{}}}"#, noise.join(","))
             .into_bytes()
     }

@@ -8,8 +8,9 @@
 //!
 //! # Case and words
 //! Letters are folded to lower case one by one, where upper and lower case belong to each other
-//! alone (so ASCII stays with ASCII, and both looks agree). A term's edge that is a letter, a digit, `_`, `#`, `@` or `$` must not touch another
-//! letter or digit; in scripts written without spaces, and for signs, there is nothing to touch.
+//! alone (so ASCII stays with ASCII, and both looks agree). A term's edge that is a letter, a
+//! digit, `_`, `#`, `@` or `$` must not touch another letter or digit; in scripts written without
+//! spaces, and for signs, there is nothing to touch.
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
 use touchline_core::event::{Route, Team};

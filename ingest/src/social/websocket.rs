@@ -53,7 +53,7 @@ impl Messages {
         Self { bytes_max, parts: BytesMut::new(), is_too_long: false }
     }
 
-    /// Reads a frame, and tells what it makes whole. Not to be dropped halfway, but with the socket.
+    /// Reads a frame, and tells what it makes whole. To be dropped halfway only with the socket.
     pub async fn read(&mut self, socket: &mut Socket, stall: Duration) -> Result<Heard, Lost> {
         let frame = match socket.read_frame().await {
             Ok(frame) => frame,

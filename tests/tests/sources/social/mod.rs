@@ -1,5 +1,5 @@
-//! Claim: a stream of posts, whatever form it comes in, is thinned to what each team may have, shown
-//! once, and followed through every trouble it can have.
+//! Claim: a stream of posts, whatever form it comes in, is thinned to what each team may have,
+//! shown once, and followed through every trouble it can have.
 
 mod faults;
 mod posts;
