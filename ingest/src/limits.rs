@@ -145,8 +145,6 @@ pub const READ_BYTES_MAX: usize = 8 << 20;
 /// Lanes whose duplicates are kept for reads far back, each with the entries of one window.
 pub const SCOUTS_MAX: usize = 16;
 
-/// How often a record that is at fault itself is tried before it is a dead letter.
-pub const ATTEMPTS_MAX: u32 = 5;
 /// Bytes of the spool that are read at once: a few thousand events.
 pub const SPOOL_READ_BYTES_MAX: usize = 1 << 20;
 /// Identities of one lane that are kept while an old spool is handed on: 16 bytes each, and as much

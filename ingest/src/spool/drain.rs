@@ -19,20 +19,18 @@ use touchline_core::dead::{DeadLetter, Desk};
 use touchline_core::event::Event;
 use touchline_core::log::{AppendError, EventLog, Lane, Outcome, Position, ReadChunk, ReadRequest};
 use touchline_core::log::{Record, record};
+use touchline_core::retry::{ATTEMPTS_MAX, Backoff};
 use touchline_core::time::Timestamp;
 
 use super::cursor::Cursor;
 use super::twins::Twins;
 use super::{Shared, size};
-use crate::limits::{APPEND_EVENTS_MAX, ATTEMPTS_MAX, SPOOL_READ_BYTES_MAX};
+use crate::limits::{APPEND_EVENTS_MAX, SPOOL_READ_BYTES_MAX};
 
 /// How often an idle spool is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long one answer of either log is waited for.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
-/// Waits between tries.
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(30);
 /// Records of one group were received within so long: they are handed on with the first one's time.
 const GROUP_SPAN: Duration = Duration::from_secs(1);
 
@@ -137,7 +135,7 @@ impl Drain {
     /// closed before.
     fn deliver(&mut self, events: Vec<Event>, received_at: Timestamp) -> bool {
         let mut left = self.without_twins(events, received_at);
-        let mut wait = RETRY_FIRST;
+        let mut backoff = Backoff::new();
         let mut attempts = 0;
         while !left.is_empty() {
             if self.is_closing() {
@@ -175,8 +173,7 @@ impl Drain {
                     tracing::debug!(%error, events = left.len(), "the log doesn't take it yet")
                 }
             }
-            self.rest(wait.mul_f64(rand::random_range(0.75..1.25)));
-            wait = (wait * 2).min(RETRY_MAX);
+            self.rest(backoff.next(rand::random()));
         }
         true
     }
