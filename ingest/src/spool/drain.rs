@@ -135,7 +135,7 @@ impl Drain {
     /// closed before.
     fn deliver(&mut self, events: Vec<Event>, received_at: Timestamp) -> bool {
         let mut left = self.without_twins(events, received_at);
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new();
         let mut attempts = 0;
         while !left.is_empty() {
             if self.is_closing() {

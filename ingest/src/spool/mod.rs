@@ -245,6 +245,20 @@ impl EventLog for SpooledLog {
         self.shared.spool.append(events, received_at, Box::new(settle));
     }
 
+    /// What comes again is kept where it comes from: it takes no place in the spool, and waits
+    /// until nothing of its lanes is in there.
+    fn append_again(&self, events: Vec<Event>, received_at: Timestamp, reply: AppendReply) {
+        let shared = &self.shared;
+        let is_behind = || {
+            let ledger = shared.ledger();
+            !ledger.is_empty() && events.iter().any(|event| ledger.holds(shared.lane(event)))
+        };
+        if shared.is_away() || is_behind() {
+            return reply(Err(AppendError::Unreachable));
+        }
+        shared.log.append_again(events, received_at, reply);
+    }
+
     fn read(&self, request: ReadRequest, reply: ReadReply) {
         self.shared.log.read(request, reply);
     }

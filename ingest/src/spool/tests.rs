@@ -250,6 +250,28 @@ fn a_lane_waits_behind_its_own_spool_and_not_behind_another() {
 }
 
 #[test]
+fn fault_36_a_replay_takes_no_place_in_the_spool_and_waits_behind_its_lane() {
+    let stage = Stage::new();
+    let spooled = stage.open();
+    let replay = |id: &str, team: &str| {
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let reply = Box::new(move |answer| drop(tell.try_send(answer)));
+        spooled.append_again(vec![event(id, team)], stage.now(), reply);
+        told.recv_timeout(Duration::from_secs(5)).unwrap()
+    };
+    stage.log.set(Mood::Away);
+    assert_eq!(replay("1", "ars"), Err(AppendError::Unreachable));
+    assert_eq!(spooled.stats().events, 0);
+    stage.append(&spooled, &[event("2", "ars")]).unwrap();
+    stage.log.set(Mood::Chokes("2"));
+    assert_eq!(replay("1", "ars"), Err(AppendError::Unreachable), "behind what was taken");
+    assert!(matches!(replay("3", "che").unwrap()[..], [Outcome::Accepted(_)]));
+    stage.log.set(Mood::Takes);
+    until("drained", || spooled.stats().events == 0);
+    assert!(matches!(replay("1", "ars").unwrap()[..], [Outcome::Accepted(_)]));
+}
+
+#[test]
 fn a_spool_survives_its_process_and_repeats_nothing() {
     let stage = Stage::new();
     let spooled = stage.open();

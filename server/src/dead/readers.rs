@@ -56,7 +56,7 @@ impl Readers {
                 let source = source.ok_or_else(|| unknown("social source", &letter.source))?;
                 let reader = source.reader().map_err(|error| error.to_string())?;
                 let read = reader.events_of(&raw, received_at, &letter.correlation);
-                read.map_err(|error| error.to_string())?
+                read.map_err(|error| format!("{}: {error}", error.trouble().as_str()))?
             }
             Desk::Log => {
                 let read = record::decode(Bytes::from(raw));
@@ -64,6 +64,10 @@ impl Readers {
                 return Ok(Held { events: vec![event], received_at });
             }
         };
+        // Of a sensor's answer every value may be too old by its own time.
+        if events.is_empty() && letter.desk != Desk::Sensor {
+            return Err("it holds nothing that concerns a team".into());
+        }
         Ok(Held { events, received_at })
     }
 }

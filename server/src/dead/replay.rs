@@ -303,7 +303,7 @@ impl Inner {
 
 fn sum_up(outcomes: &[Taken], stale: usize) -> (Outcome, String, Settled) {
     let of = |is: fn(&Taken) -> bool| outcomes.iter().filter(|it| is(it)).count();
-    let accepted = of(|it| matches!(it, Taken::Accepted(_)));
+    let accepted = of(|it| matches!(it, Taken::Accepted(_) | Taken::Spooled));
     let duplicates = of(|it| *it == Taken::Duplicate);
     let too_old = of(|it| *it == Taken::TooOld) + stale;
     let result = match (accepted, duplicates) {
