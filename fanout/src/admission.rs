@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(refused, Err(Refusal::AddressFull));
         let loopback = "127.0.0.9".parse().unwrap();
         assert_eq!(admission.attribute(&mut tickets[2], loopback, &rules, NOW), Ok(()));
-        tickets.map(|ticket| admission.release(ticket));
+        tickets.into_iter().for_each(|ticket| admission.release(ticket));
         assert!(admission.admit(here, &rules, NOW).is_ok(), "both counts are given back");
     }
 
