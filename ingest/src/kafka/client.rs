@@ -112,8 +112,6 @@ impl ClientContext for Context {
         let cause = match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::Authentication) => Some(DenialCause::Sasl),
             Some(RDKafkaErrorCode::SSL) => Some(DenialCause::Tls),
-            // A listener that expects something else just hangs up.
-            _ if reason.contains("security.protocol") => Some(DenialCause::Protocol),
             _ => None,
         };
         if let Some(cause) = cause {

@@ -148,7 +148,10 @@ pub enum OpenError {
         cause: DenialCause,
     },
     /// No broker answers.
-    #[error("no broker of {brokers} can {what}: {error}; check that they run and can be reached")]
+    #[error(
+        "no broker of {brokers} can {what}: {error}; check that they run, can be reached, and \
+         expect what `log.kafka.tls` and `log.kafka.sasl_mechanism` say"
+    )]
     Brokers {
         /// As configured.
         brokers: Box<str>,
@@ -188,8 +191,6 @@ pub enum DenialCause {
     Sasl,
     /// The TLS handshake.
     Tls,
-    /// They expect TLS or SASL where we don't, or the other way round.
-    Protocol,
 }
 
 impl DenialCause {
@@ -202,10 +203,6 @@ impl DenialCause {
             Self::Tls => {
                 "check that `log.kafka.ca_file` holds who has signed the brokers' certificates, \
                  and that `log.kafka.brokers` names them as their certificates do"
-            }
-            Self::Protocol => {
-                "check that `log.kafka.tls` and `log.kafka.sasl_mechanism` are what the brokers' \
-                 listener expects"
             }
         }
     }
