@@ -1,9 +1,9 @@
 //! `touchline source test`: checks one configured source, and shows what it would publish. Nothing
 //! is published.
 //!
-//! A source that is polled is asked once, a social stream is listened to for a while. A partner that
-//! sends gives no answer to look at: the body of a delivery is read from a file or from standard
-//! input, and beside its events stands the command that would send it, signed.
+//! A source that is polled is asked once, a social stream is listened to for a while. A partner
+//! that sends gives no answer to look at: the body of a delivery is read from a file or from
+//! standard input, and beside its events stands the command that would send it, signed.
 
 mod delivery;
 mod stream;

@@ -1,5 +1,5 @@
-//! Claim: what can't be accepted is kept where its owner can look at it, mend the cause, and have it
-//! tried again, exactly once (FAULTS 26, 36).
+//! Claim: what can't be accepted is kept where its owner can look at it, mend the cause, and have
+//! it tried again, exactly once (FAULTS 26, 36).
 
 use std::path::PathBuf;
 use std::process::Output;

@@ -1,5 +1,5 @@
-//! A social stream, listened to for a while: what of its posts would be published. It is followed as
-//! the server would follow it, into a log that keeps nothing.
+//! A social stream, listened to for a while: what of its posts would be published. It is followed
+//! as the server would follow it, into a log that keeps nothing.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
