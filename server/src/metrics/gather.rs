@@ -178,6 +178,17 @@ fn sources(page: &mut Page, appliance: &Appliance) {
     for source in &sources {
         family.sample(&[source.source()], count(source.kept_back()));
     }
+    staleness(page, appliance);
+    polls(page, polled);
+    assigned(page, polled, social);
+    posts(page, social);
+    page.single(&INGEST_IN_FLIGHT_BYTES, appliance.webhooks.in_flight_bytes() as f64);
+}
+
+/// Whatever way a source's last event came.
+fn staleness(page: &mut Page, appliance: &Appliance) {
+    let (sources, polled) = (appliance.webhooks.stats(), appliance.followed.polled());
+    let social = appliance.followed.social();
     let now = appliance.webhooks.now();
     let mut ages: BTreeMap<&str, f64> = BTreeMap::new();
     let webhooks = sources.iter().map(|it| (it.source(), it.staleness(now)));
@@ -192,10 +203,6 @@ fn sources(page: &mut Page, appliance: &Appliance) {
     for source in social {
         family.sample(&[source.source()], source.staleness().as_secs_f64());
     }
-    polls(page, polled);
-    assigned(page, polled, social);
-    posts(page, social);
-    page.single(&INGEST_IN_FLIGHT_BYTES, appliance.webhooks.in_flight_bytes() as f64);
 }
 
 fn polls(page: &mut Page, polled: &[Arc<SensorStats>]) {
