@@ -156,7 +156,6 @@ fn start_here(loaded: Loaded) -> Result<Running, StartError> {
         orders: Mutex::new(orders),
         api_open: AtomicBool::new(false),
     });
-    // Once: nobody else has it.
     let _ = place.set(Arc::downgrade(&appliance));
     let kept =
         open_ports(&appliance, bound).and_then(|ports| start_keeper(&appliance, ports, inbox));
