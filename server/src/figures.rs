@@ -1,4 +1,4 @@
-//! The shards' figures for the board's panel: of the last while, not of all time; and how sources do.
+//! Figures for the board: the shards', of the last while, not of all time; and how sources do.
 
 use std::sync::Mutex;
 use std::time::Duration;

@@ -175,7 +175,6 @@ fn start_here(loaded: Loaded, is_stopped: &AtomicBool) -> Result<Running, StartE
         gave_up: AtomicBool::new(false),
     });
     drop(porter);
-    // Once: nobody else has it.
     let _ = place.set(Arc::downgrade(&appliance));
     let kept =
         open_ports(&appliance, bound).and_then(|ports| start_keeper(&appliance, ports, inbox));

@@ -161,7 +161,7 @@ test('a page that is too slow is told so', { skip: MOCK_ONLY }, async (t) => {
   const page = await opened(t, server);
   server.mock.broadcast({
     op: 'gap',
-    topic: 'social:har+nor',
+    topic: 'broadcast:har+nor',
     from: 'p.e1.0',
     to: 'p.e1.0',
     reason: 'slow',

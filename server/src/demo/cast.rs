@@ -1,5 +1,5 @@
-//! Who and what the demo's appliance must know before it starts: clubs, grounds, and the sections of
-//! its configuration that connect them.
+//! Who and what the demo's appliance must know before it starts: clubs, grounds, and the sections
+//! of its configuration that connect them.
 
 use std::net::SocketAddr;
 

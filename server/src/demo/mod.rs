@@ -1,10 +1,10 @@
-//! A match day that plays itself: sources of all three kinds that tell it, a crowd that follows it, a
-//! line that says how it goes.
+//! A match day that plays itself: sources of all three kinds that tell it, a crowd that follows it,
+//! a line that says how it goes.
 //!
 //! [`run`] is given the addresses of started nodes and treats them as strangers would: signed
 //! webhooks over HTTP to the API port ([`simulator`]), WebSockets to the stream port
-//! ([`followers`]). Sensors and the stream of posts are served to them ([`upstream`]). Nothing here reaches into the server, so what the demo shows is what a partner
-//! and a follower get.
+//! ([`followers`]). Sensors and the stream of posts are served to them ([`upstream`]). Nothing here
+//! reaches into the server, so what the demo shows is what a partner and a follower get.
 //!
 //! # How it is laid out
 //! | module | what it holds |

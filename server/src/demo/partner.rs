@@ -1,6 +1,7 @@
 //! The partner's side of a webhook: signs, posts, and doesn't let go until it knows.
 //!
-//! Where there are several nodes it posts to any of them, and after an attempt that failed to the next.
+//! Where there are several nodes it posts to any of them, and after an attempt that failed to the
+//! next.
 //!
 //! [`Partner::deliver`] is what a careful partner does. It takes 202 for an answer; waits as long
 //! as `Retry-After` asks after 429 and 503, and with a doubling, jittered pause after anything else

@@ -1,7 +1,7 @@
 //! The crowd: real WebSocket clients that follow teams and come back when they are cut off.
 //!
-//! Where there are several nodes they are spread over them, and whoever is cut off comes back at the
-//! next. A quarter of them follow all streams, the others what a client gets unasked.
+//! Where there are several nodes they are spread over them, and whoever is cut off comes back at
+//! the next. A quarter of them follow all streams, the others what a client gets unasked.
 //!
 //! A follower is a task with a [`Line`](line::Line) and a [`Book`](book::Book), all of them on one
 //! thread, so that they cost little and never compete with each other for the meter. Which teams it

@@ -15,7 +15,6 @@ use serde::Serialize;
 use touchline_core::time::Timestamp;
 
 use crate::demo::day::{Fixture, Moment};
-use crate::demo::now;
 use crate::demo::world::Scene;
 use crate::limits::demo::{POSTS_PER_TURN_MAX, TOPICS_MAX};
 use crate::live::fact::Kind;
@@ -99,9 +98,8 @@ pub struct Fans {
 }
 
 impl Fans {
-    /// Who have written nothing yet.
-    pub fn new() -> Self {
-        let started = now();
+    /// Who have written nothing by `started`.
+    pub fn begin(started: Timestamp) -> Self {
         Self {
             rng: StdRng::seed_from_u64(started.0 as u64),
             run: format!("{:x}", started.0 / 1_000),
@@ -228,9 +226,9 @@ mod tests {
     #[test]
     fn a_goal_is_written_about_and_ids_count_within_their_topic() {
         let day = Arc::new(league_day(5, 0, "2026-06-24").unwrap());
-        let start = now();
+        let start = Timestamp(1_800_000_000_000_000);
         let scene = Scene { day, clock: DayClock::start(start, 60_000) };
-        let mut fans = Fans::new();
+        let mut fans = Fans::begin(start);
         let mut posts = Vec::new();
         for n in 0..1_000 {
             posts.extend(fans.write(&scene, start.plus(Duration::from_millis(100 * n))));

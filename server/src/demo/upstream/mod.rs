@@ -1,5 +1,5 @@
-//! The sources that the demo's appliance asks and listens to: sensors of each ground and a stream of
-//! posts, over real HTTP on a port of their own.
+//! The sources that the demo's appliance asks and listens to: sensors of each ground and a stream
+//! of posts, over real HTTP on a port of their own.
 //!
 //! | address | what it is |
 //! |---|---|
@@ -7,8 +7,8 @@
 //! | `GET /social/lines` | posts as they are written, one JSON a line, for ever |
 //! | `GET /social/events` | the same as server-sent events |
 //!
-//! `since_id` (or the header `Last-Event-ID`) asks a stream for what came after that post, as far as
-//! it is remembered. With `--trouble` they misbehave as sources do (see [`trouble`]).
+//! `since_id` (or the header `Last-Event-ID`) asks a stream for what came after that post, as far
+//! as it is remembered. With `--trouble` they misbehave as sources do (see [`trouble`]).
 //!
 //! # What it leaves out
 //! Webhooks: a partner is no server (see [`partner`](super::partner)).

@@ -1,8 +1,8 @@
 //! What the instruments of a ground say: wind, noise of the crowd, speed of the ball, possession.
 //!
-//! A venue hosts every match whose number falls to it, one in the league. What it says is a function
-//! of the day's script and the wall clock, cut into [`SENSOR_STEP`]s: asked twice in a step it says
-//! the same twice, under the same sequence. The crowd hears a goal at once.
+//! A venue hosts every match whose number falls to it, one in the league. What it says is a
+//! function of the day's script and the wall clock, cut into [`SENSOR_STEP`]s: asked twice in a
+//! step it says the same twice, under the same sequence. The crowd hears a goal at once.
 
 use serde::Serialize;
 use touchline_core::time::Timestamp;

@@ -1,7 +1,8 @@
 //! The plaza: posts as they are written, to whoever listens, and again to whoever comes back.
 //!
 //! The last [`POSTS_KEPT_MAX`] posts are remembered. A stream is a task that sends what its client
-//! lacks, then waits; a client that doesn't read fills its channel and is cut off, as any feed does.
+//! lacks, then waits; a client that doesn't read fills its channel and later goes on with what is
+//! still remembered.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -82,7 +83,7 @@ impl Plaza {
 
 /// Lets the fans write, for ever.
 pub(super) async fn write(shared: &Shared) {
-    let mut fans = Fans::new();
+    let mut fans = Fans::begin(now());
     loop {
         tokio::time::sleep(FANS_TURN).await;
         let Some(scene) = shared.world.scene() else { continue };
