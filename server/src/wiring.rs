@@ -125,17 +125,11 @@ fn start_here(loaded: Loaded, is_stopped: &AtomicBool) -> Result<Running, StartE
     let fanout = start_fanout(&options, plan, &bound, &node_log);
     let fanout = fanout.inspect_err(|_| node_log.close())?;
     bound.addresses.stream = fanout.local_addr();
-    // What shards say in leaving is of less use than why we don't start.
-    let end = |fanout: Fanout, node_log: &NodeLog| {
-        let _ = fanout.command(ShardCommand::Stop);
-        let _ = fanout.join();
-        node_log.close();
-    };
     let place = Place::default();
     let (live, tap) = match start_live(&options, &log, (&fanout, place.clone()), bound.addresses) {
         Ok(live) => live,
         Err(error) => {
-            end(fanout, &node_log);
+            abandon(fanout, &node_log);
             return Err(error);
         }
     };
@@ -144,7 +138,7 @@ fn start_here(loaded: Loaded, is_stopped: &AtomicBool) -> Result<Running, StartE
         Ok(started) => started,
         Err(error) => {
             live.stop();
-            end(fanout, &node_log);
+            abandon(fanout, &node_log);
             return Err(error);
         }
     };
@@ -224,6 +218,14 @@ fn start_sources(
     let replays = Replayer::start(options, log, readers);
     let replays = replays.inspect_err(|_| followed.stop())?;
     Ok(Asked { webhooks, followed, replays })
+}
+
+/// Ends what has begun of a start that can't go on. What shards say in leaving is of less use than
+/// why we don't start.
+fn abandon(fanout: Fanout, node_log: &NodeLog) {
+    let _ = fanout.command(ShardCommand::Stop);
+    let _ = fanout.join();
+    node_log.close();
 }
 
 /// Without a keeper the ports end by themselves: whoever could tell them to stop is gone.

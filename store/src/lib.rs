@@ -7,8 +7,8 @@
 //! [`dead`] keeps what could not be accepted, in a file beside it.
 //!
 //! # What it leaves out
-//! Sockets and HTTP; the journal knows no async runtime, the database is asked through one. Nothing here may make the hot path wait: callers hand work
-//! over a bounded queue and are called back.
+//! Sockets and HTTP; the journal knows no async runtime, the database is asked through one. Nothing
+//! here may make the hot path wait: callers hand work over a bounded queue and are called back.
 
 pub mod dead;
 pub mod journal;

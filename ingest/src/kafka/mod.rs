@@ -27,8 +27,8 @@
 //! | [`outside`], `import` | reading without being a node; moving a journal in |
 //!
 //! # Threads
-//! `kafka-tail`, `kafka-scan`, `kafka-watch`, `kafka-roster`, and those of librdkafka. No caller ever
-//! waits for a broker.
+//! `kafka-tail`, `kafka-scan`, `kafka-watch`, `kafka-roster`, and those of librdkafka. No caller
+//! ever waits for a broker.
 
 mod client;
 mod clock;

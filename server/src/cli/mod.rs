@@ -183,7 +183,10 @@ impl Failure {
 
 fn kafka_exit(error: &kafka::OpenError) -> Exit {
     match error {
-        kafka::OpenError::Options(_) | kafka::OpenError::Misfit(_) => Exit::Config,
+        kafka::OpenError::Options(_)
+        | kafka::OpenError::Misfit(_)
+        | kafka::OpenError::Client(_)
+        | kafka::OpenError::Denied { .. } => Exit::Config,
         _ => Exit::Failed,
     }
 }

@@ -164,8 +164,8 @@ impl<D: Disk> Engine<D> {
     }
 
     /// Removes the oldest segments while there are too many bytes or they are too old, but none
-    /// that reaches into a dedupe window (R16) or is held, and never the one that is written to. Damaged files
-    /// stay for whoever looks after them; they only stop being read.
+    /// that reaches into a dedupe window (R16) or is held, and never the one that is written to.
+    /// Damaged files stay for whoever looks after them; they only stop being read.
     pub(super) fn retain(&mut self) {
         let mut view = View::clone(&self.shared.view());
         let mut total: u64 = view.segments.iter().map(|s| s.extent.bytes.load(Relaxed)).sum();
