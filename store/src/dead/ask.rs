@@ -178,8 +178,8 @@ impl Book {
         })
     }
 
-    /// Writes down what came of a replay, in `what` for its history. `before` is the letter as it was
-    /// claimed. A letter that was dropped meanwhile stays away.
+    /// Writes down what came of a replay, in `what` for its history. `before` is the letter as it
+    /// was claimed. A letter that was dropped meanwhile stays away.
     ///
     /// # Errors
     /// See [`DeadError`].
