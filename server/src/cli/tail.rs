@@ -47,7 +47,7 @@ pub struct TailArgs {
     source: Vec<String>,
     /// Only events of this stream; may be repeated
     #[arg(long, value_name = "STREAM", value_parser = ["broadcast", "update", "social", "sensor"])]
-    stream: Vec<String>,
+    only: Vec<String>,
 }
 
 impl TailArgs {
@@ -55,11 +55,11 @@ impl TailArgs {
         let event = &record.event;
         let one_of =
             |list: &[String], name: &str| list.is_empty() || list.iter().any(|n| n == name);
-        let stream = self.stream.iter().filter_map(|name| Stream::parse(name));
+        let stream = self.only.iter().filter_map(|name| Stream::parse(name));
         (self.team.is_empty() || event.route.teams().any(|team| one_of(&self.team, team)))
             && one_of(&self.kind, &event.kind)
             && one_of(&self.source, &event.source)
-            && (self.stream.is_empty() || stream.into_iter().any(|stream| stream == event.stream))
+            && (self.only.is_empty() || stream.into_iter().any(|stream| stream == event.stream))
     }
 }
 
