@@ -42,8 +42,9 @@ fn dump_verify_and_tail_read_every_lane_without_being_a_node() {
     let dumped = records(&config, &["log", "dump", "--json"]);
     assert_eq!(ids(&dumped), all.iter().map(String::as_str).collect::<Vec<_>>());
     // One lane, and a part of it by the positions that clients see.
-    let lane = dumped[3]["lane"].to_string();
-    let of_lane: Vec<_> = dumped.iter().filter(|it| it["lane"].to_string() == lane).collect();
+    let lane = &dumped[3]["lane"];
+    let of_lane: Vec<_> = dumped.iter().filter(|it| it["lane"] == *lane).collect();
+    let lane = lane.to_string();
     let one = records(&config, &["log", "dump", "--json", "--lane", &lane]);
     assert_eq!(one.iter().collect::<Vec<_>>(), of_lane);
     let (from, to) = (of_lane[2]["pos"].as_str().unwrap(), of_lane[5]["pos"].as_str().unwrap());
