@@ -3,7 +3,7 @@
 //! which answers what a test tells it to; real ones are killed in `tests/tests/kafka`.
 
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -72,14 +72,16 @@ fn open(cluster: &MockCluster<'static, DefaultProducerContext>) -> Arc<KafkaLog>
         .0
 }
 
+/// The same each time it is asked for: what is sent again is what was sent before.
 fn event(id: &str, data: &str) -> Event {
+    static NOW: OnceLock<Timestamp> = OnceLock::new();
     Event {
         stream: Stream::Broadcast,
         source: "skyline".into(),
         id: id.into(),
         route: Route::parse("ars").expect("a route"),
         kind: "goal".into(),
-        occurred_at: system_clock(),
+        occurred_at: *NOW.get_or_init(system_clock),
         data: Bytes::copy_from_slice(data.as_bytes()),
         lang: None,
         supersedes: None,
