@@ -13,6 +13,7 @@ mod migrate;
 mod moved;
 mod nodes;
 mod secured;
+mod shared_out;
 mod spool;
 mod tools;
 mod wire;

@@ -131,10 +131,11 @@ fn metrics_under_load_parse_and_count_what_happened() {
     assert_eq!(server.metric("touchline_log_records_total"), 300.0);
 }
 
-/// Whether a metric is about what this server hasn't: Kafka, and sources that are polled.
+/// Whether a metric is about what this server hasn't: Kafka, and sources that are asked.
 fn is_elsewhere(name: &str) -> bool {
     name.starts_with("touchline_kafka_")
         || name.starts_with("touchline_spool_")
+        || name.starts_with("touchline_social_")
         || name == "touchline_breaker_state"
         || name.starts_with("touchline_source_") && name != "touchline_source_staleness_seconds"
 }

@@ -280,6 +280,7 @@ fn the_examples_of_the_pages_are_good_configurations() {
         std::fs::write(home.path(&format!("{partner}.secrets")), SECRET).unwrap();
     }
     std::fs::write(home.path("arena.schema.json"), "{}").unwrap();
+    std::fs::write(home.path("plaza.secret"), "Bearer token").unwrap();
     for example in all {
         // The page's own partner takes the place of the one that every home has.
         home.configure("");
