@@ -55,7 +55,7 @@ fn fault_27_nothing_of_a_delivery_that_is_refused_enters_the_log() {
         let rows = [
             ("another's secret", Delivery { secret: OTHER, ..good(&body) }, 401),
             ("an old signature", Delivery { seconds_ago: 301, ..good(&body) }, 401),
-            ("a signature of tomorrow", Delivery { seconds_ago: -301, ..good(&body) }, 401),
+            ("a signature of tomorrow", Delivery { seconds_ago: -330, ..good(&body) }, 401),
             ("a changed body", Delivery { sent: Some(&changed), ..good(&body) }, 401),
             ("nobody's path", Delivery { partner: "nobody", ..good(&body) }, 404),
             ("text", Delivery { content_type: "text/plain", ..good(&body) }, 415),
