@@ -87,7 +87,8 @@ fn social(appliance: &Appliance) -> Vec<SourceFigures> {
     let figures = appliance.followed.social().iter().map(|stats| SourceFigures {
         name: stats.source().into(),
         kind: Kind::Social,
-        is_failing: !stats.is_connected(),
+        // Of several nodes one follows it.
+        is_failing: stats.is_assigned() && !stats.is_connected(),
         heard: stats.fates().any(|(_, posts)| posts > 0),
         staleness: stats.staleness(),
         quiet_max: stall(stats.source()),

@@ -215,7 +215,7 @@ impl Inner {
         self.log.append_again(events, received_at, Box::new(reply));
         match self.wait(&told) {
             Ok(outcomes) => Ok(sum_up(&outcomes, stale)),
-            Err(error @ AppendError::IdReused(_)) => {
+            Err(error @ (AppendError::IdReused(_) | AppendError::Refused(_))) => {
                 Ok((Outcome::Refused, error.to_string(), Settled::Refused))
             }
             Err(error @ AppendError::Unknown(_)) => Err((Settled::Unknown, error.to_string())),

@@ -119,11 +119,13 @@ metrics! {
     EVENTS_DUPLICATE: Counter "events_duplicate_total" ["source"] "Events that were known already";
     EVENTS_TOO_OLD: Counter "events_too_old_total" ["source"] "Events acknowledged and not shown, \
      being older than the dedupe window";
-    INGEST_ERRORS: Counter "ingest_errors_total" ["source", "reason"] "Bodies refused whole";
+    INGEST_ERRORS: Counter "ingest_errors_total" ["source", "reason"] "Bodies refused whole, \
+     readings and posts dropped, requests and streams that failed";
     INGEST_LETTERS_KEPT_BACK: Counter "ingest_letters_kept_back_total" ["source"] "Refused bodies \
      beyond those of a minute that are kept as dead letters";
     SOURCE_STALENESS_SECONDS: Gauge "source_staleness_seconds" ["source"] "Since a source's last \
-     accepted event";
+     accepted event; where it is asked, its last good answer; of a stream, its last post. 0 where \
+     another node asks it";
     SOURCE_POLLS: Counter "source_polls_total" ["source"] "Requests to a source that is polled";
     SOURCE_TICKS_MISSED: Counter "source_ticks_missed_total" ["source"] "Ticks that passed while an \
      earlier answer was awaited";
