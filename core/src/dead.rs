@@ -5,6 +5,8 @@
 //! blocks, never fails for the caller, and is bounded by whoever keeps the letters. A poison record
 //! so never stops what comes after it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::event::Stream;
@@ -72,6 +74,14 @@ pub struct DeadLetter {
 pub trait DeadLetters: Send + Sync {
     /// Takes a letter over. Returns at once; what can't be kept is counted by the keeper.
     fn park(&self, letter: DeadLetter);
+
+    /// The same for what was acknowledged: waits until the letter is kept for good, for `timeout`
+    /// at most. `false`: it may not be; who holds it must not let go of it.
+    fn park_durably(&self, letter: DeadLetter, timeout: Duration) -> bool {
+        let _ = timeout;
+        self.park(letter);
+        true
+    }
 }
 
 /// Keeps nothing: for tests, and for who has nowhere to keep it.

@@ -75,6 +75,14 @@ pub(crate) fn headers(given: &[(Box<str>, Box<str>)]) -> Result<HeaderMap, Strin
     Ok(headers)
 }
 
+/// Where a redirect leads, for people: what follows the path may hold a key.
+pub(crate) fn place(location: &str) -> String {
+    match Url::parse(location) {
+        Ok(url) => format!("{}://{}{}", url.scheme(), url.host_str().unwrap_or(""), url.path()),
+        Err(_) => location.split(['?', '#']).next().unwrap_or_default().to_owned(),
+    }
+}
+
 /// An error with all that caused it. The address is left out: its query may hold a key.
 pub(crate) fn causes(error: reqwest::Error) -> String {
     let error = error.without_url();

@@ -90,9 +90,11 @@ impl Meta {
     ) -> Result<(), serde_json::Error> {
         match key.split_once('/') {
             Some(("epoch", _)) => lives.push(serde_json::from_slice(value)?),
-            Some(("seen", node)) => {
-                self.notes.insert(node.to_owned(), (serde_json::from_slice(value)?, at_ms));
-            }
+            Some(("seen", node)) => match serde_json::from_slice(value) {
+                Ok(note) => drop(self.notes.insert(node.to_owned(), (note, at_ms))),
+                // Of a later build, in a rolling update: no reason not to start.
+                Err(error) => tracing::warn!(key, %error, "a node's note can't be read"),
+            },
             Some(("import", journal)) => {
                 self.imports.insert(journal.to_owned(), serde_json::from_slice(value)?);
             }

@@ -34,6 +34,7 @@ use super::watch::{Watch, offset_at};
 use super::witness::Witness;
 use super::{KafkaLog, OpenReport, topics};
 use crate::limits::{BROKER_SKEW_MAX, READS_WAITING_MAX};
+use crate::roster::{Alone, Roster};
 
 /// How often a start that waits says what for.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -219,22 +220,23 @@ impl Opener {
             .map_err(OpenError::Client)?;
         let scan = Scan::new(reader(options, context)?, Arc::clone(shared), options.windows);
         let watch = Watch::new(asking, Arc::clone(shared), options.windows, witness);
-        let group = Group::join(options, context.clone(), shared)?;
-        let roster = group.roster();
         let sender = Sender::new(options, context.clone(), Arc::clone(shared))?;
         let (reads, requests) = sync_channel(READS_WAITING_MAX);
-        let shared = Arc::clone(shared);
-        let log = KafkaLog { shared, sender, reads, roster, threads: Mutex::default() };
+        let (roster, threads): (Arc<dyn Roster>, _) = (Arc::new(Alone), Mutex::default());
+        let mut log = KafkaLog { shared: Arc::clone(shared), sender, reads, roster, threads };
         // From here on dropping the log ends what has begun.
         log.spawn("kafka-tail", move || tail.run())?;
         log.spawn("kafka-scan", move || scan.run(&requests))?;
         log.spawn("kafka-watch", move || watch.run())?;
-        log.spawn("kafka-roster", move || group.run())?;
         while let Err(error) = ready.recv_timeout(Duration::from_millis(50)) {
             if self.is_stopped() || error == RecvTimeoutError::Disconnected {
                 return Err(OpenError::Stopped);
             }
         }
+        // Not before it is ready: sources that fall to it are asked by nobody else.
+        let group = Group::join(options, context.clone(), shared)?;
+        log.roster = group.roster();
+        log.spawn("kafka-roster", move || group.run())?;
         Ok(log)
     }
 }

@@ -24,6 +24,8 @@ const AHEAD_EVERY: Duration = Duration::from_millis(250);
 /// For how long a lane must be found shorter than it was: a leader that has just been elected may
 /// not know yet how far it reaches.
 const SHORT_MIN: Duration = Duration::from_secs(3);
+/// How long it may take to find where lanes begin, in one go.
+const MEASURE_MAX: Duration = Duration::from_secs(2);
 /// How often the reach of all lanes is asked for.
 const REACH_EVERY: Duration = Duration::from_secs(10);
 
@@ -102,10 +104,15 @@ impl Watch {
         let lanes = self.shared.lanes.clone();
         let reaches = self.measure_ends();
         let all_answer = reaches.len() == lanes.count();
+        let began = Instant::now();
         for (lane, low, high) in reaches {
             let Some((stream, partition)) = lanes.place(lane) else { continue };
             if self.shared.is_closing() {
                 return;
+            }
+            if began.elapsed() > MEASURE_MAX {
+                // Whether brokers answer at all is to be known first; the rest comes next time.
+                break;
             }
             match self.first(lane, lanes.topic(stream), partition, low, high) {
                 Ok(first) => self.shared.set_reach(lane, first, high),

@@ -95,6 +95,7 @@ fn check(response: &Response, body_bytes_max: usize) -> Result<(), Failure> {
     let status = response.status();
     if status.is_redirection() {
         let to = response.headers().get("location").map_or("", |to| to.to_str().unwrap_or(""));
+        let to = outbound::place(to);
         let why = format!("it answers {status} to \"{to}\": write its real url");
         return Err(Failure::new(Trouble::Redirect, why));
     }

@@ -176,6 +176,7 @@ impl Connector {
         let mut why = format!("it answers {status}");
         if trouble == Trouble::Redirect {
             let to = headers.get("location").and_then(|to| to.to_str().ok()).unwrap_or("");
+            let to = outbound::place(to);
             why = format!("{why} to \"{to}\": write its real url");
         }
         let asked = retry_after(headers, (self.clock)());

@@ -4,10 +4,11 @@
 //! group's answer before the next: order is kept without any trust in what a producer does after a
 //! failure. A group of a thousand events every few milliseconds is more than sources send.
 //!
-//! What the log can't take at the moment is tried again without end, ever more rarely. What it
-//! refuses for its own fault becomes a dead letter, and the rest goes on: an id that was used for
-//! other content at once, a record that fails alone, again and again, while the log takes others,
-//! after [`ATTEMPTS_MAX`].
+//! What the log can't take at the moment is tried again without end, ever more rarely: "unknown" as
+//! well, since a cluster that lacks copies says that of everything. What it refuses for its own
+//! fault (an id that was used for other content, a record larger than brokers take) becomes a dead
+//! letter and the rest goes on; it leaves the spool only once the letter is kept for good, for it
+//! was acknowledged.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,18 +20,23 @@ use touchline_core::dead::{DeadLetter, Desk};
 use touchline_core::event::Event;
 use touchline_core::log::{AppendError, EventLog, Lane, Outcome, Position, ReadChunk, ReadRequest};
 use touchline_core::log::{Record, record};
-use touchline_core::retry::{ATTEMPTS_MAX, Backoff};
+use touchline_core::retry::Backoff;
 use touchline_core::time::Timestamp;
 
 use super::cursor::Cursor;
 use super::twins::Twins;
 use super::{Shared, size};
-use crate::limits::{APPEND_EVENTS_MAX, SPOOL_READ_BYTES_MAX};
+use crate::limits::{APPEND_EVENTS_MAX, SPOOL_READ_BYTES_MAX, TOO_OLD_MARGIN};
 
 /// How often an idle spool is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long one answer of either log is waited for.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// How long a letter may take to be kept for good.
+const PARK_MAX: Duration = Duration::from_secs(5);
+/// What the books still hold when all that is durable was handed on, for so long, isn't there: it
+/// stood in a hole.
+const PHANTOM_AFTER: Duration = Duration::from_secs(60);
 /// Records of one group were received within so long: they are handed on with the first one's time.
 const GROUP_SPAN: Duration = Duration::from_secs(1);
 
@@ -39,11 +45,13 @@ pub(super) struct Drain {
     shared: Arc<Shared>,
     cursor: Cursor,
     twins: Twins,
+    /// Since when nothing is left to be read, though the books aren't empty.
+    at_end_since: Option<Instant>,
 }
 
 impl Drain {
     pub fn new(shared: Arc<Shared>, cursor: Cursor) -> Self {
-        Self { shared, cursor, twins: Twins::default() }
+        Self { shared, cursor, twins: Twins::default(), at_end_since: None }
     }
 
     /// Enters into the books what an earlier life has left.
@@ -70,6 +78,7 @@ impl Drain {
     pub fn run(mut self) {
         while !self.is_closing() {
             if self.shared.ledger().is_empty() {
+                self.at_end_since = None;
                 self.twins.forget();
                 std::thread::sleep(LOOK_EVERY);
             } else if self.shared.log.health().is_err() {
@@ -101,9 +110,14 @@ impl Drain {
             tracing::error!(from, to, reason, "events of the spool are lost: its disk has failed");
         }
         if chunk.next == from {
-            // Reserved and not durable yet.
+            // Reserved and not durable yet; or in a hole.
+            if self.at_end_since.get_or_insert_with(Instant::now).elapsed() > PHANTOM_AFTER {
+                let events = self.shared.ledger().forget_all();
+                tracing::error!(events, "events of the spool are lost: its disk has failed");
+            }
             return self.rest(LOOK_EVERY);
         }
+        self.at_end_since = None;
         let mut records = chunk.records.into_iter().peekable();
         while let Some(first) = records.next() {
             let (received_at, mut events) = (first.received_at, vec![first.event]);
@@ -136,7 +150,6 @@ impl Drain {
     fn deliver(&mut self, events: Vec<Event>, received_at: Timestamp) -> bool {
         let mut left = self.without_twins(events, received_at);
         let mut backoff = Backoff::new();
-        let mut attempts = 0;
         while !left.is_empty() {
             if self.is_closing() {
                 return false;
@@ -155,47 +168,45 @@ impl Drain {
                 }
                 Err(error) => error,
             };
-            attempts += u32::from(self.shared.log.health().is_ok());
-            match error {
+            let (items, reason, why) = match error {
                 AppendError::IdReused(items) => {
-                    left = self.park(left, &items, "id_reused", &error_text(&items), received_at);
-                    continue;
+                    let why = error_text(&items);
+                    (items, "id_reused", why)
                 }
                 AppendError::Refused(items) => {
-                    let why = "brokers refuse it as it is";
-                    left = self.park(left, &items, "log_refused", why, received_at);
-                    continue;
-                }
-                AppendError::Unknown(why) if attempts >= ATTEMPTS_MAX && left.len() == 1 => {
-                    left = self.park(left, &[0], "log_failed", &why, received_at);
-                    continue;
-                }
-                AppendError::Unknown(_) if attempts >= ATTEMPTS_MAX => {
-                    // One of them may be at fault: each alone.
-                    return left.into_iter().all(|event| self.deliver(vec![event], received_at));
+                    (items, "log_refused", "brokers refuse it as it is".to_owned())
                 }
                 error => {
-                    tracing::debug!(%error, events = left.len(), "the log doesn't take it yet")
+                    tracing::debug!(%error, events = left.len(), "the log doesn't take it yet");
+                    self.rest(backoff.next(rand::random()));
+                    continue;
                 }
-            }
-            self.rest(backoff.next(rand::random()));
+            };
+            let Some(others) = self.park(left, &items, reason, &why, received_at) else {
+                return false;
+            };
+            left = others;
         }
         true
     }
 
     /// Leaves out what an old spool would repeat beyond the log's own dedupe window.
     fn without_twins(&mut self, events: Vec<Event>, received_at: Timestamp) -> Vec<Event> {
-        let age = (self.shared.options.clock)().0.saturating_sub(received_at.0);
-        let age = Duration::from_micros(u64::try_from(age).unwrap_or(0));
-        let is_old = |event: &Event| age > self.shared.options.windows[event.stream as usize] / 2;
+        // A twin can't be older than what happened, but for what clocks may be off by.
+        let now = (self.shared.options.clock)();
+        let is_old = |event: &Event| {
+            let window = self.shared.options.windows[event.stream as usize];
+            event.occurred_at < now.minus(window.saturating_sub(TOO_OLD_MARGIN))
+        };
         if !events.iter().any(is_old) {
             return events;
         }
         let mut fresh = Vec::with_capacity(events.len());
         for event in events {
             let lane = self.shared.lane(&event);
-            let windows = self.shared.options.windows[event.stream as usize];
-            let since = received_at.minus(windows);
+            // What happened up to a window before it was received may have been taken since then.
+            let window = self.shared.options.windows[event.stream as usize];
+            let since = received_at.minus(window * 2);
             let is_known = loop {
                 match self.twins.holds(&*self.shared.log, lane, since, event.identity()) {
                     Ok(is_known) => break is_known,
@@ -225,7 +236,8 @@ impl Drain {
         }
     }
 
-    /// Gives `items` of `events` up; returns the others.
+    /// Gives `items` of `events` up, once they are kept for good; returns the others. `None` where
+    /// the log is being closed before.
     fn park(
         &self,
         events: Vec<Event>,
@@ -233,7 +245,7 @@ impl Drain {
         reason: &'static str,
         detail: &str,
         received_at: Timestamp,
-    ) -> Vec<Event> {
+    ) -> Option<Vec<Event>> {
         let items: BTreeSet<usize> = items.iter().copied().collect();
         let mut left = Vec::with_capacity(events.len());
         for (n, event) in events.into_iter().enumerate() {
@@ -243,29 +255,32 @@ impl Drain {
             }
             let mut raw = Vec::new();
             record::encode(&event, received_at, &mut raw);
-            let mut ledger = self.shared.ledger();
-            ledger.leave(self.shared.lane(&event), size(&event));
-            ledger.count_parked();
-            drop(ledger);
-            tracing::warn!(
-                source = &*event.source,
-                correlation = &*event.correlation,
-                reason,
-                "an event of the spool is a dead letter now"
-            );
-            self.shared.dead.park(DeadLetter {
+            let letter = DeadLetter {
                 desk: Desk::Log,
                 stream: event.stream,
                 source: event.source.clone(),
                 reason,
                 detail: detail.into(),
-                attempts: if reason == "log_failed" { ATTEMPTS_MAX } else { 1 },
+                attempts: 1,
                 correlation: event.correlation.clone(),
                 received_at,
                 raw: raw.into(),
-            });
+            };
+            let mut backoff = Backoff::new();
+            while !self.shared.dead.park_durably(letter.clone(), PARK_MAX) {
+                if self.is_closing() {
+                    return None;
+                }
+                self.rest(backoff.next(rand::random()));
+            }
+            let mut ledger = self.shared.ledger();
+            ledger.leave(self.shared.lane(&event), size(&event));
+            ledger.count_parked();
+            drop(ledger);
+            let (source, correlation) = (&*event.source, &*event.correlation);
+            tracing::warn!(source, correlation, reason, "an event of the spool is a dead letter");
         }
-        left
+        Some(left)
     }
 
     /// Waits, but not past the end.

@@ -104,6 +104,14 @@ impl Ledger {
         }
     }
 
+    /// Nothing of it is there any more; how many events the books held.
+    pub fn forget_all(&mut self) -> u64 {
+        let events = self.events;
+        self.held.iter_mut().for_each(|held| *held = 0);
+        (self.events, self.bytes, self.oldest) = (0, 0, None);
+        events
+    }
+
     /// The next to be handed on was received then.
     pub fn set_oldest(&mut self, at: Timestamp) {
         if self.events > 0 {

@@ -30,6 +30,8 @@ mod cursor;
 mod drain;
 mod ledger;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 mod twins;
 

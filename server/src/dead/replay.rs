@@ -204,8 +204,8 @@ impl Inner {
             let detail = format!("{stale} value(s) are older than their `age_max_s`");
             return Ok((Outcome::TooOld, detail, Settled::Replayed));
         }
-        if !ask.late && !ask.was_left && events.iter().any(|it| self.is_late(it, received_at, now))
-        {
+        // Also of a replay that a stop has cut off: nobody knows whether `late` was said then.
+        if !ask.late && events.iter().any(|it| self.is_late(it, received_at, now)) {
             let detail = "what happened lies so far back that the log can't tell whether it was \
                           taken by another way: look, then replay it with `late`";
             return Ok((Outcome::Refused, detail.into(), Settled::Parked));

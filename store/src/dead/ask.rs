@@ -198,6 +198,10 @@ impl Book {
             Settled::Replayed => (State::Replayed, now),
             // Replayed once before, it can't become less than that.
             _ if before.state == State::Replayed => (State::Replayed, before.state_at),
+            // What an earlier try may have put into the log stays in doubt, and grows old in it.
+            Settled::Parked | Settled::Unknown if before.state == State::Replaying => {
+                (State::Replaying, before.state_at)
+            }
             Settled::Refused | Settled::Parked => (State::Parked, now),
             Settled::Unknown => (State::Replaying, now),
         };

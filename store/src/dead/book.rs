@@ -339,7 +339,10 @@ async fn trim(
         let mut states = [State::Replayed, State::Parked, State::Replaying].into_iter();
         let (state, rows) = loop {
             let Some(state) = states.next() else { return Ok(dropped) };
-            let oldest = query("select id, size from letters where state = ? order by id limit ?");
+            // What was acknowledged and stands nowhere else goes last.
+            let oldest = query(
+                "select id, size from letters where state = ? order by desk = 'log', id limit ?",
+            );
             let rows = oldest.bind(state.as_str()).bind(TRIM_STEP).fetch_all(&mut *work).await?;
             if !rows.is_empty() {
                 break (state, rows);

@@ -17,6 +17,8 @@ use crate::limits::{DEAD_BATCH_MAX, DEAD_QUEUE_BYTES_MAX, DEAD_QUEUE_MAX};
 /// How often the file is looked at where nothing comes: a command may have changed it, and age
 /// takes its share.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether a letter has been written, by who waits for that.
+const DURABLE_LOOK: Duration = Duration::from_millis(5);
 /// How often what is too old is looked for.
 const TRIM_EVERY: Duration = Duration::from_secs(60);
 /// How often lost letters are told of.
@@ -58,6 +60,8 @@ impl DeadStats {
 struct Queue {
     letters: VecDeque<DeadLetter>,
     bytes: usize,
+    /// Letters that were ever taken in.
+    taken: u64,
     is_closing: bool,
 }
 
@@ -65,6 +69,8 @@ struct Queue {
 struct Shared {
     queue: Mutex<Queue>,
     bell: Condvar,
+    /// Letters that were ever written for good, in the order in which they were taken in.
+    written: AtomicU64,
     stats: DeadStats,
 }
 
@@ -112,19 +118,41 @@ impl Drop for DeadKeeper {
 
 impl DeadLetters for DeadKeeper {
     fn park(&self, letter: DeadLetter) {
+        if self.take_in(letter).is_none() {
+            self.shared.stats.lost.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn park_durably(&self, letter: DeadLetter, timeout: Duration) -> bool {
+        let Some(ticket) = self.take_in(letter) else { return false };
+        let until = Instant::now() + timeout;
+        while self.shared.written.load(Relaxed) < ticket {
+            if Instant::now() >= until {
+                return false;
+            }
+            std::thread::sleep(DURABLE_LOOK);
+        }
+        true
+    }
+}
+
+impl DeadKeeper {
+    /// Takes a letter into the queue, if there is room; its number.
+    fn take_in(&self, letter: DeadLetter) -> Option<u64> {
         let mut queue = lock(&self.shared.queue);
         let bytes = queue.bytes + letter.raw.len();
         // One that is larger than the queue may be goes alone.
         let fits = bytes <= DEAD_QUEUE_BYTES_MAX || queue.letters.is_empty();
         if queue.is_closing || queue.letters.len() >= DEAD_QUEUE_MAX || !fits {
-            drop(queue);
-            self.shared.stats.lost.fetch_add(1, Relaxed);
-            return;
+            return None;
         }
         queue.bytes = bytes;
         queue.letters.push_back(letter);
+        queue.taken += 1;
+        let ticket = queue.taken;
         drop(queue);
         self.shared.bell.notify_one();
+        Some(ticket)
     }
 }
 
@@ -218,6 +246,7 @@ impl Clerk {
         if !self.hand.is_empty() || is_due {
             let dropped = book.put(&self.hand, now())?;
             stats.dropped.fetch_add(dropped, Relaxed);
+            self.shared.written.fetch_add(self.hand.len() as u64, Relaxed);
             let mut parked = lock(&stats.parked);
             for letter in self.hand.drain(..) {
                 *parked.entry((letter.stream, letter.reason)).or_default() += 1;

@@ -1,0 +1,233 @@
+//! A log in memory with moods, a clock that can be set, and where letters go: for the tests.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use touchline_core::dead::DeadLetter;
+use touchline_core::event::{Identity, Route};
+use touchline_core::log::{Epoch, LaneBounds, Position, ReadChunk, Record};
+
+use super::*;
+
+pub(super) const SECOND_US: i64 = 1_000_000;
+pub(super) const START: Timestamp = Timestamp(1_782_324_000 * SECOND_US);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mood {
+    Takes,
+    Away,
+    /// Says that it doesn't know, and has taken it all the same.
+    Forgetful,
+    /// Fails for events of this id only.
+    Chokes(&'static str),
+    /// Refuses events of this id for what they are, and takes the others.
+    Refuses(&'static str),
+}
+
+/// A log of two lanes with a dedupe window of an hour.
+pub(super) struct FakeLog {
+    pub(super) inner: Mutex<Inside>,
+    pub(super) lanes: usize,
+}
+
+pub(super) struct Inside {
+    pub(super) mood: Mood,
+    pub(super) records: Vec<Vec<Record>>,
+    pub(super) known: HashMap<Identity, (Timestamp, touchline_core::event::Content)>,
+}
+
+impl FakeLog {
+    pub(super) fn new(lanes: usize) -> Arc<Self> {
+        let (mood, records) = (Mood::Takes, vec![Vec::new(); lanes]);
+        Arc::new(Self { inner: Mutex::new(Inside { mood, records, known: HashMap::new() }), lanes })
+    }
+
+    pub(super) fn set(&self, mood: Mood) {
+        lock(&self.inner).mood = mood;
+    }
+
+    pub(super) fn ids(&self, lane: usize) -> Vec<String> {
+        lock(&self.inner).records[lane].iter().map(|it| it.event.id.to_string()).collect()
+    }
+}
+
+impl EventLog for FakeLog {
+    fn append(&self, events: Vec<Event>, received_at: Timestamp, reply: AppendReply) {
+        let mut inner = lock(&self.inner);
+        let mood = inner.mood;
+        let unknown = || Err(AppendError::Unknown("lost".into()));
+        match mood {
+            Mood::Away => return reply(Err(AppendError::Unreachable)),
+            Mood::Chokes(id) if events.iter().any(|it| &*it.id == id) => return reply(unknown()),
+            _ => {}
+        }
+        let is_reused = |event: &Event| {
+            inner.known.get(&event.identity()).is_some_and(|(_, known)| *known != event.content())
+        };
+        let reused = events.iter().enumerate().filter(|(_, it)| is_reused(it));
+        let reused: Vec<usize> = reused.map(|(n, _)| n).collect();
+        if !reused.is_empty() {
+            return reply(Err(AppendError::IdReused(reused)));
+        }
+        let (mut outcomes, mut refused) = (Vec::new(), Vec::new());
+        for (n, event) in events.into_iter().enumerate() {
+            if matches!(mood, Mood::Refuses(id) if &*event.id == id) {
+                refused.push(n);
+                continue;
+            }
+            let lane = self.lane_of(&topic(&event));
+            if inner.known.contains_key(&event.identity()) {
+                outcomes.push(Outcome::Duplicate);
+                continue;
+            }
+            inner.known.insert(event.identity(), (received_at, event.content()));
+            let records = &mut inner.records[usize::from(lane.0)];
+            let position = Position { lane, seq: records.len() as u64 };
+            records.push(Record { position, received_at, event });
+            outcomes.push(Outcome::Accepted(position));
+        }
+        drop(inner);
+        reply(match mood {
+            Mood::Forgetful => unknown(),
+            _ if !refused.is_empty() => Err(AppendError::Refused(refused)),
+            _ => Ok(outcomes),
+        });
+    }
+
+    fn read(&self, request: ReadRequest, reply: ReadReply) {
+        let inner = lock(&self.inner);
+        let Position { lane, seq } = request.from;
+        let records = &inner.records[usize::from(lane.0)];
+        let few = if request.bytes_max == 1 { 1 } else { 3 };
+        let found: Vec<_> = records.iter().skip(seq as usize).take(few).cloned().collect();
+        let next = seq + found.len() as u64;
+        drop(inner);
+        reply(Ok(ReadChunk { lane, from: seq, next, records: found, holes: Vec::new() }));
+    }
+
+    fn bounds(&self) -> LogBounds {
+        let inner = lock(&self.inner);
+        let whole = |it: &Vec<Record>| LaneBounds::whole(0, it.len() as u64);
+        LogBounds { epoch: Epoch(1), lanes: inner.records.iter().map(whole).collect() }
+    }
+
+    fn lane_of(&self, topic: &Topic) -> Lane {
+        Lane(u16::from(self.lanes > 1 && topic.route.as_str() == "che"))
+    }
+
+    fn health(&self) -> Result<(), LogHealthError> {
+        match lock(&self.inner).mood {
+            Mood::Away => Err(LogHealthError::Unreachable(Duration::from_secs(1))),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Letters(pub(super) Mutex<Vec<DeadLetter>>, pub(super) AtomicBool);
+
+impl DeadLetters for Letters {
+    fn park(&self, letter: DeadLetter) {
+        lock(&self.0).push(letter);
+    }
+
+    fn park_durably(&self, letter: DeadLetter, _: Duration) -> bool {
+        let is_full = self.1.load(Ordering::Relaxed);
+        if !is_full {
+            self.park(letter);
+        }
+        !is_full
+    }
+}
+
+pub(super) fn topic(event: &Event) -> Topic {
+    Topic { stream: event.stream, route: event.route.clone(), lang: None }
+}
+
+pub(super) fn event(id: &str, team: &str) -> Event {
+    Event {
+        stream: Stream::Broadcast,
+        source: "skyline".into(),
+        id: id.into(),
+        route: Route::parse(team).unwrap(),
+        kind: "goal".into(),
+        occurred_at: START,
+        data: Bytes::from_static(b"{}"),
+        lang: None,
+        supersedes: None,
+        sensor: None,
+        correlation: "c".into(),
+    }
+}
+
+/// The log, its spool on a disk that outlives restarts, and a clock.
+pub(super) struct Stage {
+    pub(super) log: Arc<FakeLog>,
+    pub(super) disk: Arc<FakeLog>,
+    pub(super) letters: Arc<Letters>,
+    pub(super) dir: tempfile::TempDir,
+    pub(super) now: Arc<AtomicI64>,
+    pub(super) bytes_max: u64,
+}
+
+impl Stage {
+    pub(super) fn new() -> Self {
+        Self {
+            log: FakeLog::new(2),
+            disk: FakeLog::new(1),
+            letters: Arc::default(),
+            dir: tempfile::tempdir().unwrap(),
+            now: Arc::new(AtomicI64::new(START.0)),
+            bytes_max: 1 << 20,
+        }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp(self.now.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn pass(&self, seconds: i64) {
+        self.now.fetch_add(seconds * SECOND_US, Ordering::Relaxed);
+    }
+
+    pub(super) fn cursor_file(&self) -> std::path::PathBuf {
+        Path::join(self.dir.path(), "cursor")
+    }
+
+    pub(super) fn open(&self) -> Arc<SpooledLog> {
+        let now = Arc::clone(&self.now);
+        let options = SpoolOptions {
+            cursor_file: self.cursor_file(),
+            bytes_max: self.bytes_max,
+            age_max: Duration::from_secs(1_800),
+            windows: [3600, 3600, 600, 60].map(Duration::from_secs),
+            clock: Arc::new(move || Timestamp(now.load(Ordering::Relaxed))),
+            needed_from: Arc::new(|_| {}),
+        };
+        let spooled =
+            SpooledLog::open(self.log.clone(), self.disk.clone(), self.letters.clone(), options);
+        spooled.unwrap()
+    }
+
+    pub(super) fn append(
+        &self,
+        log: &SpooledLog,
+        events: &[Event],
+    ) -> Result<Vec<Outcome>, AppendError> {
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let reply = Box::new(move |answer| drop(tell.try_send(answer)));
+        log.append(events.to_vec(), self.now(), reply);
+        told.recv_timeout(Duration::from_secs(5)).unwrap()
+    }
+}
+
+pub(super) fn until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
