@@ -74,10 +74,6 @@ pub const MAILBOX_BATCHES_MAX: usize = 1_024;
 /// mailboxes together hold little more. Past it, too, the shard rereads (R26).
 pub const MAILBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Attempts that a record gets where it may be at fault itself; after the last it is parked (DESIGN
-/// section 8).
-pub const ATTEMPTS_MAX: u32 = 5;
-
 const _: () = assert!(SEQ_MAX < 1 << 42);
 const _: () = assert!(MARK_TEXT_BYTES_MAX < URI_BYTES_MAX, "a mark fits a URL");
 const _: () = assert!(EVENT_FRAME_BYTES_MAX < 128 * 1024);

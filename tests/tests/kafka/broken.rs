@@ -56,7 +56,7 @@ pub fn go_on(what: &str, followers: &mut [Follower; 2], more: usize) {
 }
 
 /// Lets both hear until something else has happened.
-fn listen_until(what: &str, followers: &mut [Follower; 2], mut is_done: impl FnMut() -> bool) {
+pub fn listen_until(what: &str, followers: &mut [Follower], mut is_done: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !is_done() {
         assert!(begin.elapsed() < Duration::from_secs(60), "never: {what}");

@@ -2,24 +2,16 @@
 //! seen before Kafka has it, and then each is, once, in order, on every node, whatever became of
 //! the node's process meanwhile (R18, FAULTS 35).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use touchline_tests::e2e::brokers::Brokers;
 use touchline_tests::e2e::http::event;
 
+use crate::broken::listen_until;
 use crate::follower::Follower;
 use crate::{Nodes, alone};
 
 const BROKERS: std::ops::RangeInclusive<u16> = 1..=3;
-
-/// Lets all hear until something has happened elsewhere: who doesn't listen answers no ping.
-fn listen_until(what: &str, followers: &mut [Follower], mut is_done: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is_done() {
-        assert!(begin.elapsed() < Duration::from_secs(90), "never: {what}");
-        followers.iter_mut().for_each(|it| it.listen(Duration::from_millis(100)));
-    }
-}
 
 #[test]
 fn fault_35_a_spool_takes_what_comes_while_all_brokers_are_away_also_through_a_kill() {

@@ -82,7 +82,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Seconds(1.0, 3_240.0),
         "1800",
         "while the oldest event there is older, sources get 503; nine tenths of a stream's dedupe \
-         window at most, so 9 minutes for social posts",
+         window at most",
         "how long ago the oldest event happened that appears when Kafka is back",
     ),
     key("log.kafka.tls", Kind::Toggle, "false", "whether connections to brokers are TLS", "CPU"),
