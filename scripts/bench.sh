@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures this host: every row of docs/performance.md against its floor, then the benches of single parts.
-#   scripts/bench.sh              all of it, about 40 minutes; replaces the table in docs/performance.md
+#   scripts/bench.sh              all of it, about 70 minutes; replaces the table in docs/performance.md
 #   scripts/bench.sh --row hot    one row (see `touchline-bench run --help` for the rest); the table stays
 #   scripts/bench.sh --quick      does it work at all? seconds; the table stays
 set -euo pipefail
@@ -16,5 +16,7 @@ if [ $# -gt 0 ]; then
 fi
 
 "$binaries/touchline-bench" run --out "$results/results.jsonl" --table docs/performance.md
+# Its own question: whether memory stays where it is while every source is in trouble.
+"$binaries/touchline-bench" run --scenario trouble --pairs 1 --out "$results/trouble.jsonl"
 cargo bench --quiet -p touchline-bench -- --warm-up-time 1 --measurement-time 3
-echo "Results: $results/results.jsonl, docs/performance.md, ${CARGO_TARGET_DIR:-target}/criterion"
+echo "Results: $results/results.jsonl, $results/trouble.jsonl, docs/performance.md, ${CARGO_TARGET_DIR:-target}/criterion"

@@ -37,7 +37,7 @@ PAD_BYTES = 100
 PATIENCE_S = 20
 # How long a client listens for what should not come.
 QUIET_S = 0.2
-EVENT = re.compile(rb'\{"pad":"x*","t":"[0-9a-f]{16}","seq":"[0-9a-f]{8}","n":"[0-9a-f]{8}"\}')
+EVENT = re.compile(rb'\{"fill":"x*","n":"[0-9a-f]{8}","seq":"[0-9a-f]{8}","t":"[0-9a-f]{16}"\}')
 
 
 class Failure(Exception):
@@ -293,8 +293,8 @@ class Publisher:
 
 def event(seq, number):
     """What the load bench puts into an event."""
-    stamp = f'"t":"{time.monotonic_ns():016x}","seq":"{seq:08x}","n":"{number:08x}"'
-    return '{"pad":"' + "x" * PAD_BYTES + '",' + stamp + "}"
+    stamp = f'"n":"{number:08x}","seq":"{seq:08x}","t":"{time.monotonic_ns():016x}"'
+    return '{"fill":"' + "x" * PAD_BYTES + '",' + stamp + "}"
 
 
 # --------------------------------------------------------------------------- the check

@@ -245,6 +245,7 @@ fn play(piece: &Piece, place: &Place, sink: &mut Sink, subjects: &[Subject]) -> 
             }
         }
     }
+    place.end_brokers();
     sink.finish_scenario(&format!("{}: {}", scenario.name, scenario.question));
     entries.iter().for_each(|entry| sink.say(&summary(entry)));
     Ok(entries)

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::frames;
-use crate::schedule::team_name;
+use crate::schedule::{Stream, team_name};
 
 /// How to become a follower.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,12 +123,15 @@ pub struct Pong {
 }
 
 impl Dialogue {
-    /// Touchline's: everything stands in the URL.
-    pub fn touchline() -> Self {
+    /// Touchline's, for followers of `streams`: everything stands in the URL. Those of anything but
+    /// broadcast alone don't come back: a client keeps one position, of one topic.
+    pub fn touchline(streams: &[Stream]) -> Self {
+        let names: Vec<&str> = streams.iter().map(|stream| stream.as_str()).collect();
+        let is_one = streams == [Stream::Broadcast];
         Self {
-            path: "/v1/stream?teams={team}&streams=broadcast".into(),
+            path: format!("/v1/stream?teams={{team}}&streams={}", names.join(",")),
             subscribed: Some(r#""op":"subscribed""#.into()),
-            resume: Some(Resume {
+            resume: is_one.then(|| Resume {
                 mark: "&mark={mark}".into(),
                 position: "&after=broadcast:{team}~{position}".into(),
                 mark_after: r#""mark":""#.into(),
@@ -221,7 +224,7 @@ mod tests {
     #[test]
     fn a_heartbeat_is_answered_and_nothing_else() {
         let pong = Some(Pong { when: "2".into(), text: "3".into() });
-        let dialogue = Dialogue { pong, ..Dialogue::touchline() };
+        let dialogue = Dialogue { pong, ..Dialogue::touchline(&[Stream::Broadcast]) };
         assert_eq!(dialogue.pong(b"2"), Some(frames::text(b"3")));
         assert_eq!(dialogue.pong(b"22"), None);
         assert!(dialogue.is_subscribed_by(br#"{"op":"subscribed","id":1}"#));
@@ -229,7 +232,8 @@ mod tests {
 
     #[test]
     fn the_upgrade_names_the_team_and_the_subprotocol() {
-        let dialogue = Dialogue { subprotocol: "x-json".into(), ..Dialogue::touchline() };
+        let dialogue =
+            Dialogue { subprotocol: "x-json".into(), ..Dialogue::touchline(&[Stream::Broadcast]) };
         let head = String::from_utf8(dialogue.request("h:1", 12, None)).unwrap();
         assert!(
             head.starts_with("GET /v1/stream?teams=t012&streams=broadcast HTTP/1.1\r\nHost: h:1")
@@ -239,7 +243,7 @@ mod tests {
 
     #[test]
     fn whoever_comes_back_says_how_far_it_was() {
-        let dialogue = Dialogue::touchline();
+        let dialogue = Dialogue::touchline(&[Stream::Broadcast]);
         let resume = dialogue.resume.clone().unwrap();
         let mut known = Known::default();
         known.note_mark(resume.mark(br#"{"op":"mark","mark":"m1"}"#).unwrap());

@@ -42,6 +42,8 @@ pub const SLICES_MAX: usize = 600;
 pub const PAD_BYTES_MAX: usize = 60 << 10;
 /// Things that happen in a run (kills, stops, leavings).
 pub const ACTS_MAX: usize = 64;
+/// Sensors that Touchline asks in a run: one thread of ours answers 10,000 requests a second.
+pub const SENSORS_MAX: u32 = 1_000;
 /// Hosts that carry clients.
 pub const AGENTS_MAX: usize = 64;
 /// Windows of one run, each with its own histogram of about 100 KiB on each receiver thread.

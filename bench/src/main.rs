@@ -26,6 +26,8 @@
 //! | [`lab`] | ways to use the kernel, tried on the floor |
 //! | [`receive`] | clients by the ten thousand |
 //! | [`publish`] | the partner |
+//! | [`upstream`] | sensors and streams that Touchline asks and listens to |
+//! | [`brokers`] | Kafka, for runs that want it |
 //! | [`schedule`], [`stamp`], [`frames`] | what is due when, and how it is found in a frame |
 //! | [`probe`], [`meter`], [`stats`] | CPU, memory and host; medians |
 //! | [`report`] | JSON Lines and the table |
@@ -33,6 +35,7 @@
 //! | [`child`], [`sys`], [`limits`] | processes, system calls, bounds |
 
 mod agent;
+mod brokers;
 mod child;
 mod compare;
 mod crew;
@@ -58,14 +61,17 @@ mod stats;
 mod sys;
 mod target;
 mod turns;
+mod upstream;
 mod watch;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 
+use brokers::Brokers;
 use rows::PLANS;
 use target::Subject;
 
@@ -205,6 +211,8 @@ pub struct Place {
     quick: bool,
     shards: Vec<usize>,
     agents: Vec<String>,
+    /// Kafka, once a run has wanted it.
+    brokers: RefCell<Option<Brokers>>,
     /// A server that runs already.
     running: Option<target::file::Target>,
     /// Where other products' files are.
@@ -232,9 +240,24 @@ impl Place {
             quick: args.quick,
             shards: args.shards.clone(),
             agents: args.agents.clone(),
+            brokers: RefCell::default(),
             running: None,
             targets: Path::new(env!("CARGO_MANIFEST_DIR")).join("targets"),
         })
+    }
+
+    /// Where Kafka's brokers are, which are started if need be.
+    fn brokers(&self) -> Result<String> {
+        let mut brokers = self.brokers.borrow_mut();
+        if brokers.is_none() {
+            *brokers = Some(Brokers::start()?);
+        }
+        Ok(brokers.as_ref().map_or_else(String::new, Brokers::addresses))
+    }
+
+    /// Nobody wants Kafka any more.
+    fn end_brokers(&self) {
+        self.brokers.take();
     }
 
     fn has_server(&self) -> bool {

@@ -10,6 +10,7 @@ use crate::receive::harvest::Harvest;
 use crate::setup::{Deed, Setup};
 use crate::stats::{Figure, Slope};
 use crate::target::Subject;
+use crate::target::counters::Counters;
 
 /// Less time than this says nothing about hours.
 const SLOPE_S_MIN: f64 = 60.0;
@@ -57,6 +58,9 @@ pub struct Run {
     pub beats: Vec<Beat>,
     /// What happened when.
     pub marks: Vec<Mark>,
+    /// What Touchline counted of its sources from the end of the warm-up on.
+    #[serde(default)]
+    pub counters: Counters,
     /// How the clocks of other hosts stood.
     pub clocks: Vec<Clock>,
 }

@@ -4,10 +4,40 @@
 use serde::{Deserialize, Serialize};
 
 use crate::receive::crowd::Crowd;
-use crate::schedule::{Phase, Schedule, Window};
+use crate::schedule::{Phase, Schedule, Stream, Window};
 
 /// With as many different loads as this, a run is a ramp.
 pub const RAMP_LOADS_MIN: usize = 4;
+
+/// What keeps Touchline's events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Log {
+    /// The embedded one.
+    #[default]
+    Journal,
+    /// Three brokers on this host.
+    Kafka,
+}
+
+/// What Touchline asks and listens to in a run, beside the partner that posts. Events of the
+/// streams `sensor` and `social` come from here; the rest is there to be in the way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sources {
+    /// Sensors, each asked every 100 ms. Teams are dealt out to them; those that get none always
+    /// say the same.
+    pub sensors: u32,
+    /// How long each takes to answer, milliseconds.
+    pub answer_ms: u64,
+    /// Posts a second of a crowd that talks about all teams alike, none of which is timed.
+    pub crowd_posts_per_s: f64,
+    /// How many of a second are kept for each team.
+    pub crowd_kept_per_s: u32,
+    /// Whether everything goes wrong that can: slow and failing sensors, streams that end, stall and
+    /// repeat themselves, partners that send what nobody can take.
+    pub trouble: bool,
+}
 
 /// What is done in a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +59,12 @@ pub struct Setup {
     /// Settings of Touchline that aren't its defaults, as `--set` takes them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub settings: Vec<String>,
+    /// What keeps Touchline's events.
+    #[serde(default)]
+    pub log: Log,
+    /// What Touchline asks and listens to.
+    #[serde(default)]
+    pub sources: Sources,
     /// Threads of server and floor, if not as few as hold the sockets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shards: Option<usize>,
@@ -86,6 +122,13 @@ impl Deed {
     }
 }
 
+impl Sources {
+    /// Whether there are any.
+    pub fn is_any(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
 impl Setup {
     /// `sockets` clients over `teams` teams, and nothing but `phases`.
     pub fn even(sockets: usize, teams: u32, phases: Vec<Phase>) -> Self {
@@ -98,6 +141,8 @@ impl Setup {
             flood: None,
             drain_s_max: 30.0,
             settings: Vec::new(),
+            log: Log::default(),
+            sources: Sources::default(),
             shards: None,
         }
     }
@@ -109,6 +154,15 @@ impl Setup {
         rates.sort_by(f64::total_cmp);
         rates.dedup_by(|a, b| (*a - *b).abs() < *b * 0.01);
         rates.len() >= RAMP_LOADS_MIN
+    }
+
+    /// Streams that its clients follow: those by which its events come, and the crowd's.
+    pub fn streams(&self) -> Vec<Stream> {
+        let mut streams = self.schedule(0).streams();
+        if self.sources.crowd_posts_per_s > 0.0 && !streams.contains(&Stream::Social) {
+            streams.push(Stream::Social);
+        }
+        streams
     }
 
     /// The schedule of a run that begins at `start_ns`.

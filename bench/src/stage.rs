@@ -12,11 +12,13 @@ use crate::probe::{self, CpuUse, Memory};
 use crate::publish::{Posted, Publisher, Stop, plain};
 use crate::receive::harvest::Harvest;
 use crate::run::{self, Beat, Run};
-use crate::schedule::Plan;
+use crate::schedule::{Plan, Stream};
 use crate::setup::{Act, Deed, Setup};
 use crate::sys;
+use crate::target::counters::Counters;
 use crate::target::file::Publish;
 use crate::target::{SECRET, Server, Subject};
+use crate::upstream::Upstream;
 use crate::watch::{Watch, Watcher};
 
 /// A server with clients connected, before a schedule.
@@ -26,6 +28,8 @@ pub struct Stage {
     /// The server.
     pub server: Server,
     crew: Crew,
+    /// What the server asks and listens to. Ends after it.
+    upstream: Option<Upstream>,
     /// From the first connect to the last `subscribed`, seconds.
     pub connect_s: f64,
     /// Attempts to connect that failed on the way and were made again.
@@ -37,7 +41,9 @@ pub struct Stage {
 impl Stage {
     /// Starts both and connects all clients.
     pub fn set(place: &Place, subject: &Subject, setup: &Setup) -> Result<Self> {
-        let server = Server::start(place, subject, setup)?;
+        let is_fed = *subject == Subject::Touchline;
+        let upstream = if is_fed { Upstream::start(setup, place.client_core)? } else { None };
+        let server = Server::start(place, subject, setup, upstream.as_ref())?;
         std::thread::sleep(Duration::from_millis(200));
         let memory = |server: &Server| server.pid().map_or(Ok(Memory::default()), Memory::of_tree);
         let empty = memory(&server)?;
@@ -47,7 +53,7 @@ impl Stage {
             agents => Crew::at(agents)?,
         };
         let (connect_s, connect_retries) = crew
-            .connect(server.stream(), &server.dialogue(), &setup.crowd)
+            .connect(server.stream(), &server.dialogue(&setup.streams()), &setup.crowd)
             .with_context(|| subject.to_string())?;
         std::thread::sleep(Duration::from_millis(500));
         let idle = memory(&server)?;
@@ -55,7 +61,17 @@ impl Stage {
         let memory = [empty, idle];
         let setup = setup.clone();
         let subject = subject.clone();
-        Ok(Self { subject, setup, server, crew, connect_s, connect_retries, memory, slab_bytes })
+        Ok(Self {
+            subject,
+            setup,
+            server,
+            crew,
+            upstream,
+            connect_s,
+            connect_retries,
+            memory,
+            slab_bytes,
+        })
     }
 
     /// The server's memory before the clients came and with all of them idle.
@@ -74,10 +90,14 @@ impl Stage {
             return Ok(self.result(Harvest::default()));
         }
         self.check_acts()?;
+        self.check_streams()?;
         let plan = self.setup.schedule(sys::now_ns() + 500_000_000).plan();
         let windows = self.setup.windows(&plan.schedule);
         self.crew.record(&plan.schedule, &windows)?;
         self.server.play(&plan.schedule)?;
+        if let (Some(upstream), Server::Touchline(appliance)) = (&mut self.upstream, &self.server) {
+            upstream.play(&plan, Some(appliance.ports[1].into()))?;
+        }
         let publishing = self.start_publisher(&plan)?;
         let mut watch = Watch::new(place, &self.setup, &plan, self.memory[1].rss_bytes);
         let used = watch.until_over(&mut self.server, &mut self.crew, watcher)?;
@@ -98,6 +118,7 @@ impl Stage {
             rss_bytes_max: watch.rss_bytes_max,
             beats: watch.beats,
             marks: watch.marks,
+            counters: watch.counters,
             clocks,
             ..self.result(harvest)
         })
@@ -137,6 +158,7 @@ impl Stage {
             slab_bytes: self.slab_bytes,
             beats: Vec::new(),
             marks: Vec::new(),
+            counters: Counters::new(),
             clocks: Vec::new(),
         }
     }
@@ -146,6 +168,20 @@ impl Stage {
         let needs_pid = |act: &Act| !matches!(act.deed, Deed::Leave { .. });
         let can = self.server.pid().is_some() || !self.setup.acts.iter().any(needs_pid);
         ensure!(can, "the server runs elsewhere: it can't be stopped or ended from here");
+        Ok(())
+    }
+
+    /// Whether somebody can bring what isn't posted: sensors and streams are followed by a Touchline
+    /// that we have configured. Others get all of it by the one way they have.
+    fn check_streams(&self) -> Result<()> {
+        let Server::Peer(peer) = &self.server else { return Ok(()) };
+        let is_posted = matches!(peer.publish, Publish::Webhook { .. });
+        let streams = self.setup.schedule(0).streams();
+        ensure!(
+            !is_posted || streams == [Stream::Broadcast],
+            "a server that runs already can't be told of our sensors and streams: play it on one \
+             that is started here (`--target touchline`)"
+        );
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use crate::schedule::Plan;
 use crate::setup::{Act, Deed, Setup};
 use crate::sys;
 use crate::target::Server;
+use crate::target::counters::{self, Counters};
 
 /// How often it looks.
 const LOOK_NS: u64 = 50_000_000;
@@ -61,6 +62,9 @@ pub struct Watch<'a> {
     pub beats: Vec<Beat>,
     /// What was done.
     pub marks: Vec<Mark>,
+    /// What the server counted of its sources, where it has any.
+    pub counters: Counters,
+    has_sources: bool,
 }
 
 impl<'a> Watch<'a> {
@@ -85,6 +89,8 @@ impl<'a> Watch<'a> {
             family: Vec::new(),
             beats: Vec::new(),
             marks: Vec::new(),
+            counters: Counters::new(),
+            has_sources: setup.sources.is_any(),
         }
     }
 
@@ -105,6 +111,7 @@ impl<'a> Watch<'a> {
             let now = sys::now_ns();
             if !is_warm && now >= warm_ns {
                 before = crew.standing()?.delivered;
+                self.count(server);
                 meter = Meter::new(self.place, server.pid(), &crew.pids())?;
                 is_warm = true;
             }
@@ -126,9 +133,18 @@ impl<'a> Watch<'a> {
             let is_over = now >= end_ns && self.acts.is_empty() && self.resume_at_ns == u64::MAX;
             if is_over && (is_complete || now >= end_ns + self.drain_ns) {
                 self.done_ns = now;
-                return meter.read(server.pid(), &crew.pids());
+                let used = meter.read(server.pid(), &crew.pids());
+                self.count(server);
+                return used;
             }
             sys::sleep_until(now + LOOK_NS);
+        }
+    }
+
+    /// Looks at the server's counters: the first time, then for what was added since.
+    fn count(&mut self, server: &Server) {
+        if self.has_sources {
+            self.counters = counters::since(&server.counters(), &self.counters);
         }
     }
 

@@ -11,6 +11,7 @@ use crate::run::{Beat, Mark, Run};
 use crate::schedule::Phase;
 use crate::setup::{Act, Deed, Flood, Setup};
 use crate::target::Subject;
+use crate::target::counters::Counters;
 
 /// A product whose name and failure would be markup if nobody took care.
 pub const EVIL: &str = "<b>bold</b> & \"co\"";
@@ -70,6 +71,7 @@ pub fn run(subject: Subject, ms: u64) -> Run {
         slab_bytes: 4_000_000,
         beats: Vec::new(),
         marks: Vec::new(),
+        counters: Counters::new(),
         clocks: Vec::new(),
     }
 }

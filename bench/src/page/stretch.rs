@@ -52,7 +52,9 @@ pub fn of(setup: &Setup) -> Vec<Stretch> {
     let windows = setup.windows(&plan.schedule);
     for n in 0..plan.events() {
         let due_ns = plan.due_ns(n);
-        let inside = windows.iter().position(|w| (w.from_ns..w.to_ns).contains(&due_ns));
+        let inside = windows
+            .iter()
+            .position(|w| (w.from_ns..w.to_ns).contains(&due_ns) && w.stream == plan.stream(n));
         if let Some(index) = inside {
             let followed = followers.get(plan.team(n) as usize);
             stretches[index].due += followed.copied().unwrap_or(0);

@@ -25,7 +25,7 @@ use touchline_core::time::Timestamp;
 
 use crate::limits::{BODY_EVENTS_MAX, LATENCY_US_MAX};
 use crate::receive::harvest::Latency;
-use crate::schedule::{Plan, team_name};
+use crate::schedule::{Plan, Stream, team_name};
 use crate::setup::Flood;
 use crate::sys;
 
@@ -115,20 +115,23 @@ impl Publisher {
     async fn play(&self, plan: &Plan) -> Result<Posted> {
         let mut latencies = histogram();
         let mut posted = Posted::default();
-        let (mut next, events) = (0, plan.events());
-        while next < events && !self.stop.load(Relaxed) {
+        // What comes by other ways is brought by others.
+        let is_ours = |n: &u32| plan.stream(*n) == Stream::Broadcast;
+        let events: Vec<u32> = (0..plan.events()).filter(is_ours).collect();
+        let mut rest = &events[..];
+        while let Some(first) = rest.first().filter(|_| !self.stop.load(Relaxed)) {
             // Nothing else runs on this runtime, and its own timer counts in milliseconds.
-            sys::sleep_until(plan.due_ns(next));
+            sys::sleep_until(plan.due_ns(*first));
             let now = sys::now_ns();
-            let due = (next..events.min(next + BODY_EVENTS_MAX as u32))
-                .take_while(|n| plan.due_ns(*n) <= now);
-            let end = due.last().map_or(next + 1, |n| n + 1);
-            posted.retries += self.post(&body(self.run, plan, next..end), next).await?;
-            let waited = sys::now_ns().saturating_sub(plan.due_ns(next));
+            let some = &rest[..rest.len().min(BODY_EVENTS_MAX)];
+            let due = some.partition_point(|n| plan.due_ns(*n) <= now).max(1);
+            let (due, later) = rest.split_at(due);
+            posted.retries += self.post(&body(self.run, plan, due.iter().copied()), *first).await?;
+            let waited = sys::now_ns().saturating_sub(plan.due_ns(*first));
             latencies.saturating_record((waited / 1_000).max(1));
             posted.posts += 1;
-            posted.events += u64::from(end - next);
-            next = end;
+            posted.events += due.len() as u64;
+            rest = later;
         }
         Ok(posted.finish(plan, &latencies))
     }
@@ -227,7 +230,7 @@ fn histogram() -> Histogram<u64> {
 }
 
 /// A webhook's body: an array of events of run `run`.
-pub fn body(run: u32, plan: &Plan, events: std::ops::Range<u32>) -> String {
+pub fn body(run: u32, plan: &Plan, events: impl Iterator<Item = u32>) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let occurred_at = Timestamp(now.as_micros() as i64).to_rfc3339();
     let items: Vec<String> = events

@@ -10,6 +10,7 @@ use super::tally::Tally;
 use crate::dialogue::{Dialogue, Known};
 use crate::frames::{self, Head, OutOfStep};
 use crate::limits::WAITED_FOR_BYTES_MAX;
+use crate::schedule::Stream;
 use crate::stamp::{STAMP_BYTES, Stamp};
 use crate::sys;
 
@@ -42,8 +43,8 @@ pub struct Conn {
     pub phase: Phase,
     /// Lines of the dialogue that it has said.
     pub said: u8,
-    /// The number of the event that should come next.
-    pub next_seq: u32,
+    /// Of each stream the number of the event that should come next.
+    pub next: [u32; Stream::COUNT],
     /// What is left of a frame that hasn't arrived whole.
     pub rest: Vec<u8>,
     /// Bytes yet to come of a frame that is too large to wait for.
@@ -66,7 +67,7 @@ impl Conn {
             client,
             phase: Phase::Connecting,
             said: 0,
-            next_seq: 0,
+            next: [0; Stream::COUNT],
             rest: Vec::new(),
             under_way: 0,
             gap_told: false,
@@ -94,17 +95,20 @@ impl Conn {
     /// Counts an event, or what is wrong with it.
     #[inline]
     fn take_event(&mut self, tally: &mut Tally, stamp: Stamp, now_ns: u64) {
-        if stamp.seq < self.next_seq {
+        let (stream, number) = Stream::place(stamp.seq);
+        // Nobody sends a fourth stream: it would count as repeated.
+        let next = self.next.get_mut(stream).filter(|next| number >= **next);
+        let Some(next) = next else {
             tally.counts.repeated += 1;
             return;
-        }
-        let missing = u64::from(stamp.seq - self.next_seq);
+        };
+        let missing = u64::from(number - *next);
+        *next = number + 1;
         match self.gap_told {
             false => tally.counts.lost += missing,
             true => tally.counts.declared += missing,
         }
         self.gap_told = false;
-        self.next_seq = stamp.seq + 1;
         match self.client.reading {
             Reading::Prompt => tally.record(stamp, self.client.team, now_ns),
             Reading::Slow | Reading::Never => tally.record_slow(),
@@ -263,7 +267,9 @@ mod tests {
         conn.phase = Phase::Live;
         let phases = vec![Stretch::even("x", 9.0, 1.0, 1)];
         let plan = Schedule { start_ns: 0, teams: 1, pad: 0, phases }.plan();
-        (conn, Tally::new(&[Window { from_ns: 0, to_ns: 100, team_first: 0 }], &plan))
+        let stream = Stream::Broadcast;
+        let window = Window { from_ns: 0, to_ns: 100, team_first: 0, stream };
+        (conn, Tally::new(&[window], &plan))
     }
 
     fn event(seq: u32) -> Vec<u8> {
@@ -275,10 +281,23 @@ mod tests {
     fn loss_and_repetition_are_counted_for_each_socket() {
         let (mut conn, mut tally) = live();
         let stream: Vec<u8> = [0, 1, 1, 4, 3, 5].into_iter().flat_map(event).collect();
-        take(&mut conn, &Dialogue::touchline(), &mut tally, &stream, 9).unwrap();
+        take(&mut conn, &Dialogue::touchline(&[Stream::Broadcast]), &mut tally, &stream, 9)
+            .unwrap();
         let counts = &tally.counts;
         assert_eq!((counts.delivered, counts.lost, counts.repeated), (4, 2, 2));
         assert_eq!(conn.known.unwrap().position, "p5");
+    }
+
+    #[test]
+    fn each_stream_is_counted_on_its_own() {
+        let (mut conn, mut tally) = live();
+        let seqs = [(Stream::Broadcast, 0), (Stream::Sensor, 0), (Stream::Sensor, 2)];
+        let seqs = seqs.into_iter().chain([(Stream::Broadcast, 1), (Stream::Sensor, 1)]);
+        let stream: Vec<u8> = seqs.flat_map(|(stream, number)| event(stream.seq(number))).collect();
+        let dialogue = Dialogue::touchline(&Stream::ALL);
+        take(&mut conn, &dialogue, &mut tally, &stream, 9).unwrap();
+        let counts = &tally.counts;
+        assert_eq!((counts.delivered, counts.lost, counts.repeated), (4, 1, 1));
     }
 
     #[test]
@@ -286,7 +305,8 @@ mod tests {
         let (mut conn, mut tally) = live();
         let gap = text_frame(br#"{"op":"gap","topic":"broadcast:t000","reason":"slow"}"#).to_vec();
         let stream = [event(0), gap, event(3), event(9)].concat();
-        take(&mut conn, &Dialogue::touchline(), &mut tally, &stream, 9).unwrap();
+        take(&mut conn, &Dialogue::touchline(&[Stream::Broadcast]), &mut tally, &stream, 9)
+            .unwrap();
         let counts = &tally.counts;
         assert_eq!((counts.declared, counts.lost, counts.gaps), (2, 5, 1));
     }
@@ -296,10 +316,18 @@ mod tests {
         let stream: Vec<u8> = (0..3).flat_map(event).collect();
         for cut in 0..=stream.len() {
             let (mut conn, mut tally) = live();
-            take(&mut conn, &Dialogue::touchline(), &mut tally, &stream[..cut], 9).unwrap();
+            take(
+                &mut conn,
+                &Dialogue::touchline(&[Stream::Broadcast]),
+                &mut tally,
+                &stream[..cut],
+                9,
+            )
+            .unwrap();
             let mut rest = std::mem::take(&mut conn.rest);
             rest.extend_from_slice(&stream[cut..]);
-            take(&mut conn, &Dialogue::touchline(), &mut tally, &rest, 9).unwrap();
+            take(&mut conn, &Dialogue::touchline(&[Stream::Broadcast]), &mut tally, &rest, 9)
+                .unwrap();
             let counts = &tally.counts;
             assert_eq!((counts.delivered, counts.lost, counts.repeated), (3, 0, 0), "cut {cut}");
         }
@@ -315,7 +343,7 @@ mod tests {
         let stream = [large, event(4_000)].concat();
         for step in [1_000, 1_777, 70_001, stream.len()] {
             let (mut conn, mut tally) = live();
-            let dialogue = Dialogue { joins: true, ..Dialogue::touchline() };
+            let dialogue = Dialogue { joins: true, ..Dialogue::touchline(&[Stream::Broadcast]) };
             for piece in stream.chunks(step) {
                 let bytes = [&conn.rest[..], piece].concat();
                 take(&mut conn, &dialogue, &mut tally, &bytes, 9).unwrap();
@@ -332,7 +360,10 @@ mod tests {
     fn a_close_frame_tells_its_code() {
         let (mut conn, mut tally) = live();
         let close = [0x88, 2, 0x0f, 0xa8];
-        assert_eq!(take(&mut conn, &Dialogue::touchline(), &mut tally, &close, 9), Err(4008));
+        assert_eq!(
+            take(&mut conn, &Dialogue::touchline(&[Stream::Broadcast]), &mut tally, &close, 9),
+            Err(4008)
+        );
     }
 
     #[test]
@@ -340,9 +371,9 @@ mod tests {
         let (mut conn, mut tally) = live();
         conn.phase = Phase::Subscribing;
         let told = text_frame(br#"{"op":"subscribed","id":1,"teams":["t000"],"mark":"abc"}"#);
-        take(&mut conn, &Dialogue::touchline(), &mut tally, &told, 9).unwrap();
+        take(&mut conn, &Dialogue::touchline(&[Stream::Broadcast]), &mut tally, &told, 9).unwrap();
         assert_eq!(conn.phase, Phase::Subscribed);
-        let request = conn.request(&Dialogue::touchline(), "h");
+        let request = conn.request(&Dialogue::touchline(&[Stream::Broadcast]), "h");
         assert!(String::from_utf8(request).unwrap().contains("&mark=abc HTTP"));
     }
 }

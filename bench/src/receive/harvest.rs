@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::timeline::Moment;
+use crate::schedule::Stream;
 
 /// Things that are counted rather than timed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +65,9 @@ impl Counts {
 pub struct Harvest {
     /// In the order in which they were asked for.
     pub windows: Vec<WindowHarvest>,
+    /// Of events that came in by other ways than those which the windows time: all after the
+    /// warm-up.
+    pub beside: Vec<(Stream, Latency)>,
     /// Of the whole run.
     pub counts: Counts,
     /// From the loss of a connection to `subscribed` on the next one.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::harvest::{Counts, Harvest, Latency, WindowHarvest, quartiles};
 use super::timeline::Timeline;
 use crate::limits::LATENCY_US_MAX;
-use crate::schedule::{Plan, Window};
+use crate::schedule::{Plan, Stream, Window};
 use crate::stamp::Stamp;
 
 /// First and last receipt of one event, and when it was due.
@@ -40,6 +40,8 @@ pub struct Tally {
     windows: Vec<(Window, Histogram<u32>)>,
     events: Vec<Receipts>,
     current: usize,
+    /// Where events come in several ways: those that are not timed by window.
+    beside: Vec<(Stream, Histogram<u32>)>,
     away: Histogram<u32>,
     /// Second by second.
     pub timeline: Timeline,
@@ -52,6 +54,8 @@ pub struct Tally {
 pub struct Record {
     windows: Vec<(Window, Vec<(u64, u32)>)>,
     events: Vec<Receipts>,
+    #[serde(default)]
+    beside: Vec<(Stream, Vec<(u64, u32)>)>,
     away: Vec<(u64, u32)>,
     timeline: Timeline,
     counts: Counts,
@@ -65,6 +69,7 @@ impl Tally {
             windows: windows.iter().map(|window| (*window, histogram())).collect(),
             events: vec![Receipts::default(); plan.events() as usize],
             current: 0,
+            beside: plan.schedule.streams()[1..].iter().map(|s| (*s, histogram())).collect(),
             away: histogram(),
             timeline,
             counts: Counts::default(),
@@ -77,6 +82,7 @@ impl Tally {
             windows: Vec::new(),
             events: Vec::new(),
             current: 0,
+            beside: Vec::new(),
             away: histogram(),
             timeline: Timeline::default(),
             counts: Counts::default(),
@@ -87,13 +93,16 @@ impl Tally {
     #[inline]
     pub fn record(&mut self, stamp: Stamp, team: u32, now_ns: u64) {
         self.counts.delivered += 1;
+        let latency_us = now_ns.saturating_sub(stamp.t) / 1_000;
+        if !self.beside.is_empty() && self.record_beside(stamp, latency_us) {
+            return;
+        }
         if let Some(receipts) = self.events.get_mut(stamp.n as usize) {
             if receipts.first_ns == 0 {
                 *receipts = Receipts { first_ns: now_ns, last_ns: now_ns, due_ns: stamp.t };
             }
             receipts.last_ns = now_ns;
         }
-        let latency_us = now_ns.saturating_sub(stamp.t) / 1_000;
         self.timeline.record(stamp.t, latency_us);
         let inside = |window: &Window| {
             (window.from_ns..window.to_ns).contains(&stamp.t) && team >= window.team_first
@@ -105,6 +114,18 @@ impl Tally {
             }
         }
         self.windows[self.current].1.saturating_record(latency_us.max(1));
+    }
+
+    /// Whether an event is of a stream that is not timed by window. Those of the warm-up count for
+    /// nothing there either.
+    fn record_beside(&mut self, stamp: Stamp, latency_us: u64) -> bool {
+        let stream = Stream::ALL.get(Stream::place(stamp.seq).0);
+        let beside = self.beside.iter_mut().find(|(beside, _)| Some(beside) == stream);
+        let Some((_, latencies)) = beside else { return false };
+        if self.windows.first().is_some_and(|(window, _)| stamp.t >= window.from_ns) {
+            latencies.saturating_record(latency_us.max(1));
+        }
+        true
     }
 
     /// One event arrived on a socket that reads slowly: what it says about time is the client's
@@ -135,6 +156,9 @@ impl Tally {
             mine.first_ns = mine.first_ns.min(theirs.first_ns);
             mine.last_ns = mine.last_ns.max(theirs.last_ns);
         }
+        for ((_, mine), (_, theirs)) in self.beside.iter_mut().zip(&other.beside) {
+            mine.add(theirs).expect("all threads use the same bounds");
+        }
         self.away.add(&other.away).expect("all threads use the same bounds");
         self.timeline.merge(&other.timeline);
         self.counts.merge(&other.counts);
@@ -145,6 +169,7 @@ impl Tally {
         Record {
             windows: self.windows.iter().map(|(window, of)| (*window, buckets(of))).collect(),
             events: self.events.clone(),
+            beside: self.beside.iter().map(|(stream, of)| (*stream, buckets(of))).collect(),
             away: buckets(&self.away),
             timeline: self.timeline.clone(),
             counts: self.counts.clone(),
@@ -158,6 +183,7 @@ impl Tally {
             windows: windows.map(|(window, buckets)| (window, filled(&buckets))).collect(),
             events: record.events,
             current: 0,
+            beside: record.beside.iter().map(|(stream, of)| (*stream, filled(of))).collect(),
             away: filled(&record.away),
             timeline: record.timeline,
             counts: record.counts,
@@ -185,6 +211,7 @@ impl Tally {
         });
         Harvest {
             windows: windows.collect(),
+            beside: self.beside.iter().map(|(stream, of)| (*stream, Latency::of(of))).collect(),
             counts: self.counts.clone(),
             away: Latency::of(&self.away),
             timeline: self.timeline.moments(),
@@ -213,7 +240,8 @@ mod tests {
     use crate::schedule::{Phase, Schedule};
 
     fn tally() -> Tally {
-        let window = |from_ns, to_ns, team_first| Window { from_ns, to_ns, team_first };
+        let stream = Stream::Broadcast;
+        let window = |from_ns, to_ns, team_first| Window { from_ns, to_ns, team_first, stream };
         let windows = [window(0, 100, 0), window(100, 200, 3)];
         let phases = vec![Phase::even("x", 2.0, 1.0, 1)];
         Tally::new(&windows, &Schedule { start_ns: 0, teams: 1, pad: 0, phases }.plan())

@@ -147,7 +147,7 @@ impl Worker {
                     self.tally = Tally::new(&windows, &plan);
                     self.plan = Some(plan);
                     self.clock_ahead_ns = clock_ahead_ns;
-                    self.conns.iter_mut().for_each(|conn| conn.next_seq = 0);
+                    self.conns.iter_mut().for_each(|conn| conn.next = Default::default());
                 }
                 Ok(Order::Leave(within_ns)) => self.leave(within_ns),
                 Ok(Order::Finish(reply)) => {
@@ -170,8 +170,9 @@ impl Worker {
             if conn.client.reading == Reading::Never {
                 continue;
             }
-            let expected = plan.events_of(conn.client.team);
-            let missing = u64::from(expected.saturating_sub(conn.next_seq));
+            let expected = plan.counts_of(conn.client.team).into_iter().zip(conn.next);
+            let missing: u64 =
+                expected.map(|(all, next)| u64::from(all.saturating_sub(next))).sum();
             let is_waited_for = conn.phase == Phase::Live || (returns && conn.lost_at_ns != 0);
             match is_waited_for {
                 true => self.tally.counts.lost += missing,

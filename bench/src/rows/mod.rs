@@ -8,7 +8,9 @@
 
 mod hot;
 mod idle;
+mod kafka;
 mod load;
+mod sources;
 mod webhook;
 
 use anyhow::Result;
@@ -36,7 +38,7 @@ pub struct Plan {
 }
 
 /// All rows, in the order of the table.
-pub const PLANS: [Plan; 8] = [
+pub const PLANS: [Plan; 13] = [
     Plan {
         name: "hot",
         question: "10,000 sockets, one team, 10 events/s: CPU per delivery",
@@ -84,6 +86,36 @@ pub const PLANS: [Plan; 8] = [
         question: "webhooks of 100 events, 20,000 events/s",
         target: "all durable, p99 <= 50 ms",
         measure: webhook::measure,
+    },
+    Plan {
+        name: "sensors",
+        question: "200 sensors asked every 100 ms, 1,000 sockets: from a change to the socket",
+        target: "nothing lost, p99 <= 150 ms",
+        measure: sources::sensors,
+    },
+    Plan {
+        name: "ticks",
+        question: "500 sensors asked every 100 ms by one core, which carries 1,000 sockets, too",
+        target: "no tick missed, nothing lost",
+        measure: sources::ticks,
+    },
+    Plan {
+        name: "posts",
+        question: "10,000 posts/s beside 50 events/s for 1,000 sockets: p99 of broadcast",
+        target: "moves < 10 %",
+        measure: sources::posts,
+    },
+    Plan {
+        name: "kafka",
+        question: "webhooks of 100 events, 10,000 events/s, three brokers: until acknowledged",
+        target: "all durable, p99 <= 100 ms",
+        measure: kafka::acknowledge,
+    },
+    Plan {
+        name: "kafka-sockets",
+        question: "1,000 events/s by Kafka to 1,000 sockets over 100 teams",
+        target: "nothing lost, p99 <= 50 ms",
+        measure: kafka::sockets,
     },
 ];
 
@@ -155,9 +187,19 @@ pub struct Case {
     pub setup: Setup,
 }
 
+/// Whether there is no server, which is then said: no floor asks a sensor or accepts a webhook.
+fn needs_server(place: &Place, findings: &mut Findings) -> bool {
+    if !place.has_server() {
+        findings.doubts.push("needs the server".into());
+    }
+    !place.has_server()
+}
+
 /// Measures `plan` on this host.
 pub fn measure(plan: &Plan, place: &Place, sink: &mut Sink) -> Result<Row> {
-    let findings = (plan.measure)(place, sink)?;
+    let findings = (plan.measure)(place, sink);
+    place.end_brokers();
+    let findings = findings?;
     Ok(Row {
         name: plan.name.into(),
         question: plan.question.into(),

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::{Case, Findings, interleave};
+use super::{Case, Findings, interleave, needs_server};
 use crate::Place;
 use crate::report::Sink;
 use crate::schedule::Phase;
@@ -17,8 +17,7 @@ const FLOOD: Flood = Flood { batch: 100, flights_max: 64 };
 /// Row `webhook`: no floor, for no kernel call accepts a webhook.
 pub fn measure(place: &Place, sink: &mut Sink) -> Result<Findings> {
     let mut findings = Findings::default();
-    if !place.has_server() {
-        findings.doubts.push("needs the server".into());
+    if needs_server(place, &mut findings) {
         return Ok(findings);
     }
     let phases = vec![Phase::even("flood", 20_000.0, place.seconds(10.0), TEAMS)];

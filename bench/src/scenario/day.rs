@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::schedule::{Phase, Track};
+use crate::schedule::{Phase, Stream, Track};
 
 /// Minutes of a match that are played: both halves with their stoppage.
 const MINUTES: f64 = 98.0;
@@ -28,6 +28,14 @@ pub struct Day {
     ground_rate: f64,
     /// Events of a goal, all at once.
     goal_burst: u32,
+    /// Values a second that the sensors of each ground have.
+    #[serde(default)]
+    values_rate: f64,
+    /// Posts a second about each match, and with a goal so many at once.
+    #[serde(default)]
+    posts_rate: f64,
+    #[serde(default)]
+    goal_posts: u32,
     /// Of each match, the minutes of its goals.
     goals: Vec<Vec<f64>>,
 }
@@ -42,18 +50,31 @@ impl Day {
     pub fn phase(&self, time: f64) -> Phase {
         let matches = self.matches();
         let ground = Track::even(self.ground_rate * f64::from(matches), 0, matches);
-        let goals = self.goals.iter().enumerate().map(|(index, minutes)| Track {
-            at_s: minutes.iter().map(|minute| minute * self.minute_s * time).collect(),
-            burst: self.goal_burst,
-            ..Track::even(0.0, index as u32, 1)
+        let beside = [(Stream::Sensor, self.values_rate), (Stream::Social, self.posts_rate)];
+        let beside = beside.into_iter().filter(|(_, rate)| *rate > 0.0).map(|(stream, rate)| {
+            Track { stream, ..Track::even(rate * f64::from(matches), 0, matches) }
         });
+        let goals = [(Stream::Broadcast, self.goal_burst), (Stream::Social, self.goal_posts)];
+        let goals = goals.into_iter().filter(|(_, burst)| *burst > 0);
+        let goals = goals.flat_map(|(stream, burst)| self.at_goals(stream, burst, time));
         let last = self.goals.iter().flatten().fold(MINUTES, |last, minute| last.max(*minute));
         let seconds = (last + 1.0) * self.minute_s * time;
         Phase {
             name: "the day".into(),
             seconds,
-            tracks: [ground].into_iter().chain(goals).collect(),
+            tracks: [ground].into_iter().chain(beside).chain(goals).collect(),
         }
+    }
+
+    /// With each goal `burst` events of its match.
+    fn at_goals(&self, stream: Stream, burst: u32, time: f64) -> Vec<Track> {
+        let of_match = |(index, minutes): (usize, &Vec<f64>)| Track {
+            at_s: minutes.iter().map(|minute| minute * self.minute_s * time).collect(),
+            burst,
+            stream,
+            ..Track::even(0.0, index as u32, 1)
+        };
+        self.goals.iter().enumerate().map(of_match).collect()
     }
 
     /// The same pace with the matches of `date` in an openfootball file.
@@ -99,7 +120,16 @@ mod tests {
 
     fn day() -> Day {
         let goals = vec![vec![10.0], vec![10.0, 90.0]];
-        Day { minute_s: 0.1, ground_rate: 1.0, goal_burst: 4, goals }
+        let (values_rate, posts_rate, goal_posts) = (0.0, 0.0, 0);
+        Day {
+            minute_s: 0.1,
+            ground_rate: 1.0,
+            goal_burst: 4,
+            values_rate,
+            posts_rate,
+            goal_posts,
+            goals,
+        }
     }
 
     #[test]
@@ -117,6 +147,16 @@ mod tests {
         };
         assert!(at_goal(0) >= 4 && at_goal(1) >= 4);
         assert_eq!(plan.events_of(0) + plan.events_of(1), 20 + 12, "9.9 s of ground, three goals");
+    }
+
+    #[test]
+    fn posts_come_with_goals_and_values_all_the_time() {
+        let day = Day { values_rate: 0.5, posts_rate: 2.0, goal_posts: 9, ..day() };
+        let phase = day.phase(1.0);
+        let plan = crate::schedule::Schedule { start_ns: 0, teams: 2, pad: 0, phases: vec![phase] };
+        let plan = plan.plan();
+        let [broadcast, social, sensor] = plan.counts_of(1);
+        assert_eq!((broadcast, social, sensor), (10 + 8, 20 + 18, 5), "9.9 s and two goals");
     }
 
     #[test]

@@ -18,10 +18,10 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::limits::{ACTS_MAX, PAD_BYTES_MAX, WINDOWS_MAX};
+use crate::limits::{ACTS_MAX, PAD_BYTES_MAX, SENSORS_MAX, WINDOWS_MAX};
 use crate::receive::crowd::Crowd;
-use crate::schedule::{Following, Phase, Track};
-use crate::setup::{Act, Deed, Flood, Setup};
+use crate::schedule::{Following, Phase, Stream, Track};
+use crate::setup::{Act, Deed, Flood, Log, Setup, Sources};
 use crate::target::file::read_toml;
 use day::Day;
 use expect::Expect;
@@ -66,6 +66,12 @@ pub struct Scenario {
     /// Settings of Touchline that aren't its defaults (`"key=value"`), where it is started here.
     #[serde(default)]
     pub settings: Vec<String>,
+    /// What keeps Touchline's events, where it is started here.
+    #[serde(default)]
+    pub log: Log,
+    /// What it asks and listens to beside webhooks, likewise.
+    #[serde(default)]
+    pub sources: Sources,
     /// How long deliveries are waited for after the last event, seconds.
     #[serde(default = "drain_s_max")]
     pub drain_s_max: f64,
@@ -121,6 +127,9 @@ pub struct Beside {
     team_first: u32,
     /// How many teams.
     team_count: u32,
+    /// By which way they come in.
+    #[serde(default)]
+    stream: Stream,
 }
 
 /// Something that happens.
@@ -194,10 +203,32 @@ impl Scenario {
             (rate > 0.0 || !phase.tracks.is_empty()) && phase.seconds > 0.0 && phase.repeat > 0
         });
         ensure!(paces, "a phase has a rate and a length above 0");
+        self.check_sources()?;
         for act in &self.acts {
             let is_known = self.phases.iter().any(|phase| phase.name == act.phase);
             ensure!(is_known, "there is no phase {} for an act", act.phase);
         }
+        Ok(())
+    }
+
+    /// Whether there is somebody to say what is due by other ways than webhooks.
+    fn check_sources(&self) -> Result<()> {
+        let setup = self.setup(Scale { sockets: None, time: 1.0, warm_up: 1.0 });
+        let streams = setup.streams();
+        let Sources { sensors, crowd_posts_per_s, crowd_kept_per_s, .. } = self.sources;
+        ensure!(
+            sensors > 0 || !streams.contains(&Stream::Sensor),
+            "values come from sensors: say how many (`[sources] sensors`)"
+        );
+        ensure!(sensors <= SENSORS_MAX, "more than {SENSORS_MAX} sensors");
+        ensure!(
+            crowd_posts_per_s <= 0.0 || crowd_kept_per_s > 0,
+            "of a crowd's posts some are kept (`[sources] crowd_kept_per_s`)"
+        );
+        ensure!(
+            !self.returns || streams == [Stream::Broadcast],
+            "clients that come back follow broadcast alone"
+        );
         Ok(())
     }
 
@@ -229,6 +260,8 @@ impl Scenario {
             flood: self.flood,
             drain_s_max: self.drain_s_max,
             settings: self.settings.clone(),
+            log: self.log,
+            sources: self.sources.clone(),
             shards: None,
         }
     }
@@ -263,7 +296,7 @@ impl Scenario {
 impl Beside {
     fn track(&self) -> Track {
         let even = Track::even(self.rate, self.team_first, self.team_count);
-        Track { burst: self.burst, ..even }
+        Track { burst: self.burst, stream: self.stream, ..even }
     }
 }
 
@@ -303,6 +336,9 @@ mod tests {
         assert!(refused(one).contains("warms up"));
         assert!(refused("stalled_percent = 60.0\nslow_percent = 60.0\n").contains("percent"));
         assert!(refused("slow_percent = 60.0\n").contains("read something"));
+        let values =
+            "[[phase.beside]]\nrate = 1.0\nteam_first = 0\nteam_count = 2\nstream = \"sensor\"\n";
+        assert!(refused(&format!("{TWO}{values}")).contains("say how many"));
         let act = format!("{TWO}[[act]]\nphase = \"c\"\nat_s = 1.0\ndo = \"kill\"\n");
         assert!(refused(&act).contains("no phase c"));
         assert!(toml::from_str::<Scenario>("colour = 1\n").is_err());

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::dialogue::Dialogue;
+use crate::schedule::Stream;
 
 /// Touchline's API, unless another is named.
 const API_PORT: u16 = 8_081;
@@ -133,7 +134,7 @@ impl Target {
         let (address, path) = rest.split_once('/').unwrap_or((rest, ""));
         let host = address.split(':').next().unwrap_or(address);
         let api = api.map_or_else(|| format!("{host}:{API_PORT}"), str::to_owned);
-        let mut connect = Dialogue::touchline();
+        let mut connect = Dialogue::touchline(&[Stream::Broadcast]);
         if !path.is_empty() {
             connect.path = format!("/{path}");
         }

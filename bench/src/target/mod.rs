@@ -3,32 +3,36 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`appliance`] | Touchline, started here |
+//! | [`counters`] | what it counts of its sources |
 //! | [`file`] | another product as a file describes it |
 //! | [`peer`] | that product, running |
 
+pub mod appliance;
+pub mod counters;
 pub mod file;
 pub mod peer;
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::net::{SocketAddr, SocketAddrV4, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::Place;
-use crate::child::{self, Servant, spawn_pinned};
+use crate::child::Servant;
 use crate::dialogue::Dialogue;
 use crate::floor::{self, Kind, Variant};
-use crate::publish::SOURCE;
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, Stream};
 use crate::setup::Setup;
+use crate::upstream::Upstream;
+use appliance::Appliance;
+use counters::Counters;
 use file::Target;
 use peer::Peer;
 
@@ -103,7 +107,12 @@ pub enum Server {
 
 impl Server {
     /// Starts `subject` for the clients of `setup`, pinned to the server's core.
-    pub fn start(place: &Place, subject: &Subject, setup: &Setup) -> Result<Self> {
+    pub fn start(
+        place: &Place,
+        subject: &Subject,
+        setup: &Setup,
+        upstream: Option<&Upstream>,
+    ) -> Result<Self> {
         let sockets = setup.crowd.sockets;
         let shards = setup.shards.unwrap_or_else(|| place.shards(sockets));
         let core = place.server_core;
@@ -126,9 +135,7 @@ impl Server {
                 start_floor(&flags, shards, core)
             }
             Subject::Touchline => {
-                let binary = place.binary.as_deref().context("there is no server to measure")?;
-                let folder = tempfile::Builder::new().prefix(&child::folder_prefix()).tempdir()?;
-                let mut appliance = Appliance::new(folder, setup, shards, core, binary)?;
+                let mut appliance = Appliance::new(place, setup, shards, upstream)?;
                 appliance.start()?;
                 Ok(Self::Touchline(appliance))
             }
@@ -165,11 +172,19 @@ impl Server {
         }
     }
 
-    /// How its clients become followers.
-    pub fn dialogue(&self) -> Dialogue {
+    /// What it counts of its sources.
+    pub fn counters(&self) -> Counters {
+        match self {
+            Self::Touchline(appliance) => appliance.counters(),
+            Self::Floor { .. } | Self::Peer(_) => Counters::new(),
+        }
+    }
+
+    /// How its clients become followers of `streams`.
+    pub fn dialogue(&self, streams: &[Stream]) -> Dialogue {
         match self {
             Self::Peer(peer) => peer.dialogue.clone(),
-            Self::Floor { .. } | Self::Touchline(_) => Dialogue::touchline(),
+            Self::Floor { .. } | Self::Touchline(_) => Dialogue::touchline(streams),
         }
     }
 
@@ -203,106 +218,19 @@ fn start_floor(flags: &[&str], shards: usize, core: usize) -> Result<Server> {
     }
 }
 
-/// The Touchline binary with a data folder of its own. It can be killed and started again.
-pub struct Appliance {
-    folder: tempfile::TempDir,
-    binary: PathBuf,
-    /// As `--set` takes them.
-    settings: Vec<String>,
-    core: usize,
-    /// Stream, API and admin.
-    pub ports: [SocketAddrV4; 3],
-    child: Option<Child>,
-}
-
-impl Appliance {
-    fn new(
-        folder: tempfile::TempDir,
-        setup: &Setup,
-        shards: usize,
-        core: usize,
-        binary: &Path,
-    ) -> Result<Self> {
-        let ports = free_ports()?;
-        let [stream, api, admin] = ports;
-        let data = folder.path().join("data");
-        fs::create_dir(&data)?;
-        let config = format!(
-            "[node]\nname = \"bench\"\ndata_dir = \"{}\"\nconnections_max = {}\nshards = {shards}\n\
-             [listen]\nstream = \"{stream}\"\napi = \"{api}\"\nadmin = \"{admin}\"\n\
-             [sources.broadcast.{SOURCE}]\nsecrets = [\"whsec_{}\"]\n",
-            data.display(),
-            setup.crowd.sockets + 100,
-            STANDARD.encode(SECRET),
-        );
-        fs::write(folder.path().join("touchline.toml"), config)?;
-        let (binary, settings) = (binary.to_owned(), setup.settings.clone());
-        Ok(Self { folder, binary, settings, core, ports, child: None })
-    }
-
-    /// Starts it; says how long it took until it was ready.
-    pub fn start(&mut self) -> Result<Duration> {
-        let started = Instant::now();
-        let log = File::create(self.folder.path().join("log"))?;
-        let mut command = Command::new(&self.binary);
-        command
-            .arg("serve")
-            .arg("--config")
-            .arg(self.folder.path().join("touchline.toml"))
-            .args(self.settings.iter().flat_map(|setting| ["--set", setting]))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        self.child = Some(spawn_pinned(&mut command, self.core)?);
-        let ready = format!("http://{}/readyz", self.ports[2]);
-        loop {
-            if answers_ok(&ready) {
-                return Ok(started.elapsed());
-            }
-            let exited = self.child.as_mut().map_or(Ok(None), Child::try_wait)?;
-            if let Some(status) = exited {
-                bail!("{} ended with {status}: {}", self.binary.display(), self.last_words());
-            }
-            if started.elapsed() > Duration::from_secs(READY_S_MAX) {
-                bail!("not ready after {READY_S_MAX} s: {}", self.last_words());
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// Kills it as a power cut would.
-    pub fn kill(&mut self) -> Result<()> {
-        if let Some(mut child) = self.child.take() {
-            child.kill().context("kill the server")?;
-            child.wait()?;
-        }
-        Ok(())
-    }
-
-    fn pid(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
-    }
-
-    /// The end of what it logged.
-    pub fn last_words(&self) -> String {
-        last_lines(&self.folder.path().join("log"))
-    }
-}
-
-impl Drop for Appliance {
-    fn drop(&mut self) {
-        // It may have ended already, which is what is wanted.
-        let _ = self.kill();
-    }
-}
-
 /// Whether a GET of `url` is answered 200.
 fn answers_ok(url: &str) -> bool {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build();
-    let (Ok(runtime), Ok(client)) = (runtime, client) else { return false };
-    let answer = runtime.block_on(async { client.get(url).send().await });
-    answer.is_ok_and(|answer| answer.status().is_success())
+    get(url).is_some()
+}
+
+/// What a GET of `url` is answered with 200.
+fn get(url: &str) -> Option<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build().ok()?;
+    runtime.block_on(async {
+        let answer = client.get(url).send().await.ok()?.error_for_status().ok()?;
+        answer.text().await.ok()
+    })
 }
 
 /// The end of a log.

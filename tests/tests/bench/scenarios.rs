@@ -9,9 +9,11 @@ use crate::{Results, bench, turn};
 const AT_ONCE: usize = 4;
 
 /// Clients of a small run, and how much of its time is played.
-const SMALL: [(&str, &str, &str); 6] = [
+const SMALL: [(&str, &str, &str); 7] = [
     // Its two hours become four seconds.
     ("soak", "200", "0.0005"),
+    // Its twelve minutes become seven seconds.
+    ("trouble", "200", "0.01"),
     ("overload-150", "200", "0.03"),
     ("overload-200", "200", "0.03"),
     ("kafkorama", "400", "0.1"),
@@ -78,6 +80,17 @@ fn a_real_match_day_is_played_from_its_file() {
     assert!(results.output.status.success(), "{}", results.said());
     let text = std::fs::read_to_string(results.folder.path().join("results.jsonl")).unwrap();
     assert!(text.contains(r#""teams":2"#), "two matches: {}", results.said());
+    let run = &results.runs()[0];
+    let beside = run["harvest"]["beside"].as_array().unwrap();
+    let streams: Vec<_> = beside.iter().map(|of| (of[0].as_str().unwrap(), &of[1])).collect();
+    assert_eq!([streams[0].0, streams[1].0], ["social", "sensor"]);
+    for (stream, latency) in streams {
+        assert!(latency["count"].as_u64().unwrap() > 0, "{stream}: {}", results.said());
+    }
+    let counters = &run["counters"];
+    for counter in ["touchline_source_polls_total", "touchline_social_posts_total:thinned"] {
+        assert!(counters[counter].as_f64().is_some_and(|count| count > 0.0), "{counters}");
+    }
 }
 
 #[test]

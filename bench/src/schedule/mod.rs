@@ -7,11 +7,22 @@
 //!
 //! Teams are numbered: those below [`Schedule::teams`] have followers, those above have none and
 //! cost a server only what it takes to accept and to drop an event.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`plan`] | a schedule, event by event |
+//! | [`following`] | how sockets are shared out over teams |
+//! | [`stream`] | by which way events come in |
+
+pub mod following;
+pub mod plan;
+pub mod stream;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::EVENTS_MAX;
-use crate::stamp::Stamp;
+pub use following::{Following, followers};
+pub use plan::Plan;
+pub use stream::Stream;
 
 /// Events of one kind within a phase.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,12 +37,16 @@ pub struct Track {
     pub team_first: u32,
     /// How many teams take turns.
     pub team_count: u32,
+    /// By which way they come in.
+    #[serde(default)]
+    pub stream: Stream,
 }
 
 impl Track {
     /// One event of `rate` a second, for `team_count` teams from `team_first` on in turn.
     pub fn even(rate: f64, team_first: u32, team_count: u32) -> Self {
-        Self { rate, at_s: Vec::new(), burst: 1, team_first, team_count }
+        let stream = Stream::Broadcast;
+        Self { rate, at_s: Vec::new(), burst: 1, team_first, team_count, stream }
     }
 
     /// Its moments within `seconds`, and at least one where there is a rate.
@@ -103,6 +118,9 @@ pub struct Window {
     pub to_ns: u64,
     /// Only what followers of teams from here on get.
     pub team_first: u32,
+    /// Only what comes in by this way.
+    #[serde(default)]
+    pub stream: Stream,
 }
 
 impl Schedule {
@@ -110,7 +128,17 @@ impl Schedule {
     pub fn window(&self, index: usize) -> Window {
         let before: u64 = self.phases[..index].iter().map(Phase::nanos).sum();
         let from_ns = self.start_ns + before;
-        Window { from_ns, to_ns: from_ns + self.phases[index].nanos(), team_first: 0 }
+        let to_ns = from_ns + self.phases[index].nanos();
+        Window { from_ns, to_ns, team_first: 0, stream: self.streams()[0] }
+    }
+
+    /// The ways by which its events come in, the one that is timed first: broadcast wherever there
+    /// is any.
+    pub fn streams(&self) -> Vec<Stream> {
+        let tracks = || self.phases.iter().flat_map(|phase| &phase.tracks);
+        let occurs = |stream: &Stream| tracks().any(|track| track.stream == *stream);
+        let streams: Vec<Stream> = Stream::ALL.into_iter().filter(occurs).collect();
+        if streams.is_empty() { vec![Stream::default()] } else { streams }
     }
 
     /// When the last phase is over.
@@ -135,92 +163,6 @@ impl Schedule {
     }
 }
 
-/// One event.
-#[derive(Clone, Copy, Debug)]
-struct Due {
-    at_ns: u64,
-    team: u32,
-    seq: u32,
-}
-
-/// A schedule, event by event.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The recipe.
-    pub schedule: Schedule,
-    events: Vec<Due>,
-    of_team: Vec<u32>,
-}
-
-impl Plan {
-    fn new(schedule: Schedule) -> Self {
-        let mut events = Vec::new();
-        for (index, phase) in schedule.phases.iter().enumerate() {
-            let from_ns = schedule.window(index).from_ns;
-            for track in &phase.tracks {
-                for (k, at_s) in track.moments_s(phase.seconds).into_iter().enumerate() {
-                    let team = track.team(k as u32);
-                    let due = Due { at_ns: from_ns + (at_s * 1e9) as u64, team, seq: 0 };
-                    events.extend(std::iter::repeat_n(due, track.burst as usize));
-                }
-            }
-        }
-        // Stable: events of one moment keep the order of their tracks, everywhere.
-        events.sort_by_key(|event| event.at_ns);
-        events.truncate(EVENTS_MAX);
-        let teams = events.iter().map(|event| event.team + 1).max().unwrap_or(0);
-        let mut of_team = vec![0; teams.max(schedule.teams) as usize];
-        for event in &mut events {
-            let count = &mut of_team[event.team as usize];
-            event.seq = *count;
-            *count += 1;
-        }
-        Self { schedule, events, of_team }
-    }
-
-    /// How many events there are.
-    pub fn events(&self) -> u32 {
-        self.events.len() as u32
-    }
-
-    /// How many of them concern `team`.
-    pub fn events_of(&self, team: u32) -> u32 {
-        self.of_team.get(team as usize).copied().unwrap_or(0)
-    }
-
-    /// Teams that occur, followed or not.
-    pub fn teams(&self) -> u32 {
-        self.of_team.len() as u32
-    }
-
-    /// When event `n` is due; when everything is over, if there is no such event.
-    pub fn due_ns(&self, n: u32) -> u64 {
-        self.events.get(n as usize).map_or_else(|| self.schedule.end_ns(), |event| event.at_ns)
-    }
-
-    /// When the last event for a team that has followers is due.
-    pub fn last_due_ns(&self) -> u64 {
-        let mut followed = self.events.iter().filter(|event| event.team < self.schedule.teams);
-        followed.next_back().map_or(self.schedule.start_ns, |event| event.at_ns)
-    }
-
-    /// Which team event `n` concerns.
-    pub fn team(&self, n: u32) -> u32 {
-        self.events[n as usize].team
-    }
-
-    /// What event `n` carries.
-    pub fn stamp(&self, n: u32) -> Stamp {
-        let Due { at_ns, seq, .. } = self.events[n as usize];
-        Stamp { t: at_ns, seq, n }
-    }
-
-    /// Event `n`'s `data`.
-    pub fn data(&self, n: u32) -> String {
-        self.stamp(n).data(self.schedule.pad)
-    }
-}
-
 /// The golden section of `teams`, or the next number above that visits all of them.
 fn stride(teams: u32) -> u32 {
     let shares_no_factor = |stride: &u32| {
@@ -237,38 +179,6 @@ fn stride(teams: u32) -> u32 {
 /// The name of team `index` as it stands in URLs and events.
 pub fn team_name(index: u32) -> String {
     format!("t{index:03}")
-}
-
-/// How sockets are shared out over teams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Following {
-    /// The same number for each.
-    Even,
-    /// The k-th team has a share of 1/k.
-    Zipf,
-    /// All but the first team have one socket in a hundred each, the first has the rest.
-    Hundredths,
-}
-
-/// How many of `sockets` follow each of `teams`; adds up exactly, by largest remainder.
-pub fn followers(following: Following, sockets: usize, teams: u32) -> Vec<usize> {
-    let weight = |team: u32| match following {
-        Following::Even => 1.0,
-        Following::Zipf => 1.0 / f64::from(team + 1),
-        Following::Hundredths if team == 0 => 101.0 - f64::from(teams.min(100)),
-        Following::Hundredths => 1.0,
-    };
-    let total: f64 = (0..teams).map(weight).sum();
-    let exact: Vec<f64> = (0..teams).map(|team| sockets as f64 * weight(team) / total).collect();
-    let mut counts: Vec<usize> = exact.iter().map(|share| *share as usize).collect();
-    let mut order: Vec<usize> = (0..counts.len()).collect();
-    order.sort_by(|a, b| exact[*b].fract().total_cmp(&exact[*a].fract()));
-    let missing = sockets - counts.iter().sum::<usize>();
-    for team in order.into_iter().cycle().take(missing) {
-        counts[team] += 1;
-    }
-    counts
 }
 
 #[cfg(test)]
@@ -291,7 +201,8 @@ mod tests {
         assert_eq!(plan.due_ns(21), 2_001_001_000);
         assert_eq!(plan.due_ns(520), 2_500_001_000, "when it is over");
         let (from_ns, to_ns) = (2_000_001_000, 2_500_001_000);
-        assert_eq!(plan.schedule.window(1), Window { from_ns, to_ns, team_first: 0 });
+        let expected = Window { from_ns, to_ns, team_first: 0, stream: Stream::Broadcast };
+        assert_eq!(plan.schedule.window(1), expected);
         assert!((plan.schedule.phases[1].rate(3) - 1_000.0).abs() < 1e-6);
         let mut next = [0; 3];
         for n in 0..plan.events() {
@@ -329,6 +240,23 @@ mod tests {
         assert_eq!([plan.events_of(1), plan.events_of(8), plan.events_of(9)], [3, 0, 0]);
         assert_eq!(plan.last_due_ns(), 500_000_000);
         assert!((plan.schedule.phases[0].rate(2) - 5.0).abs() < 1e-9, "without the unfollowed");
+    }
+
+    #[test]
+    fn streams_count_for_themselves_and_broadcast_is_timed_where_there_is_any() {
+        let of = |stream| Track { stream, ..Track::even(10.0, 0, 2) };
+        let tracks = vec![of(Stream::Sensor), of(Stream::Broadcast)];
+        let phase = |tracks| Phase { name: "x".into(), seconds: 1.0, tracks };
+        let schedule =
+            |tracks| Schedule { start_ns: 0, teams: 2, pad: 0, phases: vec![phase(tracks)] };
+        let both = schedule(tracks);
+        assert_eq!(both.streams(), [Stream::Broadcast, Stream::Sensor]);
+        assert_eq!(both.window(0).stream, Stream::Broadcast);
+        let plan = both.plan();
+        assert_eq!((plan.counts_of(1), plan.events_of(1)), ([5, 0, 5], 10));
+        let last = plan.events() - 1;
+        assert_eq!(Stream::place(plan.stamp(last).seq).1, 4, "the fifth of its team and stream");
+        assert_eq!(schedule(vec![of(Stream::Sensor)]).window(0).stream, Stream::Sensor);
     }
 
     #[test]
