@@ -34,8 +34,8 @@ pub struct Sources {
     pub crowd_posts_per_s: f64,
     /// How many of a second are kept for each team.
     pub crowd_kept_per_s: u32,
-    /// Whether everything goes wrong that can: slow and failing sensors, streams that end, stall and
-    /// repeat themselves, partners that send what nobody can take.
+    /// Whether everything goes wrong that can: slow and failing sensors, streams that end and
+    /// stall, partners that send what nobody can take.
     pub trouble: bool,
 }
 

@@ -171,8 +171,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Whether somebody can bring what isn't posted: sensors and streams are followed by a Touchline
-    /// that we have configured. Others get all of it by the one way they have.
+    /// Whether somebody can bring what isn't posted: sensors and streams are followed by a
+    /// Touchline that we have configured. Others get all of it by the one way they have.
     fn check_streams(&self) -> Result<()> {
         let Server::Peer(peer) = &self.server else { return Ok(()) };
         let is_posted = matches!(peer.publish, Publish::Webhook { .. });

@@ -26,6 +26,9 @@ const BEHIND_S_MAX: f64 = 1.0;
 /// Bytes of a crowd's post: its text, and what services put around it.
 const POST_BYTES: usize = 500;
 
+/// What a crowd says, over and over.
+const SAID: &str = "that was never a corner, and everybody in row Z has seen it";
+
 /// Where a stream goes on.
 #[derive(Deserialize)]
 pub struct Since {
@@ -133,7 +136,7 @@ fn write_post(text: &mut String, number: u64, teams: u32) {
     let team = team_name((number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32 % teams.max(1));
     let _ = write!(
         text,
-        r#"{{"id":"c{number}","text":"come on {team}, that was never a corner, and everybody in row Z has seen it {number}","lang":"en","user":{{"name":"fan{}"}},"more":""#,
+        r#"{{"id":"c{number}","text":"{team}! {SAID} {number}","lang":"en","user":"fan{}","more":""#,
         number % 5_000
     );
     let filler = POST_BYTES.saturating_sub(text.len() - at + 3);
