@@ -49,7 +49,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::outbound::{self, SourceError, Surroundings};
+use crate::outbound::{self, Hidden, SourceError, Surroundings};
 use connect::Connector;
 use follow::Follower;
 use funnel::Funnel;
@@ -96,15 +96,15 @@ pub struct SocialSource {
     /// Its name: the events' `source`.
     pub name: Box<str>,
     /// Where it streams.
-    pub url: Box<str>,
+    pub url: Hidden,
     /// How posts come.
     pub kind: SocialKind,
     /// Sent with each request; their values are secrets.
-    pub headers: Vec<(Box<str>, Box<str>)>,
+    pub headers: Vec<(Box<str>, Hidden)>,
     /// Of server-sent events, those that are posts; all of them without it.
     pub event: Option<Box<str>>,
     /// The first message to a WebSocket.
-    pub subscribe: Option<Box<str>>,
+    pub subscribe: Option<Hidden>,
     /// Where a post's fields are.
     pub mapping: PostMapping,
     /// Lines such as `ars: arsenal, gunners`.

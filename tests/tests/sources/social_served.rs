@@ -68,6 +68,27 @@ fn tail_is_tame(home: &Home, form: &str) {
 }
 
 #[test]
+fn a_first_message_comes_from_its_file_and_no_line_or_page_tells_a_key() {
+    let stream = Stream::start(Form::Socket);
+    let url = stream.url().replace("ws://", "ws://jo:K3Y@") + "?token=K3Y";
+    let home = Home::new(&(config(&url) + "subscribe_file = \"plaza.first\"\n"));
+    std::fs::write(home.path("plaza.first"), "{\"token\":\"K3Y\"}\n").unwrap();
+    stream.set_fault(StreamFault::Status(503, None));
+    let server = home.serve(Backend::Auto);
+    until("it is told to come again", || !stream.heads().is_empty());
+    stream.set_fault(StreamFault::None);
+    until("the first message", || stream.heard().contains(&(1, br#"{"token":"K3Y"}"#.to_vec())));
+    assert!(stream.heads()[0].1.contains("token=K3Y"), "it is asked with its key");
+    let pages = ["/config", "/metrics"].map(|path| server.admin(path).body);
+    assert!(pages[0].contains("/posts?token=***"), "{}", pages[0]);
+    let lines = server.log().concat();
+    assert!(lines.contains("a stream is lost"), "{lines}");
+    for shown in pages.iter().chain([&lines]) {
+        assert!(!shown.contains("K3Y"), "{shown}");
+    }
+}
+
+#[test]
 fn a_stream_that_cannot_be_followed_as_configured_is_refused_by_name() {
     for (change, says) in [
         ("terms = [\"Arsenal: arsenal\"]", "the team of"),

@@ -37,6 +37,10 @@ pub enum Kind {
     List,
     /// A list of secrets; never printed.
     Secrets,
+    /// One secret; never printed.
+    Secret,
+    /// An address; what of it may be a key is never printed.
+    Url,
 }
 
 /// One key.
@@ -89,9 +93,9 @@ impl Key {
             && own.next().is_some()
     }
 
-    /// Whether its value may be shown.
+    /// Whether its value must not be shown.
     pub fn is_secret(&self) -> bool {
-        self.kind == Kind::Secrets
+        matches!(self.kind, Kind::Secrets | Kind::Secret)
     }
 }
 

@@ -161,7 +161,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     polled(
         "sources.broadcast.*.poll_url",
-        Kind::Text,
+        Kind::Url,
         "where the partner is asked, if it doesn't send; it needs no secret then",
         "none",
     ),

@@ -5,7 +5,7 @@ use super::{Key, Kind, MIB, key};
 /// In the order of the reference. None has a default that shows here: a source that leaves a key
 /// out gets what its purpose says.
 pub(super) const KEYS: &[Key] = &[
-    social("sources.social.*.url", Kind::Text, "where it streams: http, https, ws or wss", "none"),
+    social("sources.social.*.url", Kind::Url, "where it streams: http, https, ws or wss", "none"),
     social(
         "sources.social.*.kind",
         Kind::Choice(&["lines", "events", "websocket"]),
@@ -40,8 +40,14 @@ pub(super) const KEYS: &[Key] = &[
     ),
     social(
         "sources.social.*.subscribe",
-        Kind::Text,
+        Kind::Secret,
         "the first message to a WebSocket; none unless it says so",
+        "none",
+    ),
+    social(
+        "sources.social.*.subscribe_file",
+        Kind::Path,
+        "a file that holds that message and nothing else; relative to the configuration's folder",
         "none",
     ),
     social(

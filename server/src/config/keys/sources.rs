@@ -5,7 +5,7 @@ use super::{Key, Kind, MIB, key};
 /// In the order of the reference. None has a default that shows here: a source that leaves a key
 /// out gets what its purpose says.
 pub(super) const KEYS: &[Key] = &[
-    sensor("sources.sensor.*.url", Kind::Text, "where the device is asked", "none"),
+    sensor("sources.sensor.*.url", Kind::Url, "where the device is asked", "none"),
     sensor(
         "sources.sensor.*.interval_s",
         Kind::Seconds(0.01, 3_600.0),
