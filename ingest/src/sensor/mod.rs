@@ -120,8 +120,8 @@ impl Sensors {
         for (n, source) in sources.into_iter().enumerate() {
             // Spread over the interval: hundreds of sources don't ask at the same moment.
             let delay = source.interval * n as u32 / count;
-            let parking = Parking::new(&source.name, Arc::clone(&around.dead));
-            all.follow(source.ask(), Readings::of(&source), Some(parking), delay, around)?;
+            let parking = Parking::of_sensor(&source.name, Arc::clone(&around.dead));
+            all.follow(source.ask(), Readings::of(&source), parking, delay, around)?;
         }
         Ok(all)
     }
@@ -141,7 +141,8 @@ impl Sensors {
         for (n, ask) in partners.into_iter().enumerate() {
             let delay = ask.interval * n as u32 / count;
             let harvest = Polled::new(&ask.name, webhooks);
-            self.follow(ask, harvest, None, delay, around)?;
+            let parking = Parking::of_partner(&ask.name, Arc::clone(&around.dead));
+            self.follow(ask, harvest, parking, delay, around)?;
         }
         Ok(())
     }
@@ -150,7 +151,7 @@ impl Sensors {
         &mut self,
         ask: Ask,
         harvest: impl Harvest,
-        parking: Option<Parking>,
+        parking: Parking,
         delay: Duration,
         around: &Surroundings,
     ) -> Result<(), SourceError> {
