@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::fmt;
 use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 
 use reqwest::Url;
@@ -28,12 +29,15 @@ pub struct Surroundings {
     pub dead: Arc<dyn DeadLetters>,
     /// Which sources are this node's.
     pub roster: Arc<dyn Roster>,
+    /// A folder in which streams keep where they are; without one a restart begins at their
+    /// present.
+    pub places: Option<Arc<Path>>,
 }
 
 impl Surroundings {
     /// Of a node that is alone.
     pub fn new(log: Arc<dyn EventLog>, clock: Clock, dead: Arc<dyn DeadLetters>) -> Self {
-        Self { log, clock, dead, roster: Arc::new(Alone) }
+        Self { log, clock, dead, roster: Arc::new(Alone), places: None }
     }
 }
 

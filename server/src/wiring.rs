@@ -36,6 +36,7 @@ use touchline_store::dead::DeadKeeper;
 use touchline_tuning::host;
 use touchline_tuning::memory::Meter;
 
+use crate::config::options::PLACES_FOLDER;
 use crate::config::{Loaded, Options};
 use crate::dead::{self, Readers, Replayer};
 use crate::figures::figures;
@@ -214,6 +215,7 @@ fn start_sources(
     let (sources, ingest) = (options.sources.clone(), options.ingest.clone());
     let webhooks = BroadcastState::new(Arc::clone(&log), sources, ingest, Arc::clone(&dead));
     let mut around = Surroundings::new(Arc::clone(&log), Arc::new(system_clock), dead);
+    around.places = Some(options.data_dir.join(PLACES_FOLDER).into());
     if let Some(kafka) = node_log.kafka() {
         around.roster = kafka.roster();
     }

@@ -27,6 +27,8 @@ use crate::spool::SpoolSettings;
 
 /// The journal's folder, below the data folder.
 pub const JOURNAL_FOLDER: &str = "journal";
+/// Where streams of posts keep how far they are, below the data folder.
+pub const PLACES_FOLDER: &str = "places";
 /// The file of dead letters, in the data folder.
 pub const DEAD_LETTERS_FILE: &str = "dead-letters.db";
 
