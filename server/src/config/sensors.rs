@@ -7,11 +7,12 @@ use touchline_ingest::breaker::BreakerRules;
 use touchline_ingest::sensor::mapping::From;
 use touchline_ingest::sensor::{Mapping, SensorSource, ValueRules};
 
-use super::Problem;
 use super::headers::{self, Given};
 use super::options::FolderOf;
 use super::raw::{Raw, Sensor};
+use super::sections::{needed, pointer};
 use super::units::seconds;
+use super::{Problem, sections};
 use crate::limits::SENSOR_SOURCES_MAX;
 
 /// The breaker of each: half a second's failures open it.
@@ -27,22 +28,8 @@ pub(super) fn build(
     folder_of: FolderOf<'_>,
     problems: &mut Vec<Problem>,
 ) -> Vec<SensorSource> {
-    let sections = &raw.sources.sensor;
-    if sections.len() > SENSOR_SOURCES_MAX {
-        problems.push(Problem::Unfit(format!("more than {SENSOR_SOURCES_MAX} sensor sources")));
-        return Vec::new();
-    }
-    let mut sources = Vec::new();
-    for (name, section) in sections {
-        match source(raw, name, section, folder_of) {
-            Ok(source) => sources.push(source),
-            Err(why) => {
-                let name = name.escape_debug();
-                problems.push(Problem::Unfit(format!("`sources.sensor.{name}`: {why}")));
-            }
-        }
-    }
-    sources
+    let one = |name: &str, section: &_| source(raw, name, section, folder_of);
+    sections::resolve("sensor", &raw.sources.sensor, SENSOR_SOURCES_MAX, problems, one)
 }
 
 fn source(
@@ -64,10 +51,6 @@ fn source(
              else clients take what doesn't change for stale"
         ));
     }
-    let needed = |value: &Option<String>, key: &str| {
-        value.clone().ok_or_else(|| format!("`{key}` is missing"))
-    };
-    let pointer = |value: &Option<String>| value.as_deref().map(From::parse);
     Ok(SensorSource {
         name: name.into(),
         url: needed(&it.url, "url")?.into(),

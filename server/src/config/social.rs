@@ -8,8 +8,9 @@ use touchline_ingest::social::{BackoffRules, PostMapping, Rewind, SocialKind, So
 use super::headers::{self, Given};
 use super::options::FolderOf;
 use super::raw::{Raw, Size, Social};
+use super::sections::{needed, pointer};
 use super::units::seconds;
-use super::{Problem, secrets};
+use super::{Problem, secrets, sections};
 use crate::limits::SOCIAL_SOURCES_MAX;
 
 /// Resolves all of them. `folder_of` tells what a key's file is relative to, by the key's path.
@@ -18,22 +19,8 @@ pub(super) fn build(
     folder_of: FolderOf<'_>,
     problems: &mut Vec<Problem>,
 ) -> Vec<SocialSource> {
-    let sections = &raw.sources.social;
-    if sections.len() > SOCIAL_SOURCES_MAX {
-        problems.push(Problem::Unfit(format!("more than {SOCIAL_SOURCES_MAX} social sources")));
-        return Vec::new();
-    }
-    let mut sources = Vec::new();
-    for (name, section) in sections {
-        match source(raw, name, section, folder_of) {
-            Ok(source) => sources.push(source),
-            Err(why) => {
-                let name = name.escape_debug();
-                problems.push(Problem::Unfit(format!("`sources.social.{name}`: {why}")));
-            }
-        }
-    }
-    sources
+    let one = |name: &str, section: &_| source(raw, name, section, folder_of);
+    sections::resolve("social", &raw.sources.social, SOCIAL_SOURCES_MAX, problems, one)
 }
 
 fn source(
@@ -46,9 +33,6 @@ fn source(
     if raw.sources.broadcast.contains_key(name) || raw.sources.sensor.contains_key(name) {
         return Err("another source has that name: events tell their source by it".into());
     }
-    let needed = |value: &Option<String>, key: &str| {
-        value.clone().ok_or_else(|| format!("`{key}` is missing"))
-    };
     let url = needed(&it.url, "url")?;
     let kind = kind(it.kind.as_deref(), &url);
     if it.event.is_some() && kind != SocialKind::Events {
@@ -59,7 +43,6 @@ fn source(
         return Err("`subscribe` is a WebSocket's first message".into());
     }
     let (rewind, parameter) = rewind(it)?;
-    let pointer = |value: &Option<String>| value.as_deref().map(From::parse);
     let source = SocialSource {
         name: name.into(),
         url: url.into(),

@@ -70,13 +70,15 @@ const fn key(
     Key { path, kind, default: Some(default), reloads: false, purpose, cost }
 }
 
+/// A key of a section with a name: it has no default that shows here, a section that leaves it out
+/// gets what its purpose says.
+const fn own_key(path: &'static str, kind: Kind, purpose: &'static str, cost: &'static str) -> Key {
+    Key { path, kind, default: None, reloads: false, purpose, cost }
+}
+
 impl Key {
     const fn reloads(self) -> Self {
         Self { reloads: true, ..self }
-    }
-
-    const fn absent(self) -> Self {
-        Self { default: None, ..self }
     }
 
     /// Whether `path` is this key; a star stands for one name.
