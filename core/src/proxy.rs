@@ -81,6 +81,10 @@ pub enum BadProxyHeader {
     /// Its checksum is another.
     #[error("a PROXY header whose checksum is wrong")]
     Checksum,
+    /// It isn't whole in time, or nothing has come at all. Whoever reads it says so: here is no
+    /// clock.
+    #[error("no whole PROXY header in the time that a request's head has")]
+    Late,
 }
 
 impl ProxyHeader {

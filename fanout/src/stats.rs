@@ -1,9 +1,12 @@
 //! What a shard counts: written by its thread alone, read by scrapes.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use touchline_core::metrics::{Counter, Gauge, Histogram};
+use touchline_core::proxy::BadProxyHeader;
 use touchline_core::time::Monotonic;
 use touchline_core::ws::{CloseCode, Refusal};
 
@@ -75,6 +78,8 @@ pub struct ShardStats {
     pub pin_failures: Counter,
     /// Thousandths of the last second that the shard was busy.
     pub busy_permille: Gauge,
+    /// A trusted proxy's connection that did not say whose it is, for the log.
+    pub bad_proxies: BadProxies,
     /// Whether all that the log had at the start has been taken in.
     pub is_ready: AtomicBool,
     /// Whether a drain is done: no connection is left.
@@ -82,6 +87,36 @@ pub struct ShardStats {
     beat: AtomicU64,
     life: AtomicU8,
     io_uring: AtomicBool,
+}
+
+/// A trusted proxy's connection that was closed, as it did not say whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadProxy {
+    /// Where it came from.
+    pub proxy: SocketAddr,
+    /// What was wrong.
+    pub wrong: BadProxyHeader,
+}
+
+/// The first of them since somebody took one: a shard writes no line of its own, for whoever reads
+/// those may be slow, and it waits for nobody.
+#[derive(Debug, Default)]
+pub struct BadProxies(Mutex<Option<BadProxy>>);
+
+impl BadProxies {
+    /// The one that is kept, if there is one.
+    pub fn take(&self) -> Option<BadProxy> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Keeps `bad`, unless one is kept already, or being taken.
+    pub(crate) fn note(&self, bad: impl FnOnce() -> Option<BadProxy>) {
+        if let Ok(mut kept) = self.0.try_lock()
+            && kept.is_none()
+        {
+            *kept = bad();
+        }
+    }
 }
 
 /// Whether a shard runs.

@@ -29,6 +29,7 @@
 pub mod breaker;
 pub mod broadcast;
 pub mod correlation;
+mod counts;
 pub mod kafka;
 pub mod limits;
 pub mod mapping;

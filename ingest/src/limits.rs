@@ -128,6 +128,10 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 pub const BACKFILL_MINUTES_MAX: u64 = 5;
 /// A server-sent event's id.
 pub const EVENT_ID_BYTES_MAX: usize = 1_024;
+/// How often the place of one stream is written down at most: 32 streams are 16 syncs a second.
+pub const PLACE_EVERY: Duration = Duration::from_secs(2);
+/// The file that it stands in: an id of which every byte is written as `\u0001`, and 64 more.
+pub const PLACE_BYTES_MAX: u64 = 6 * EVENT_ID_BYTES_MAX as u64 + 64;
 /// A frame of a social WebSocket: larger messages than a post may be are read and dropped up to
 /// here, and end the connection beyond.
 pub const SOCKET_FRAME_BYTES_MAX: usize = 4 << 20;

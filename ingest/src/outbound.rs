@@ -2,6 +2,9 @@
 //! wrong.
 
 use std::error::Error;
+use std::fmt;
+use std::ops::Deref;
+use std::path::Path;
 use std::sync::Arc;
 
 use reqwest::Url;
@@ -26,12 +29,39 @@ pub struct Surroundings {
     pub dead: Arc<dyn DeadLetters>,
     /// Which sources are this node's.
     pub roster: Arc<dyn Roster>,
+    /// A folder in which streams keep where they are; without one a restart begins at their
+    /// present.
+    pub places: Option<Arc<Path>>,
 }
 
 impl Surroundings {
     /// Of a node that is alone.
     pub fn new(log: Arc<dyn EventLog>, clock: Clock, dead: Arc<dyn DeadLetters>) -> Self {
-        Self { log, clock, dead, roster: Arc::new(Alone) }
+        Self { log, clock, dead, roster: Arc::new(Alone), places: None }
+    }
+}
+
+/// A text that is shown nowhere: an address that may hold a key, a header's value, a first message.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(Box<str>);
+
+impl<T: Into<Box<str>>> From<T> for Hidden {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
+
+impl Deref for Hidden {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
     }
 }
 
@@ -61,8 +91,35 @@ pub(crate) fn url(text: &str, schemes: &[&str]) -> Result<Url, String> {
     Err(format!("its url must begin with {}", begins.join(" or ")))
 }
 
+/// An address for people: who may ask, and what the query says, are secrets.
+pub fn shown(address: &str) -> String {
+    let Ok(url) = Url::parse(address) else { return "***".into() };
+    let mut shown = format!("{}://", url.scheme());
+    if !url.username().is_empty() || url.password().is_some() {
+        shown.push_str("***@");
+    }
+    shown.push_str(url.host_str().unwrap_or_default());
+    if let Some(port) = url.port() {
+        shown.push_str(&format!(":{port}"));
+    }
+    shown.push_str(url.path());
+    for (n, pair) in url.query().into_iter().flat_map(|query| query.split('&')).enumerate() {
+        shown.push(if n == 0 { '?' } else { '&' });
+        // What stands alone may be the key itself.
+        if let Some((name, _)) = pair.split_once('=') {
+            shown.push_str(name);
+            shown.push('=');
+        }
+        shown.push_str("***");
+    }
+    if url.fragment().is_some() {
+        shown.push_str("#***");
+    }
+    shown
+}
+
 /// What is sent with each request; all of it is treated as secret.
-pub(crate) fn headers(given: &[(Box<str>, Box<str>)]) -> Result<HeaderMap, String> {
+pub(crate) fn headers(given: &[(Box<str>, Hidden)]) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     for (name, value) in given {
         let key: HeaderName =
@@ -77,9 +134,9 @@ pub(crate) fn headers(given: &[(Box<str>, Box<str>)]) -> Result<HeaderMap, Strin
 
 /// Where a redirect leads, for people: what follows the path may hold a key.
 pub(crate) fn place(location: &str) -> String {
-    match Url::parse(location) {
-        Ok(url) => format!("{}://{}{}", url.scheme(), url.host_str().unwrap_or(""), url.path()),
-        Err(_) => location.split(['?', '#']).next().unwrap_or_default().to_owned(),
+    match location.starts_with('/') && !location.starts_with("//") {
+        true => location.split(['?', '#']).next().unwrap_or_default().to_owned(),
+        false => shown(location),
     }
 }
 
@@ -93,4 +150,27 @@ pub(crate) fn causes(error: reqwest::Error) -> String {
         cause = deeper.source();
     }
     why
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_what_may_be_a_key() {
+        for (address, want) in [
+            ("https://a.example/s", "https://a.example/s"),
+            ("http://10.0.0.5:81/v?apikey=K3Y&n=2", "http://10.0.0.5:81/v?apikey=***&n=***"),
+            ("wss://jo:K3Y@a.example/s?K3Y", "wss://***@a.example/s?***"),
+            ("https://K3Y@a.example/#K3Y", "https://***@a.example/#***"),
+            ("https://[::1]:8443/a?b=", "https://[::1]:8443/a?b=***"),
+            ("//jo:K3Y@a.example", "***"),
+            ("K3Y", "***"),
+        ] {
+            assert_eq!(shown(address), want);
+            assert!(!place(address).contains("K3Y"));
+        }
+        assert_eq!(place("/elsewhere?token=K3Y"), "/elsewhere");
+        assert_eq!(format!("{:?}", Hidden::from("K3Y")), "***");
+    }
 }

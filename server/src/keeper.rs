@@ -26,6 +26,7 @@ use touchline_core::event::StreamSet;
 use touchline_core::metrics::Padded;
 use touchline_fanout::{ShardCommand, ShardStats};
 
+use crate::http::proxied;
 use crate::limits::{
     DRAIN_OVERTIME, DRAIN_S_MAX, INTERRUPT_REQUESTS, INTERRUPT_SESSIONS, LIFE_OVER_MAX,
     LOOK_INTERVAL, MEMORY_HYSTERESIS_PERCENT, STOP_REQUESTS,
@@ -124,7 +125,15 @@ impl Keeper {
         if is_short != self.seen.is_short {
             self.appliance.command(ShardCommand::Door { is_open: !is_short });
         }
+        self.tell_bad_proxies();
         self.seen = Seen { is_dead, takes_nothing, is_short, over_at };
+    }
+
+    /// What shards have closed of trusted proxies, a line of each at most; the metric has them all.
+    fn tell_bad_proxies(&self) {
+        for bad in self.appliance.shards.iter().filter_map(|shard| shard.bad_proxies.take()) {
+            proxied::tell("stream", bad.proxy, bad.wrong);
+        }
     }
 
     /// A life of the log that is over is left by a start (R8): after a while in which everybody can

@@ -36,6 +36,7 @@ use touchline_store::dead::DeadKeeper;
 use touchline_tuning::host;
 use touchline_tuning::memory::Meter;
 
+use crate::config::options::PLACES_FOLDER;
 use crate::config::{Loaded, Options};
 use crate::dead::{self, Readers, Replayer};
 use crate::figures::figures;
@@ -53,7 +54,7 @@ use crate::sources::FollowedSources;
 
 pub use crate::start_error::StartError;
 use log::open_log;
-use porter::Porter;
+use porter::{Awaited, Porter};
 use serving::open_ports;
 
 /// Starts everything. Returns once it serves; whether it is ready yet, `/readyz` tells.
@@ -119,8 +120,9 @@ fn start_here(loaded: Loaded, is_stopped: &AtomicBool) -> Result<Running, StartE
     let mut bound = bind_ports(&options)?;
     let dead = dead::open(&options)?;
     let gate = Arc::new(Gate::new(options.listen.trusted_proxies.clone()));
-    let porter = call_porter(&options, &bound, &gate);
-    let (node_log, kept) = open_log(&options, &dead, is_stopped)?;
+    let awaited = awaited(&options);
+    let porter = call_porter(&bound, &gate, &awaited);
+    let (node_log, kept) = open_log(&options, &dead, is_stopped, &awaited)?;
     let log = node_log.events();
     let fanout = start_fanout(&options, plan, &bound, &node_log);
     let fanout = fanout.inspect_err(|_| node_log.close())?;
@@ -177,14 +179,21 @@ fn start_here(loaded: Loaded, is_stopped: &AtomicBool) -> Result<Running, StartE
     Ok(Running { appliance, keeper: Some(keeper) })
 }
 
+/// What a start waits for.
+fn awaited(options: &Options) -> Awaited {
+    match &options.kafka {
+        Some(kafka) => {
+            Awaited::new(&format!("it waits for its brokers, Kafka at {}", kafka.brokers))
+        }
+        None => Awaited::new("it reads its journal"),
+    }
+}
+
 /// Who answers at the ports meanwhile.
-fn call_porter(options: &Options, bound: &Bound, gate: &Arc<Gate>) -> Option<Porter> {
-    let waits_for = match &options.kafka {
-        Some(kafka) => format!("it waits for its brokers, Kafka at {}", kafka.brokers),
-        None => "it reads its journal".to_owned(),
-    };
-    let porter = Porter::begin(bound, gate, &waits_for);
+fn call_porter(bound: &Bound, gate: &Arc<Gate>, awaited: &Awaited) -> Option<Porter> {
+    let porter = Porter::begin(bound, gate, awaited);
     let Addresses { api, admin, .. } = bound.addresses;
+    let waits_for = awaited.told().as_str().to_owned();
     tracing::info!(%api, %admin, waits_for, "starting: the ports answer that it isn't ready yet");
     porter
 }
@@ -206,6 +215,7 @@ fn start_sources(
     let (sources, ingest) = (options.sources.clone(), options.ingest.clone());
     let webhooks = BroadcastState::new(Arc::clone(&log), sources, ingest, Arc::clone(&dead));
     let mut around = Surroundings::new(Arc::clone(&log), Arc::new(system_clock), dead);
+    around.places = Some(options.data_dir.join(PLACES_FOLDER).into());
     if let Some(kafka) = node_log.kafka() {
         around.roster = kafka.roster();
     }

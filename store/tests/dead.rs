@@ -155,6 +155,49 @@ fn fault_36_a_full_store_lets_what_was_replayed_go_first_and_then_the_oldest() {
 }
 
 #[test]
+fn fault_36_a_noisy_source_flushes_out_its_own_letters_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let room =
+        DeadOptions { bytes_max: 10 * (DEAD_ROW_BYTES as u64 + 9), ..options(folder.path()) };
+    // A file that was made before sources had shares.
+    let mut book = Book::open(options(folder.path())).unwrap();
+    book.put(&[letter("arena", "early one"), letter("feed", "early two")], at(0)).unwrap();
+    book.close();
+    without_shares(&options(folder.path()).file);
+    let mut book = Book::open(room).unwrap();
+    let noise = |n: u32| letter("skyline", &format!("{n:09}"));
+    let mut dropped = 0;
+    for batch in 0..4 {
+        let letters: Vec<_> = (0..100).map(|n| noise(100 * batch + n)).collect();
+        dropped += book.put(&letters, at(1)).unwrap();
+    }
+    let left = all(&mut book);
+    let sources: Vec<_> = left.iter().map(|it| &*it.source).collect();
+    assert_eq!(sources[..2], ["arena", "feed"]);
+    assert_eq!((left.len(), dropped), (10, 392));
+    assert_eq!(book.show(&left[9].id).unwrap().unwrap().1, b"000000399", "its newest stay");
+    let big = letter("arena", &"x".repeat(9 * (DEAD_ROW_BYTES + 9)));
+    book.put(&[big], at(2)).unwrap();
+    let left = all(&mut book);
+    let mine = left.iter().filter(|it| it.source == "skyline").count();
+    assert!(mine >= 1 && left.iter().any(|it| it.source == "feed"), "{left:?}");
+}
+
+/// Takes away what a file of an older build doesn't have.
+fn without_shares(file: &Path) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        use sqlx::{ConnectOptions as _, Connection as _, raw_sql};
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+        let mut connection = options.connect().await.unwrap();
+        let older = "drop trigger share_comes; drop trigger share_goes; drop trigger share_moves; \
+             drop index letters_by_share; drop table shares";
+        raw_sql(older).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    });
+}
+
+#[test]
 fn letters_go_by_age_counted_from_when_they_came_last() {
     let folder = tempfile::tempdir().unwrap();
     let week = DeadOptions { age_max: Duration::from_secs(7 * 86_400), ..options(folder.path()) };

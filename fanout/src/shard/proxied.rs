@@ -11,12 +11,13 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 
 use rustix::net::getpeername;
-use touchline_core::proxy::{ProxyHeader, ProxyProgress};
+use touchline_core::proxy::{BadProxyHeader, ProxyHeader, ProxyProgress};
 use touchline_core::ws::Refusal;
 
 use super::Shard;
 use super::conn::Input;
 use crate::hub::SessionId;
+use crate::stats::BadProxy;
 
 /// Where clients behind proxies come from, by the hub's index.
 #[derive(Default)]
@@ -80,7 +81,7 @@ impl Shard {
                     conn.input = Input::Proxy(header);
                 }
             }
-            ProxyProgress::Refuse(_) => self.drop_proxy(id),
+            ProxyProgress::Refuse(wrong) => self.drop_proxy(id, wrong),
             ProxyProgress::Complete { client, taken } => match self.admit_client(id, client) {
                 Err(refusal) => self.refuse(id, refusal),
                 Ok(()) if taken < bytes.len() => self.take_input(id, &mut bytes[taken..]),
@@ -105,8 +106,10 @@ impl Shard {
     }
 
     /// Closes a proxy's connection that doesn't say whose it is.
-    pub(super) fn drop_proxy(&mut self, id: SessionId) {
+    pub(super) fn drop_proxy(&mut self, id: SessionId, wrong: BadProxyHeader) {
         self.stats.refused[Refusal::BadProxyHeader.index()].increment();
+        let bad = || self.peer_of(id).map(|proxy| BadProxy { proxy, wrong });
+        self.stats.bad_proxies.note(bad);
         self.forget(id, false);
     }
 }

@@ -11,6 +11,7 @@
 
 use std::time::Duration;
 
+use touchline_core::proxy::BadProxyHeader;
 use touchline_core::ws::{CloseCode, Refusal};
 
 use super::Shard;
@@ -41,7 +42,7 @@ impl Shard {
         if now >= conn.due() {
             match conn.stage {
                 Stage::Handshake if matches!(conn.input, Input::Proxy(_)) => {
-                    return self.drop_proxy(id);
+                    return self.drop_proxy(id, BadProxyHeader::Late);
                 }
                 Stage::Handshake => self.refuse(id, Refusal::Late),
                 Stage::Closing => return self.forget(id, true),

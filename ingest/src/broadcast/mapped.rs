@@ -47,6 +47,18 @@ impl ItemMapping {
         }
     }
 
+    /// A body that holds `item` and nothing else, where [`items`](Self::items) finds it.
+    pub(super) fn alone(&self, item: &Value) -> Vec<u8> {
+        let pointer = self.items.strip_prefix('/');
+        let names = pointer.into_iter().flat_map(|names| names.split('/').rev());
+        let body = names.fold(serde_json::json!([item]), |inner, name| {
+            // RFC 6901, section 4.
+            let name = name.replace("~1", "/").replace("~0", "~");
+            Value::Object([(name, inner)].into_iter().collect())
+        });
+        body.to_string().into_bytes()
+    }
+
     /// An item's event.
     pub(super) fn event(
         &self,
@@ -172,6 +184,11 @@ mod tests {
         assert_eq!(event.occurred_at, context().now);
         let single = json!({"feed": {"events": item()}});
         assert_eq!(mapping().items(&single).unwrap().len(), 1, "one item needs no array");
+        for pointer in ["", "/feed/events", "/a~1b/~0c/0"] {
+            let mapping = ItemMapping { items: pointer.into(), ..mapping() };
+            let alone: Value = serde_json::from_slice(&mapping.alone(&item())).unwrap();
+            assert_eq!(mapping.items(&alone).unwrap(), [item()], "{alone}");
+        }
         let nowhere = mapping().items(&json!({})).unwrap_err();
         assert!(nowhere.detail.contains("`/feed/events`"), "{nowhere:?}");
     }

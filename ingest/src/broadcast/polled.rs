@@ -4,16 +4,22 @@
 //! as it likes. What it showed last time is passed over here; what it shows again later, or after a
 //! restart, is a duplicate to the log. A list is read by what is agreed with the partner at the
 //! time, so a reload of mapping or schema counts from the next answer on.
+//!
+//! An item that can't be used is parked as a body that holds it alone, once for as long as it is
+//! shown, and no more of them within a minute than of refused webhooks ([`super::letters`]). What
+//! lies too far ahead is not: it is taken once its time has come.
 
 use std::collections::{HashMap, HashSet};
 
 use touchline_core::event::{Content, Event};
 use touchline_core::time::Timestamp;
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::intake::Item;
-use super::item::Context;
+use super::intake::{BadItem, Item};
+use super::item::{Context, refuse};
+use super::letters::letter;
 use super::receive::charge;
-use super::state::{BroadcastState, unknown_partner};
+use super::state::{BroadcastState, Desk, unknown_partner};
 use crate::problem::{Code, ItemError, Problem};
 use crate::sensor::follow::{At, Harvest, Harvested, Note};
 use crate::sensor::{Failure, Trouble};
@@ -25,17 +31,26 @@ pub struct Polled {
     /// What its last answer showed and the log has, or is about to have; no more than one answer
     /// holds.
     shown: HashMap<Box<str>, Content>,
+    /// Hashes of what its last answer showed that can't be used, and that was parked.
+    parked: HashSet<u64>,
 }
 
 impl Polled {
     /// Of the partner of that name, which has shown nothing.
     pub fn new(name: &str, webhooks: &BroadcastState) -> Self {
-        Self { name: name.into(), webhooks: webhooks.clone(), shown: HashMap::new() }
+        let (shown, parked) = (HashMap::new(), HashSet::new());
+        Self { name: name.into(), webhooks: webhooks.clone(), shown, parked }
     }
 
-    fn sort(&mut self, items: Vec<Item>, note: &mut Note<'_>) -> Harvested {
+    fn sort(
+        &mut self,
+        desk: &Desk,
+        items: Vec<Item>,
+        at: &At<'_>,
+        note: &mut Note<'_>,
+    ) -> Harvested {
         let mut harvested = Harvested::default();
-        let mut ids = HashSet::new();
+        let (mut ids, mut bad) = (HashSet::new(), HashSet::new());
         for item in items {
             match item {
                 Ok(event) => {
@@ -46,11 +61,32 @@ impl Polled {
                         false => harvested.news.push(event),
                     }
                 }
-                Err(errors) => note(Trouble::BadReading, &say_errors(&errors)),
+                Err(item) => {
+                    note(Trouble::BadReading, &say_errors(&item.errors));
+                    let hash = xxh3_64(&item.body);
+                    if self.parked.contains(&hash) || self.park(desk, item, at) {
+                        bad.insert(hash);
+                    }
+                }
             }
         }
         self.shown.retain(|id, _| ids.contains(id));
+        self.parked = bad;
         harvested
+    }
+
+    /// Keeps an item that can't be used; `false`: not now.
+    fn park(&self, desk: &Desk, item: BadItem, at: &At<'_>) -> bool {
+        let problem = refuse(item.errors);
+        let is_kept =
+            problem.code != Code::InFuture && desk.letters.admit(&item.body, at.received_at);
+        if is_kept {
+            desk.stats.count_letter(true);
+            let raw = item.body.into();
+            let letter = letter(&self.name, raw, &problem, at.correlation, at.received_at);
+            self.webhooks.inner.dead.park(letter);
+        }
+        is_kept
     }
 }
 
@@ -62,7 +98,7 @@ impl Harvest for Polled {
         let context =
             Context { source: &self.name, correlation: at.correlation, now: at.received_at };
         let items = desk.partner.each_of(raw, context).map_err(unfit)?;
-        let mut harvested = self.sort(items, note);
+        let mut harvested = self.sort(&desk, items, at, note);
         if harvested.news.is_empty() {
             return Ok(harvested);
         }
@@ -84,6 +120,7 @@ impl Harvest for Polled {
 
     fn start_over(&mut self) {
         self.shown.clear();
+        self.parked.clear();
     }
 }
 

@@ -257,27 +257,14 @@ fn log_refusal(
     let (correlation, trace) = (correlation.id(), correlation.trace());
     let client = client.map(|ClientAddress(address)| address.to_string());
     let client = client.as_deref();
-    if problem.code.status().is_server_error() {
-        tracing::warn!(
-            correlation,
-            trace,
-            client,
-            source,
-            code,
-            detail,
-            kept_back,
-            "webhook could not be taken"
-        );
-    } else {
-        tracing::info!(
-            correlation,
-            trace,
-            client,
-            source,
-            code,
-            detail,
-            kept_back,
-            "webhook was refused"
-        );
+    // A line's level is part of its place in the code, so there are two places.
+    macro_rules! tell {
+        ($level:ident, $what:literal) => {
+            tracing::$level!(correlation, trace, client, source, code, detail, kept_back, $what)
+        };
+    }
+    match problem.code.status().is_server_error() {
+        true => tell!(warn, "webhook could not be taken"),
+        false => tell!(info, "webhook was refused"),
     }
 }

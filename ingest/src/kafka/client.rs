@@ -10,6 +10,7 @@ use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 
+use super::hints::Trouble;
 use super::options::{DenialCause, KafkaOptions, OpenError};
 use super::state::lock;
 
@@ -40,8 +41,8 @@ struct Voice {
     lines: AtomicU64,
     /// Why brokers don't let us in, as librdkafka told it last.
     denial: Mutex<Option<Denial>>,
-    /// What a client has said last of what keeps it from the brokers.
-    trouble: Mutex<String>,
+    /// What clients have said of what keeps them from the brokers.
+    trouble: Mutex<Trouble>,
 }
 
 impl Context {
@@ -69,16 +70,16 @@ impl Context {
         Some(OpenError::Denied { brokers: options.brokers.as_str().into(), reason, cause })
     }
 
-    /// What keeps us from the brokers, as far as a client has said so.
+    /// What keeps us from the brokers, as far as a client has said so, and what that means.
     pub fn trouble(&self) -> String {
-        lock(&self.voice.trouble).clone()
+        lock(&self.voice.trouble).told()
     }
 
     /// A reason that no client has told yet.
     pub fn set_trouble(&self, why: &str) {
         let mut trouble = lock(&self.voice.trouble);
-        if trouble.is_empty() {
-            why.clone_into(&mut trouble);
+        if trouble.is_none() {
+            trouble.hear(why);
         }
     }
 
@@ -93,6 +94,10 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // A connection that the other side ends is no error to librdkafka, but it may be to us.
+        if facility == "FAIL" {
+            lock(&self.voice.trouble).hear(message);
+        }
         if !self.may_speak() {
             return;
         }
@@ -107,7 +112,7 @@ impl ClientContext for Context {
     fn error(&self, error: KafkaError, reason: &str) {
         // That all are down says less than why one is.
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
-            reason.clone_into(&mut lock(&self.voice.trouble));
+            lock(&self.voice.trouble).hear(reason);
         }
         let cause = match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::Authentication) => Some(DenialCause::Sasl),

@@ -17,6 +17,7 @@
 //! |---|---|
 //! | [`options`] | what it is told, why it may not start |
 //! | [`lanes`], [`judge`], `wire`, `door`, `flight`, `clock` | the logic, without brokers |
+//! | `hints` | what keeps us from the brokers, in words of our configuration |
 //! | `client`, `topics`, `meta`, `life`, `notes` | clients, topics, what nodes tell each other |
 //! | `opening`, `reach` | a start; how far lanes reach |
 //! | `producer` | sending, and what becomes of it |
@@ -34,6 +35,7 @@ mod client;
 mod clock;
 mod door;
 mod flight;
+mod hints;
 mod import;
 pub mod judge;
 pub mod lanes;

@@ -53,6 +53,16 @@ impl KafkaLog {
         dead: Arc<dyn DeadLetters>,
         is_stopped: impl Fn() -> bool,
     ) -> Result<(Arc<Self>, OpenReport), OpenError> {
+        Self::open_telling(options, dead, is_stopped, |_| {})
+    }
+
+    /// The same; `tell` hears what keeps it from the brokers, whenever that is another trouble.
+    pub fn open_telling(
+        options: &KafkaOptions,
+        dead: Arc<dyn DeadLetters>,
+        is_stopped: impl Fn() -> bool,
+        tell: impl Fn(&str),
+    ) -> Result<(Arc<Self>, OpenReport), OpenError> {
         options.check()?;
         let opener = Opener {
             options: options.clone(),
@@ -66,7 +76,7 @@ impl KafkaLog {
         let spawned = std::thread::Builder::new().name("kafka-open".into()).spawn(work);
         spawned.map_err(|error| OpenError::Host { what: "start a thread".into(), error })?;
         let began = Instant::now();
-        let mut told_at = began;
+        let (mut told_at, mut told) = (began, String::new());
         loop {
             match opened.recv_timeout(Duration::from_millis(50)) {
                 Ok(opened) => return opened,
@@ -78,9 +88,14 @@ impl KafkaLog {
                 stop.store(true, Ordering::Relaxed);
                 return Err(OpenError::Stopped);
             }
+            let trouble = context.trouble();
+            if trouble != told {
+                tell(&trouble);
+                told.clone_from(&trouble);
+            }
             if told_at.elapsed() >= TELL_EVERY {
                 told_at = Instant::now();
-                let (waited_s, trouble) = (began.elapsed().as_secs(), context.trouble());
+                let waited_s = began.elapsed().as_secs();
                 let brokers = &options.brokers;
                 tracing::warn!(waited_s, brokers, trouble, "the start waits for Kafka");
             }

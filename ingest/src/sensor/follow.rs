@@ -76,8 +76,8 @@ pub(super) struct Follower<H> {
     around: Surroundings,
     stats: Arc<SensorStats>,
     harvest: H,
-    /// Where answers go that can't be used; `None`: they are shown again for as long as it takes.
-    parking: Option<Parking>,
+    /// Where answers go that can't be used.
+    parking: Parking,
     breaker: Breaker,
     /// Where the log's answers come in; what was taken comes back empty.
     answers: mpsc::Receiver<Refused>,
@@ -89,7 +89,7 @@ impl<H: Harvest> Follower<H> {
     pub fn new(
         ask: Ask,
         harvest: H,
-        parking: Option<Parking>,
+        parking: Parking,
         stats: Arc<SensorStats>,
         around: Surroundings,
     ) -> Result<Self, super::SourceError> {
@@ -173,10 +173,10 @@ impl<H: Harvest> Follower<H> {
         if self.breaker.state(Instant::now().into_std()) != BreakerState::Closed {
             tracing::info!(source, "a source that is polled is back");
         }
-        if let (Some(why), Some(parking)) = (bad, &mut self.parking) {
+        if let Some(why) = bad.filter(|_| self.parking.keeps_parts_whole()) {
             // The whole answer: a reading that is torn out says less.
             let failure = Failure { raw, ..Failure::new(Trouble::BadReading, why) };
-            parking.park(failure, received_at, &correlation);
+            self.parking.park(failure, received_at, &correlation);
         }
         self.breaker.succeeded();
         self.stats.set_good(received_at);
@@ -196,9 +196,7 @@ impl<H: Harvest> Follower<H> {
             let (source, why) = (&*self.ask.name, &*failure.why);
             tracing::warn!(source, why, "a source fails; it is asked more rarely now");
         }
-        if let Some(parking) = &mut self.parking {
-            parking.park(failure, received_at, correlation);
-        }
+        self.parking.park(failure, received_at, correlation);
     }
 
     /// Hands what is news to the log, and doesn't wait: the answer is looked at with a later tick.

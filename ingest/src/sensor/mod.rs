@@ -39,6 +39,7 @@ use tokio::task::JoinSet;
 
 use crate::breaker::BreakerRules;
 use crate::broadcast::{BroadcastState, Polled};
+use crate::outbound::Hidden;
 use follow::{Follower, Harvest};
 use parking::Parking;
 use readings::Readings;
@@ -49,13 +50,13 @@ pub struct SensorSource {
     /// Its name: the events' `source`.
     pub name: Box<str>,
     /// Where it is asked.
-    pub url: Box<str>,
+    pub url: Hidden,
     /// How often. Default 100 ms.
     pub interval: Duration,
     /// How long one request may take, connecting included; 2 s at most. Default 80 ms.
     pub timeout: Duration,
     /// Sent with each request; their values are secrets.
-    pub headers: Vec<(Box<str>, Box<str>)>,
+    pub headers: Vec<(Box<str>, Hidden)>,
     /// Bytes of an answer, unpacked. Default 256 KiB.
     pub body_bytes_max: usize,
     /// Which readings are news.
@@ -72,13 +73,13 @@ pub struct Ask {
     /// Its name: the events' `source`.
     pub name: Box<str>,
     /// Where it is asked.
-    pub url: Box<str>,
+    pub url: Hidden,
     /// How often.
     pub interval: Duration,
     /// How long one request may take, connecting included.
     pub timeout: Duration,
     /// Sent with each request; their values are secrets.
-    pub headers: Vec<(Box<str>, Box<str>)>,
+    pub headers: Vec<(Box<str>, Hidden)>,
     /// Bytes of an answer, unpacked.
     pub body_bytes_max: usize,
     /// When it is left alone.
@@ -119,8 +120,8 @@ impl Sensors {
         for (n, source) in sources.into_iter().enumerate() {
             // Spread over the interval: hundreds of sources don't ask at the same moment.
             let delay = source.interval * n as u32 / count;
-            let parking = Parking::new(&source.name, Arc::clone(&around.dead));
-            all.follow(source.ask(), Readings::of(&source), Some(parking), delay, around)?;
+            let parking = Parking::of_sensor(&source.name, Arc::clone(&around.dead));
+            all.follow(source.ask(), Readings::of(&source), parking, delay, around)?;
         }
         Ok(all)
     }
@@ -140,7 +141,8 @@ impl Sensors {
         for (n, ask) in partners.into_iter().enumerate() {
             let delay = ask.interval * n as u32 / count;
             let harvest = Polled::new(&ask.name, webhooks);
-            self.follow(ask, harvest, None, delay, around)?;
+            let parking = Parking::of_partner(&ask.name, Arc::clone(&around.dead));
+            self.follow(ask, harvest, parking, delay, around)?;
         }
         Ok(())
     }
@@ -149,7 +151,7 @@ impl Sensors {
         &mut self,
         ask: Ask,
         harvest: impl Harvest,
-        parking: Option<Parking>,
+        parking: Parking,
         delay: Duration,
         around: &Surroundings,
     ) -> Result<(), SourceError> {

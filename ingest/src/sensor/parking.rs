@@ -1,8 +1,9 @@
 //! Answers of a source that can't be used: where they are kept, and how they come again.
 //!
-//! What a device says wrong is parked with its bytes, once a minute for each reason: a device that
-//! is wrong at all says so ten times a second. A device that ails (no connection, too late, 5xx)
-//! parks nothing, for there is nothing to look at.
+//! What a source says wrong is parked with its bytes, once a minute for each reason: a device that
+//! is wrong at all says so ten times a second. A source that ails (no connection, too late, 5xx)
+//! parks nothing, for there is nothing to look at. Of a device the whole answer is kept, also where
+//! one reading of it is wrong; of a partner whose answer can be read, who reads it keeps the items.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,14 +24,31 @@ const PARK_EVERY: Duration = Duration::from_secs(60);
 /// Parks what one source says wrong.
 pub(super) struct Parking {
     source: Box<str>,
+    desk: Desk,
+    stream: Stream,
     dead: Arc<dyn DeadLetters>,
     /// When each reason was parked last.
     parked: HashMap<&'static str, Timestamp>,
 }
 
 impl Parking {
-    pub fn new(source: &str, dead: Arc<dyn DeadLetters>) -> Self {
-        Self { source: source.into(), dead, parked: HashMap::new() }
+    /// Of a device.
+    pub fn of_sensor(source: &str, dead: Arc<dyn DeadLetters>) -> Self {
+        Self::new(source, Desk::Sensor, Stream::Sensor, dead)
+    }
+
+    /// Of a partner that is polled: its answers come again as webhooks' bodies do.
+    pub fn of_partner(source: &str, dead: Arc<dyn DeadLetters>) -> Self {
+        Self::new(source, Desk::Webhook, Stream::Broadcast, dead)
+    }
+
+    fn new(source: &str, desk: Desk, stream: Stream, dead: Arc<dyn DeadLetters>) -> Self {
+        Self { source: source.into(), desk, stream, dead, parked: HashMap::new() }
+    }
+
+    /// Whether an answer is kept whole for what is wrong with a part of it.
+    pub fn keeps_parts_whole(&self) -> bool {
+        self.desk == Desk::Sensor
     }
 
     /// Parks what came at `now`, unless the device merely ails or said as much a moment ago.
@@ -44,8 +62,8 @@ impl Parking {
         }
         self.parked.insert(reason, now);
         self.dead.park(DeadLetter {
-            desk: Desk::Sensor,
-            stream: Stream::Sensor,
+            desk: self.desk,
+            stream: self.stream,
             source: self.source.clone(),
             reason,
             detail: failure.why,
@@ -126,7 +144,7 @@ mod tests {
     #[test]
     fn fault_26_a_minute_has_one_letter_of_each_reason_and_none_of_what_merely_ails() {
         let shelf = Arc::new(Shelf::default());
-        let mut parking = Parking::new("emirates", shelf.clone());
+        let mut parking = Parking::of_sensor("emirates", shelf.clone());
         for second in 0..61 {
             for (trouble, _) in Trouble::ALL {
                 parking.park(failure(trouble), Timestamp(second * 1_000_000), "c");

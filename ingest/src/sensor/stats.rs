@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use touchline_core::time::Timestamp;
 
+use crate::counts::{Counted, Counts};
+
 /// Why a poll, or one of its readings, came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -73,6 +75,14 @@ impl Trouble {
     }
 }
 
+impl Counted for Trouble {
+    const ALL: &'static [(Self, &'static str)] = &Self::ALL;
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
 /// Counters of one source.
 #[derive(Debug)]
 pub struct SensorStats {
@@ -82,7 +92,7 @@ pub struct SensorStats {
     ticks_skipped: AtomicU64,
     published: AtomicU64,
     unchanged: AtomicU64,
-    troubles: [AtomicU64; Trouble::ALL.len()],
+    troubles: Counts<Trouble>,
     good_at_us: AtomicI64,
     skew_us: AtomicI64,
     breaker: AtomicU8,
@@ -99,7 +109,7 @@ impl SensorStats {
             ticks_skipped: AtomicU64::new(0),
             published: AtomicU64::new(0),
             unchanged: AtomicU64::new(0),
-            troubles: [const { AtomicU64::new(0) }; Trouble::ALL.len()],
+            troubles: Counts::default(),
             good_at_us: AtomicI64::new(since.0),
             skew_us: AtomicI64::new(0),
             breaker: AtomicU8::new(0),
@@ -139,13 +149,12 @@ impl SensorStats {
 
     /// By reason, also those that are zero.
     pub fn troubles(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = Trouble::ALL.iter().zip(&self.troubles);
-        counts.map(|((_, name), count)| (*name, count.load(Ordering::Relaxed)))
+        self.troubles.all()
     }
 
     /// Of one reason.
     pub fn troubles_of(&self, trouble: Trouble) -> u64 {
-        self.troubles[trouble as usize].load(Ordering::Relaxed)
+        self.troubles.of(trouble)
     }
 
     /// Since its last answer that could be used.
@@ -191,7 +200,7 @@ impl SensorStats {
     }
 
     pub(super) fn count(&self, trouble: Trouble, count: u64) {
-        self.troubles[trouble as usize].fetch_add(count, Ordering::Relaxed);
+        self.troubles.add(trouble, count);
     }
 
     pub(super) fn set_good(&self, at: Timestamp) {
@@ -204,17 +213,5 @@ impl SensorStats {
 
     pub(super) fn set_breaker(&self, state: u8) {
         self.breaker.store(state, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_of_troubles_is_in_the_order_of_their_numbers() {
-        for (n, (trouble, _)) in Trouble::ALL.iter().enumerate() {
-            assert_eq!(*trouble as usize, n);
-        }
     }
 }

@@ -61,8 +61,8 @@ pub async fn try_partner(ask: &Ask, partner: &Partner, clock: &Clock) -> Result<
     for item in items {
         match item {
             Ok(event) => trial.events.push(event),
-            Err(errors) => {
-                trial.troubles.push((Trouble::BadReading.as_str(), say_errors(&errors)));
+            Err(item) => {
+                trial.troubles.push((Trouble::BadReading.as_str(), say_errors(&item.errors)));
             }
         }
     }

@@ -7,14 +7,16 @@ use bytes::Bytes;
 use fastwebsockets::{Frame, Payload};
 use reqwest::Response;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::backoff::{Backoff, Cause};
 use super::connect::{Connector, Lost, Opened, Token};
 use super::events::{Events, Found};
 use super::funnel::{Funnel, Moment};
 use super::lines::{Ends, Lines, Piece};
+use super::place::{Mark, Place};
+use super::place_file::PlaceFile;
 use super::publish::Append;
 use super::stats::{SocialStats, Trouble};
 use super::websocket::{Heard, Messages, Socket};
@@ -26,6 +28,17 @@ use crate::roster::Roster;
 /// How often it is looked whether it is this node's turn.
 const TURN_LOOK: Duration = Duration::from_millis(200);
 
+/// What an append came to: its number, and the ids of posts that were refused.
+type Settled = (u64, Vec<Box<str>>);
+
+/// Where the place is kept, if it is.
+pub(super) struct Keeps {
+    /// Read at the start.
+    pub file: Option<PlaceFile>,
+    /// Written down as it comes.
+    pub marks: watch::Sender<Option<Mark>>,
+}
+
 /// Follows one source.
 pub(super) struct Follower {
     source: SocialSource,
@@ -34,8 +47,12 @@ pub(super) struct Follower {
     backoff: Backoff,
     around: Surroundings,
     stats: Arc<SocialStats>,
-    /// Appends under way; each ends with the ids that were refused.
-    appends: JoinSet<Vec<Box<str>>>,
+    /// Appends under way.
+    appends: JoinSet<Settled>,
+    place: Place,
+    keeps: Keeps,
+    /// Nobody here knows since when nothing was heard: as far back as it may be.
+    asks_all_minutes: bool,
     began: Instant,
     heard_at: Option<Instant>,
     posts_seen: u64,
@@ -61,8 +78,12 @@ impl Follower {
         funnel: Funnel,
         stats: Arc<SocialStats>,
         around: Surroundings,
+        keeps: Keeps,
     ) -> Self {
         Self {
+            place: Place::new(None, Instant::now()),
+            keeps,
+            asks_all_minutes: false,
             backoff: Backoff::new(source.backoff),
             source,
             connector: Arc::new(connector),
@@ -81,6 +102,9 @@ impl Follower {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let (roster, source) = (Arc::clone(&self.around.roster), self.source.name.clone());
         let stats = Arc::clone(&self.stats);
+        // Whoever takes over from another node is told nothing of where that was.
+        self.asks_all_minutes = !roster.is_mine(&source);
+        self.go_on_where_it_was();
         loop {
             let begins = turn(&*roster, &source, true, &stats);
             tokio::select! {
@@ -94,10 +118,37 @@ impl Follower {
             };
             stats.set_connected(false);
             if !goes_on {
-                return;
+                return self.keep();
             }
             tracing::info!(source = &*source, "another node follows this stream now");
+            self.leave();
         }
+    }
+
+    /// Takes up the place that was kept before a restart.
+    fn go_on_where_it_was(&mut self) {
+        let now = (self.around.clock)();
+        let Some(mark) = self.keeps.file.as_ref().and_then(|file| file.read(now)) else { return };
+        let away = Duration::from_micros(u64::try_from(now.0 - mark.at.0).unwrap_or(0));
+        let (source, away_s) = (&*self.source.name, away.as_secs());
+        tracing::info!(source, away_s, "a stream goes on where it was left");
+        self.heard_at = Instant::now().checked_sub(away);
+        self.asks_all_minutes |= self.heard_at.is_none();
+        self.go_back_to(&mark.id);
+        self.place = Place::new(Some(mark), Instant::now());
+    }
+
+    fn go_back_to(&mut self, id: &str) {
+        id.clone_into(&mut self.event_id);
+        self.funnel.set_last_id(id);
+    }
+
+    /// Another node goes on with it: our place is none any more.
+    fn leave(&mut self) {
+        self.go_back_to("");
+        (self.heard_at, self.asks_all_minutes) = (None, true);
+        self.place.forget();
+        self.keeps.marks.send_replace(None);
     }
 
     async fn follow(&mut self) {
@@ -122,6 +173,10 @@ impl Follower {
     }
 
     fn token(&mut self) -> Token {
+        if let Some(mark) = self.place.go_back() {
+            self.go_back_to(&mark.id);
+            self.asks_all_minutes = true;
+        }
         let mut token = Token::default();
         match self.source.rewind {
             Rewind::None => {}
@@ -133,7 +188,8 @@ impl Follower {
             }
             Rewind::BackfillMinutes => {
                 let minutes = self.heard_at.map(|at| at.elapsed().as_secs() / 60 + 1);
-                token.minutes = minutes.map(|minutes| minutes.min(BACKFILL_MINUTES_MAX));
+                let all = self.asks_all_minutes.then_some(BACKFILL_MINUTES_MAX);
+                token.minutes = all.or(minutes).map(|minutes| minutes.min(BACKFILL_MINUTES_MAX));
             }
         }
         token
@@ -142,6 +198,7 @@ impl Follower {
     async fn read(&mut self, opened: Opened) -> Lost {
         let (at, posts) = (Instant::now(), self.funnel.posts());
         self.stats.set_connected(true);
+        self.asks_all_minutes = false;
         tracing::info!(source = &*self.source.name, "a stream is open");
         let lost = match (opened, self.source.kind) {
             (Opened::Body(body), SocialKind::Events) => self.read_events(body).await,
@@ -235,10 +292,12 @@ impl Follower {
             tokio::select! {
                 biased;
                 it = &mut for_it => return it,
-                Some(refused) = self.appends.join_next() => {
-                    self.funnel.forget(refused.iter().flatten().map(|id| &**id));
+                Some(settled) = self.appends.join_next() => {
+                    self.settle(settled);
                     self.flush();
                 }
+                () = sleep_until(self.place.due().unwrap_or(self.began)),
+                    if self.place.due().is_some() => self.keep(),
             }
         }
     }
@@ -250,14 +309,55 @@ impl Follower {
     /// Something has come, and has been through the funnel.
     fn hear(&mut self) {
         self.heard_at = Some(Instant::now());
+        if self.source.rewind != Rewind::None {
+            self.place.hear();
+        }
         if self.posts_seen != self.funnel.posts() {
             self.posts_seen = self.funnel.posts();
             self.stats.note_post();
         }
-        while let Some(refused) = self.appends.try_join_next() {
-            self.funnel.forget(refused.iter().flatten().map(|id| &**id));
+        while let Some(settled) = self.appends.try_join_next() {
+            self.settle(settled);
         }
         self.flush();
+        if self.place.due().is_some_and(|due| due <= Instant::now()) {
+            self.keep();
+        }
+    }
+
+    fn settle(&mut self, settled: Result<Settled, JoinError>) {
+        // Of one that panicked nobody knows: its number stays, and the place stays before it.
+        let Ok((number, refused)) = settled else { return };
+        self.funnel.forget(refused.iter().map(|id| &**id));
+        let safe = self.place.settle(number, refused.is_empty(), Instant::now());
+        self.write_down(safe);
+    }
+
+    /// Notes where the stream is, for when the log has all of it.
+    fn keep(&mut self) {
+        let Some(heard_at) = self.heard_at else { return };
+        let id = match self.source.rewind {
+            Rewind::None | Rewind::BackfillMinutes => String::new(),
+            Rewind::LastEventId if self.source.kind == SocialKind::Events => self.event_id.clone(),
+            Rewind::LastEventId | Rewind::SinceId => self.funnel.last_id().to_owned(),
+        };
+        let by_time = self.source.rewind == Rewind::BackfillMinutes;
+        let is_place = self.funnel.is_empty() && (by_time || !id.is_empty());
+        let at = (self.around.clock)().minus(heard_at.elapsed());
+        let mark = is_place.then_some(Mark { id, at });
+        let safe = self.place.propose(mark, Instant::now());
+        self.write_down(safe);
+    }
+
+    fn write_down(&self, safe: Option<Mark>) {
+        let is_news = |before: &Option<Mark>| {
+            let same = before.as_ref().zip(safe.as_ref()).is_some_and(|(a, b)| a.id == b.id);
+            self.source.rewind == Rewind::BackfillMinutes || !same
+        };
+        // A place that is kept already costs no write.
+        if safe.is_some() && is_news(&self.keeps.marks.borrow()) {
+            self.keeps.marks.send_replace(safe);
+        }
     }
 
     /// Hands what has gathered to the log. While that is behind, posts gather on, up to the bound
@@ -268,8 +368,9 @@ impl Follower {
         }
         let events = self.funnel.batch();
         if !events.is_empty() {
+            let (number, stats) = (self.place.begin(), Arc::clone(&self.stats));
             let append = Append::begin(&self.around.log, events, (self.around.clock)());
-            self.appends.spawn(append.settle(Arc::clone(&self.stats)));
+            self.appends.spawn(async move { (number, append.settle(stats).await) });
         }
     }
 }

@@ -121,6 +121,11 @@ impl Funnel {
         std::mem::take(&mut self.batch)
     }
 
+    /// Whether there is nothing to be published.
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
     /// Posts that the log has not taken: if they come again they are news.
     pub fn forget<'a>(&mut self, ids: impl IntoIterator<Item = &'a str>) {
         ids.into_iter().for_each(|id| self.recent.forget(id));
@@ -133,6 +138,12 @@ impl Funnel {
         }
         self.last.clear();
         &self.last_id
+    }
+
+    /// The stream goes on behind the post of this id, whatever has come.
+    pub fn set_last_id(&mut self, id: &str) {
+        self.last.clear();
+        id.clone_into(&mut self.last_id);
     }
 
     /// `None`: it is in the batch, and the log decides.

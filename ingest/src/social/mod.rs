@@ -7,8 +7,8 @@
 //! is ever queued without bound.
 //!
 //! A stream that is lost is asked for again, ever more rarely ([`backoff`]), where it can from
-//! where it was left ([`Rewind`]); what comes twice is swallowed. That memory is the process's: a
-//! restart begins at the stream's present.
+//! where it was left ([`Rewind`]); what comes twice is swallowed. The place is kept on the
+//! disk, never ahead of what the log has acknowledged, so that a restart goes on there as well.
 //!
 //! What people write is untrusted, and stays data: it is never a metric's label, a log line's
 //! format or a field's name, and whoever shows it escapes it.
@@ -23,6 +23,7 @@
 //! | [`funnel`] | all of these, cheapest first |
 //! | [`backoff`], `connect` | when and how a stream is opened |
 //! | `follow`, `publish` | the task, and the log |
+//! | `place`, `place_file` | how far the log has what came; where that is written down |
 //! | [`stats`] | what is counted |
 
 pub mod backoff;
@@ -32,6 +33,8 @@ mod follow;
 pub mod funnel;
 pub mod lines;
 pub mod pace;
+mod place;
+mod place_file;
 pub mod post;
 mod publish;
 pub mod recent;
@@ -49,10 +52,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::outbound::{self, SourceError, Surroundings};
+use crate::outbound::{self, Hidden, SourceError, Surroundings};
 use connect::Connector;
-use follow::Follower;
+use follow::{Follower, Keeps};
 use funnel::Funnel;
+use place_file::PlaceFile;
 use terms::Terms;
 
 /// How posts come.
@@ -96,15 +100,15 @@ pub struct SocialSource {
     /// Its name: the events' `source`.
     pub name: Box<str>,
     /// Where it streams.
-    pub url: Box<str>,
+    pub url: Hidden,
     /// How posts come.
     pub kind: SocialKind,
     /// Sent with each request; their values are secrets.
-    pub headers: Vec<(Box<str>, Box<str>)>,
+    pub headers: Vec<(Box<str>, Hidden)>,
     /// Of server-sent events, those that are posts; all of them without it.
     pub event: Option<Box<str>>,
     /// The first message to a WebSocket.
-    pub subscribe: Option<Box<str>>,
+    pub subscribe: Option<Hidden>,
     /// Where a post's fields are.
     pub mapping: PostMapping,
     /// Lines such as `ars: arsenal, gunners`.
@@ -159,6 +163,9 @@ impl Social {
     pub fn start(sources: Vec<SocialSource>, around: &Surroundings) -> Result<Self, SourceError> {
         let (stop, stopped) = watch::channel(false);
         let (mut stats, mut tasks) = (Vec::new(), JoinSet::new());
+        if let Some(folder) = &around.places {
+            place_file::tidy(folder, &sources);
+        }
         for source in sources {
             let counted = Arc::new(SocialStats::new(&source.name));
             let connector = Connector::new(&source, Arc::clone(&around.clock))?;
@@ -176,7 +183,13 @@ impl Social {
                 (around.clock)(),
             );
             stats.push(Arc::clone(&counted));
-            let follower = Follower::new(source, connector, funnel, counted, around.clone());
+            let file = around.places.as_ref().and_then(|it| PlaceFile::of(&source, it));
+            let (marks, written) = watch::channel(None);
+            if let Some(file) = file.clone() {
+                tasks.spawn(file.keep(written));
+            }
+            let keeps = Keeps { file, marks };
+            let follower = Follower::new(source, connector, funnel, counted, around.clone(), keeps);
             tasks.spawn(follower.run(stopped.clone()));
         }
         Ok(Self { stats, stop, tasks })

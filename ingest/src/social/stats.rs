@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::counts::{Counted, Counts};
+
 /// What has become of a post. Each post counts once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -34,6 +36,14 @@ impl Fate {
         (Self::TooOld, "too_old"),
         (Self::Refused, "refused"),
     ];
+}
+
+impl Counted for Fate {
+    const ALL: &'static [(Self, &'static str)] = &Self::ALL;
+
+    fn index(self) -> usize {
+        self as usize
+    }
 }
 
 /// What went wrong with a connection, or with a post.
@@ -104,6 +114,14 @@ impl Trouble {
     }
 }
 
+impl Counted for Trouble {
+    const ALL: &'static [(Self, &'static str)] = &Self::ALL;
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
 /// Counters of one source. Its times are monotonic: no clock that is set changes them.
 #[derive(Debug)]
 pub struct SocialStats {
@@ -114,8 +132,8 @@ pub struct SocialStats {
     is_assigned: AtomicBool,
     /// Milliseconds after `began`.
     post_at_ms: AtomicU64,
-    fates: [AtomicU64; Fate::ALL.len()],
-    troubles: [AtomicU64; Trouble::ALL.len()],
+    fates: Counts<Fate>,
+    troubles: Counts<Trouble>,
 }
 
 impl SocialStats {
@@ -128,8 +146,8 @@ impl SocialStats {
             is_connected: AtomicBool::new(false),
             is_assigned: AtomicBool::new(true),
             post_at_ms: AtomicU64::new(0),
-            fates: Default::default(),
-            troubles: Default::default(),
+            fates: Counts::default(),
+            troubles: Counts::default(),
         }
     }
 
@@ -156,24 +174,22 @@ impl SocialStats {
 
     /// Posts by what became of them, also those that are zero.
     pub fn fates(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = Fate::ALL.iter().zip(&self.fates);
-        counts.map(|((_, name), count)| (*name, count.load(Ordering::Relaxed)))
+        self.fates.all()
     }
 
     /// Posts of one fate.
     pub fn posts(&self, fate: Fate) -> u64 {
-        self.fates[fate as usize].load(Ordering::Relaxed)
+        self.fates.of(fate)
     }
 
     /// By reason, also those that are zero.
     pub fn troubles(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = Trouble::ALL.iter().zip(&self.troubles);
-        counts.map(|((_, name), count)| (*name, count.load(Ordering::Relaxed)))
+        self.troubles.all()
     }
 
     /// Of one reason.
     pub fn troubles_of(&self, trouble: Trouble) -> u64 {
-        self.troubles[trouble as usize].load(Ordering::Relaxed)
+        self.troubles.of(trouble)
     }
 
     pub(super) fn count_connect(&self) {
@@ -199,25 +215,10 @@ impl SocialStats {
     }
 
     pub(super) fn count_fate(&self, fate: Fate, posts: u64) {
-        self.fates[fate as usize].fetch_add(posts, Ordering::Relaxed);
+        self.fates.add(fate, posts);
     }
 
     pub(super) fn count(&self, trouble: Trouble, times: u64) {
-        self.troubles[trouble as usize].fetch_add(times, Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_tables_are_in_the_order_of_their_numbers() {
-        for (n, (trouble, _)) in Trouble::ALL.iter().enumerate() {
-            assert_eq!(*trouble as usize, n);
-        }
-        for (n, (fate, _)) in Fate::ALL.iter().enumerate() {
-            assert_eq!(*fate as usize, n);
-        }
+        self.troubles.add(trouble, times);
     }
 }

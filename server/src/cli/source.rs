@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use touchline_core::event::Event;
 use touchline_core::limits::BODY_BYTES_MAX;
 use touchline_ingest::broadcast::{Clock, Context, Partner, system_clock};
+use touchline_ingest::outbound;
 use touchline_ingest::sensor::trial::{Trial, TrialError, try_partner, try_sensor};
 use touchline_ingest::sensor::{Ask, SensorSource};
 use touchline_ingest::social::SocialSource;
@@ -70,9 +71,15 @@ pub fn source(given: &Given, command: &SourceCommand) -> Result<Exit, Failure> {
     };
     let clock: Clock = Arc::new(system_clock);
     match found {
-        Found::Sensor(source) => show(args, ask(try_sensor(source, &clock))?, None),
+        Found::Sensor(source) => {
+            let asked = outbound::shown(&source.url);
+            let trial = ask(&asked, try_sensor(source, &clock))?;
+            show(args, &trial, Beside { asked: Some(asked), command: None })
+        }
         Found::Polled(at, partner) if args.body.is_none() => {
-            show(args, ask(try_partner(at, partner, &clock))?, None)
+            let asked = outbound::shown(&at.url);
+            let trial = ask(&asked, try_partner(at, partner, &clock))?;
+            show(args, &trial, Beside { asked: Some(asked), command: None })
         }
         Found::Polled(_, partner) | Found::Webhook(partner) => {
             let Some(file) = &args.body else {
@@ -85,11 +92,12 @@ pub fn source(given: &Given, command: &SourceCommand) -> Result<Exit, Failure> {
             let trial = try_body(partner, &body(file)?, &clock);
             let can_sign = !partner.secrets().is_empty();
             let command = can_sign.then(|| delivery::command(&loaded, partner, file));
-            show(args, trial, command)
+            show(args, &trial, Beside { asked: None, command })
         }
         Found::Social(source) => {
             let wait = Duration::from_secs(args.wait_s.unsigned_abs());
-            show(args, stream::listen(source, &clock, wait)?, None)
+            let asked = Some(outbound::shown(&source.url));
+            show(args, &stream::listen(source, &clock, wait)?, Beside { asked, command: None })
         }
     }
 }
@@ -117,12 +125,15 @@ fn names(loaded: &Loaded) -> Vec<&str> {
     if all.is_empty() { vec!["none"] } else { all }
 }
 
-/// Waits for one answer; its timeout is the source's own.
-fn ask(asked: impl Future<Output = Result<Trial, TrialError>>) -> Result<Trial, Failure> {
+/// Waits for one answer of `address`; its timeout is the source's own.
+fn ask(
+    address: &str,
+    asked: impl Future<Output = Result<Trial, TrialError>>,
+) -> Result<Trial, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(asked).map_err(|error| match error {
         TrialError::Source(error) => Failure::Start(crate::wiring::StartError::Source(error)),
-        error => Failure::Other(anyhow!("{error}")),
+        error => Failure::Other(anyhow!("{address}: {error}")),
     })
 }
 
@@ -161,16 +172,24 @@ fn body(file: &Path) -> Result<Vec<u8>, Failure> {
     Ok(raw)
 }
 
-fn show(args: &TestArgs, trial: Trial, command: Option<String>) -> Result<Exit, Failure> {
+/// What is shown beside a trial.
+struct Beside {
+    /// The address that was asked, as it may be shown.
+    asked: Option<String>,
+    /// What sends the delivery.
+    command: Option<String>,
+}
+
+fn show(args: &TestArgs, trial: &Trial, beside: Beside) -> Result<Exit, Failure> {
     let text = match args.json {
-        true => to_json(&trial, command.as_deref()),
-        false => to_text(&trial, command.as_deref()),
+        true => to_json(trial, beside),
+        false => to_text(trial, &beside),
     };
     say(text.as_bytes())?;
     Ok(if trial.troubles.is_empty() { Exit::Fine } else { Exit::Failed })
 }
 
-fn to_json(trial: &Trial, command: Option<&str>) -> String {
+fn to_json(trial: &Trial, beside: Beside) -> String {
     let event = |event: &Event| {
         let data: Value = serde_json::from_slice(&event.data).unwrap_or(Value::Null);
         let mut object = json!({
@@ -188,13 +207,15 @@ fn to_json(trial: &Trial, command: Option<&str>) -> String {
         "events": trial.events.iter().map(event).collect::<Vec<_>>(),
         "problems": trial.troubles.iter().map(trouble).collect::<Vec<_>>(),
     });
-    if let (Some(command), Some(fields)) = (command, page.as_object_mut()) {
-        fields.insert("command".into(), Value::from(command));
+    for (name, text) in [("asked", beside.asked), ("command", beside.command)] {
+        if let (Some(text), Some(fields)) = (text, page.as_object_mut()) {
+            fields.insert(name.into(), Value::from(text));
+        }
     }
     format!("{page:#}\n")
 }
 
-fn to_text(trial: &Trial, command: Option<&str>) -> String {
+fn to_text(trial: &Trial, beside: &Beside) -> String {
     let head = ["topic", "type", "id", "occurred at", "data"].map(str::to_owned);
     let rows: Vec<[String; 5]> =
         std::iter::once(head).chain(trial.events.iter().map(row)).collect();
@@ -213,7 +234,10 @@ fn to_text(trial: &Trial, command: Option<&str>) -> String {
     }
     let (events, problems) = (trial.events.len(), trial.troubles.len());
     let _ = writeln!(out, "{events} event(s) would be published, {problems} problem(s)");
-    if let Some(command) = command {
+    if let Some(asked) = &beside.asked {
+        let _ = writeln!(out, "asked: {asked}");
+    }
+    if let Some(command) = &beside.command {
         let _ = write!(out, "\nTo send it, signed:\n\n{command}");
     }
     out

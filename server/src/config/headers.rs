@@ -3,10 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::limits::SECRETS_FILE_BYTES_MAX;
+use touchline_ingest::outbound::Hidden;
+
+use super::secrets;
 
 /// A name and its value.
-pub(super) type Header = (Box<str>, Box<str>);
+pub(super) type Header = (Box<str>, Hidden);
 
 /// What a section says of headers.
 pub(super) struct Given<'a> {
@@ -30,13 +32,7 @@ pub(super) fn read(given: &Given<'_>, folder: &Path) -> Result<Vec<Header>, Stri
     match (given.secret_header, given.secret_file) {
         (None, None) => {}
         (Some(name), Some(file)) => {
-            let file = folder.join(file);
-            let failed = |error: std::io::Error| format!("{}: {error}", file.display());
-            if std::fs::metadata(&file).map_err(failed)?.len() > SECRETS_FILE_BYTES_MAX {
-                return Err(format!("{} is too large for a header", file.display()));
-            }
-            let value = std::fs::read_to_string(&file).map_err(failed)?;
-            headers.push((name.into(), value.trim_end().into()));
+            headers.push((name.into(), secrets::read_one(&folder.join(file))?));
         }
         _ => return Err("a secret header and its file belong together".into()),
     }

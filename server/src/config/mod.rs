@@ -22,6 +22,7 @@ pub mod print;
 pub mod raw;
 pub mod reference;
 pub mod secrets;
+mod sections;
 mod sensors;
 mod social;
 pub mod units;

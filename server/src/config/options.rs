@@ -27,6 +27,8 @@ use crate::spool::SpoolSettings;
 
 /// The journal's folder, below the data folder.
 pub const JOURNAL_FOLDER: &str = "journal";
+/// Where streams of posts keep how far they are, below the data folder.
+pub const PLACES_FOLDER: &str = "places";
 /// The file of dead letters, in the data folder.
 pub const DEAD_LETTERS_FILE: &str = "dead-letters.db";
 
@@ -116,14 +118,9 @@ pub struct LoggingSettings {
 pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, ConfigError> {
     let mut problems = Vec::new();
     let (sources, polled) = partners::build(raw, origin_of, &mut problems);
-    let folder_of_sensor = |name: &str| {
-        folder_of(&origin_of(&format!("sources.sensor.{name}.secret_file"))).to_owned()
-    };
-    let sensors = sensors::build(raw, &folder_of_sensor, &mut problems);
-    let folder_of_social = |name: &str| {
-        folder_of(&origin_of(&format!("sources.social.{name}.secret_file"))).to_owned()
-    };
-    let social = social::build(raw, &folder_of_social, &mut problems);
+    let folder_of_key = |path: &str| folder_of(&origin_of(path)).to_owned();
+    let sensors = sensors::build(raw, &folder_of_key, &mut problems);
+    let social = social::build(raw, &folder_of_key, &mut problems);
     joins::check(raw, &mut problems);
     let listen = listen(raw, &mut problems);
     let journal = journal(raw);
@@ -178,6 +175,9 @@ pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, C
         logging: logging(raw),
     })
 }
+
+/// What the file that a key names is relative to, by the key's path.
+pub(super) type FolderOf<'a> = &'a dyn Fn(&str) -> PathBuf;
 
 /// What a relative file is relative to: the configuration file's folder, else where the process
 /// stands.

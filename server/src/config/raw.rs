@@ -112,7 +112,7 @@ pub struct Sources {
 }
 
 /// `[sources.social.NAME]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Social {
     pub url: Option<String>,
@@ -123,6 +123,7 @@ pub struct Social {
     pub secret_file: Option<PathBuf>,
     pub event: Option<String>,
     pub subscribe: Option<String>,
+    pub subscribe_file: Option<PathBuf>,
     pub id: Option<String>,
     pub text: Option<String>,
     pub time: Option<String>,
@@ -138,8 +139,14 @@ pub struct Social {
     pub rewind_parameter: Option<String>,
 }
 
+impl fmt::Debug for Social {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Social").finish_non_exhaustive()
+    }
+}
+
 /// `[sources.sensor.NAME]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sensor {
     pub url: Option<String>,
@@ -160,6 +167,12 @@ pub struct Sensor {
     pub sequence: Option<String>,
     pub time: Option<String>,
     pub value: Option<String>,
+}
+
+impl fmt::Debug for Sensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sensor").finish_non_exhaustive()
+    }
 }
 
 /// `[ingest]`

@@ -77,5 +77,7 @@ fn value_text(kind: Kind) -> String {
         Kind::Toggle => "`true`, `false`".into(),
         Kind::List => "list of texts".into(),
         Kind::Secrets => "list of secrets, never shown".into(),
+        Kind::Secret => "text, never shown".into(),
+        Kind::Url => "address; its query and user are never shown".into(),
     }
 }

@@ -4,9 +4,10 @@
 //! lines that begin with `#` don't count. Errors name the file and the line, never what stands
 //! there.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use touchline_ingest::broadcast::{Secret, SecretEncoding};
+use touchline_ingest::outbound::Hidden;
 
 use super::Problem;
 use super::raw::Partner;
@@ -39,19 +40,31 @@ pub fn read(name: &str, partner: &Partner, folder: &Path) -> Result<Vec<Secret>,
     Ok(secrets)
 }
 
+/// The one secret that is all of a file, but for white space at its end.
+pub(super) fn read_one(file: &Path) -> Result<Hidden, String> {
+    let text = bounded(file)?;
+    let text = text.trim_end();
+    if text.is_empty() { Err(format!("{} is empty", file.display())) } else { Ok(text.into()) }
+}
+
 /// What `secret_encoding` names.
 pub fn encoding(name: Option<&str>) -> SecretEncoding {
     let known = SecretEncoding::ALL.into_iter().find(|(_, own)| Some(*own) == name);
     known.map_or(SecretEncoding::Whsec, |(encoding, _)| encoding)
 }
 
-fn read_file(file: &PathBuf, encoding: SecretEncoding) -> Result<Vec<Secret>, String> {
+/// A file's text, if it isn't too large for secrets.
+fn bounded(file: &Path) -> Result<String, String> {
     let shown = file.display();
     let size = std::fs::metadata(file).map_err(|error| format!("{shown}: {error}"))?.len();
     if size > SECRETS_FILE_BYTES_MAX {
         return Err(format!("{shown} is larger than {SECRETS_FILE_BYTES_MAX} bytes"));
     }
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{shown}: {error}"))?;
+    std::fs::read_to_string(file).map_err(|error| format!("{shown}: {error}"))
+}
+
+fn read_file(file: &Path, encoding: SecretEncoding) -> Result<Vec<Secret>, String> {
+    let (text, shown) = (bounded(file)?, file.display());
     let lines = text.lines().enumerate().map(|(n, line)| (n + 1, line.trim()));
     let wanted = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     wanted

@@ -1,6 +1,5 @@
 //! `[sources.sensor.NAME]` as the adapter wants it.
 
-use std::path::Path;
 use std::time::Duration;
 
 use touchline_core::event::check_source;
@@ -8,10 +7,12 @@ use touchline_ingest::breaker::BreakerRules;
 use touchline_ingest::sensor::mapping::From;
 use touchline_ingest::sensor::{Mapping, SensorSource, ValueRules};
 
-use super::Problem;
 use super::headers::{self, Given};
+use super::options::FolderOf;
 use super::raw::{Raw, Sensor};
+use super::sections::{needed, pointer};
 use super::units::seconds;
+use super::{Problem, sections};
 use crate::limits::SENSOR_SOURCES_MAX;
 
 /// The breaker of each: half a second's failures open it.
@@ -21,31 +22,22 @@ const BREAKER: BreakerRules = BreakerRules {
     open_max: Duration::from_secs(30),
 };
 
-/// Resolves all of them. `folder_of` tells what a relative file of a source is relative to.
+/// Resolves all of them. `folder_of` tells what a key's file is relative to, by the key's path.
 pub(super) fn build(
     raw: &Raw,
-    folder_of: &dyn Fn(&str) -> std::path::PathBuf,
+    folder_of: FolderOf<'_>,
     problems: &mut Vec<Problem>,
 ) -> Vec<SensorSource> {
-    let sections = &raw.sources.sensor;
-    if sections.len() > SENSOR_SOURCES_MAX {
-        problems.push(Problem::Unfit(format!("more than {SENSOR_SOURCES_MAX} sensor sources")));
-        return Vec::new();
-    }
-    let mut sources = Vec::new();
-    for (name, section) in sections {
-        match source(raw, name, section, &folder_of(name)) {
-            Ok(source) => sources.push(source),
-            Err(why) => {
-                let name = name.escape_debug();
-                problems.push(Problem::Unfit(format!("`sources.sensor.{name}`: {why}")));
-            }
-        }
-    }
-    sources
+    let one = |name: &str, section: &_| source(raw, name, section, folder_of);
+    sections::resolve("sensor", &raw.sources.sensor, SENSOR_SOURCES_MAX, problems, one)
 }
 
-fn source(raw: &Raw, name: &str, it: &Sensor, folder: &Path) -> Result<SensorSource, String> {
+fn source(
+    raw: &Raw,
+    name: &str,
+    it: &Sensor,
+    folder_of: FolderOf<'_>,
+) -> Result<SensorSource, String> {
     check_source(name).map_err(|expects| format!("its name {expects}"))?;
     if raw.sources.broadcast.contains_key(name) {
         return Err("a partner has that name: events tell their source by it".into());
@@ -59,10 +51,6 @@ fn source(raw: &Raw, name: &str, it: &Sensor, folder: &Path) -> Result<SensorSou
              else clients take what doesn't change for stale"
         ));
     }
-    let needed = |value: &Option<String>, key: &str| {
-        value.clone().ok_or_else(|| format!("`{key}` is missing"))
-    };
-    let pointer = |value: &Option<String>| value.as_deref().map(From::parse);
     Ok(SensorSource {
         name: name.into(),
         url: needed(&it.url, "url")?.into(),
@@ -74,7 +62,7 @@ fn source(raw: &Raw, name: &str, it: &Sensor, folder: &Path) -> Result<SensorSou
                 secret_header: it.secret_header.as_deref(),
                 secret_file: it.secret_file.as_ref(),
             },
-            folder,
+            &folder_of(&format!("sources.sensor.{name}.secret_file")),
         )?,
         body_bytes_max: it.body_bytes_max.map_or(256 << 10, super::raw::Size::as_usize),
         rules: ValueRules {

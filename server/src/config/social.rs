@@ -1,59 +1,48 @@
 //! `[sources.social.NAME]` as the adapter wants it.
 
-use std::path::{Path, PathBuf};
-
 use touchline_core::event::check_source;
 use touchline_ingest::mapping::From;
+use touchline_ingest::outbound::Hidden;
 use touchline_ingest::social::{BackoffRules, PostMapping, Rewind, SocialKind, SocialSource};
 
-use super::Problem;
 use super::headers::{self, Given};
+use super::options::FolderOf;
 use super::raw::{Raw, Size, Social};
+use super::sections::{needed, pointer};
 use super::units::seconds;
+use super::{Problem, secrets, sections};
 use crate::limits::SOCIAL_SOURCES_MAX;
 
-/// Resolves all of them. `folder_of` tells what a relative file of a source is relative to.
+/// Resolves all of them. `folder_of` tells what a key's file is relative to, by the key's path.
 pub(super) fn build(
     raw: &Raw,
-    folder_of: &dyn Fn(&str) -> PathBuf,
+    folder_of: FolderOf<'_>,
     problems: &mut Vec<Problem>,
 ) -> Vec<SocialSource> {
-    let sections = &raw.sources.social;
-    if sections.len() > SOCIAL_SOURCES_MAX {
-        problems.push(Problem::Unfit(format!("more than {SOCIAL_SOURCES_MAX} social sources")));
-        return Vec::new();
-    }
-    let mut sources = Vec::new();
-    for (name, section) in sections {
-        match source(raw, name, section, &folder_of(name)) {
-            Ok(source) => sources.push(source),
-            Err(why) => {
-                let name = name.escape_debug();
-                problems.push(Problem::Unfit(format!("`sources.social.{name}`: {why}")));
-            }
-        }
-    }
-    sources
+    let one = |name: &str, section: &_| source(raw, name, section, folder_of);
+    sections::resolve("social", &raw.sources.social, SOCIAL_SOURCES_MAX, problems, one)
 }
 
-fn source(raw: &Raw, name: &str, it: &Social, folder: &Path) -> Result<SocialSource, String> {
+fn source(
+    raw: &Raw,
+    name: &str,
+    it: &Social,
+    folder_of: FolderOf<'_>,
+) -> Result<SocialSource, String> {
     check_source(name).map_err(|expects| format!("its name {expects}"))?;
     if raw.sources.broadcast.contains_key(name) || raw.sources.sensor.contains_key(name) {
         return Err("another source has that name: events tell their source by it".into());
     }
-    let needed = |value: &Option<String>, key: &str| {
-        value.clone().ok_or_else(|| format!("`{key}` is missing"))
-    };
     let url = needed(&it.url, "url")?;
     let kind = kind(it.kind.as_deref(), &url);
     if it.event.is_some() && kind != SocialKind::Events {
         return Err("`event` names server-sent events: it goes with `kind = \"events\"`".into());
     }
-    if it.subscribe.is_some() && kind != SocialKind::WebSocket {
+    let subscribe = subscribe(name, it, folder_of)?;
+    if subscribe.is_some() && kind != SocialKind::WebSocket {
         return Err("`subscribe` is a WebSocket's first message".into());
     }
     let (rewind, parameter) = rewind(it)?;
-    let pointer = |value: &Option<String>| value.as_deref().map(From::parse);
     let source = SocialSource {
         name: name.into(),
         url: url.into(),
@@ -64,10 +53,10 @@ fn source(raw: &Raw, name: &str, it: &Social, folder: &Path) -> Result<SocialSou
                 secret_header: it.secret_header.as_deref(),
                 secret_file: it.secret_file.as_ref(),
             },
-            folder,
+            &folder_of(&format!("sources.social.{name}.secret_file")),
         )?,
         event: it.event.as_deref().map(Into::into),
-        subscribe: it.subscribe.as_deref().map(Into::into),
+        subscribe,
         mapping: PostMapping {
             id: From::parse(&needed(&it.id, "id")?),
             text: From::parse(&needed(&it.text, "text")?),
@@ -86,6 +75,18 @@ fn source(raw: &Raw, name: &str, it: &Social, folder: &Path) -> Result<SocialSou
     };
     source.check().map_err(|error| error.why.into_string())?;
     Ok(source)
+}
+
+/// A WebSocket's first message, from the configuration or a file.
+fn subscribe(name: &str, it: &Social, folder_of: FolderOf<'_>) -> Result<Option<Hidden>, String> {
+    match (&it.subscribe, &it.subscribe_file) {
+        (Some(_), Some(_)) => Err("`subscribe` and `subscribe_file`: give one of them".into()),
+        (text, None) => Ok(text.as_deref().map(Into::into)),
+        (None, Some(file)) => {
+            let folder = folder_of(&format!("sources.social.{name}.subscribe_file"));
+            secrets::read_one(&folder.join(file)).map(Some)
+        }
+    }
 }
 
 fn kind(named: Option<&str>, url: &str) -> SocialKind {

@@ -139,6 +139,50 @@ fn a_secret_is_shown_nowhere() {
     assert!(!refusal(&wrong).contains("MfKQ9r8G"));
 }
 
+/// Sources with a key in each place where an address or a first message can have one.
+const KEYED: &str = "[sources.broadcast.feed]\npoll_url = \"https://K3Y@a.example/v2?K3Y\"\n\
+     [sources.sensor.mast]\nurl = \"http://10.0.0.5:81/v?apikey=K3Y&n=K3Y\"\nteam = \"ars\"\n\
+     type = \"wind\"\nkey = \"a\"\n\
+     [sources.social.plaza]\nurl = \"wss://jo:K3Y@b.example/s\"\nid = \"/id\"\ntext = \"/text\"\n\
+     terms = [\"ars: arsenal\"]\nsubscribe = \"{\\\"token\\\":\\\"K3Y\\\"}\"\n";
+
+#[test]
+fn a_key_in_an_address_or_in_a_first_message_is_shown_nowhere() {
+    let (folder, request) = with_file(KEYED);
+    let loaded = load(request).unwrap();
+    let social = &loaded.options.social[0];
+    assert_eq!(social.subscribe.as_deref(), Some("{\"token\":\"K3Y\"}"));
+    assert_eq!(&*loaded.options.sensors[0].url, "http://10.0.0.5:81/v?apikey=K3Y&n=K3Y");
+    let (toml, json) = (print::to_toml(&loaded), print::to_json(&loaded));
+    for shown in [&toml, &json.to_string(), &format!("{:?}", loaded.options)] {
+        assert!(!shown.contains("K3Y"), "{shown}");
+    }
+    let url = &json["sources.sensor.mast.url"]["value"];
+    assert_eq!(url, "http://10.0.0.5:81/v?apikey=***&n=***");
+    for line in [
+        "# poll_url = \"https://***@a.example/v2?***\"",
+        "# url = \"wss://***@b.example/s\"",
+        "# subscribe = \"(hidden)\"",
+    ] {
+        assert!(toml.contains(line), "{line}: {toml}");
+    }
+    let by_file = KEYED.replace("subscribe = ", "subscribe_file = \"plaza.first\" # ");
+    std::fs::write(folder.path().join("plaza.first"), "{\"token\":\"F1LE\"}\n").unwrap();
+    std::fs::write(folder.path().join("touchline.toml"), &by_file).unwrap();
+    let loaded = load(loaded.request).unwrap();
+    let social = &loaded.options.social[0];
+    assert_eq!(social.subscribe.as_deref(), Some("{\"token\":\"F1LE\"}"));
+    for (change, says) in [
+        (KEYED.to_owned() + "subscribe_file = \"x\"\n", "give one of them"),
+        (KEYED.replace("subscribe = ", "subscribe_file = \"no.file\" # "), "no.file: "),
+        (KEYED.replace("wss://", "https://"), "`subscribe` is a WebSocket's first message"),
+        (KEYED.replace("wss://", "ftp://") + "kind = \"websocket\"\n", "its url must begin with"),
+    ] {
+        let message = refusal(&change);
+        assert!(message.contains(says) && !message.contains("K3Y"), "{message}");
+    }
+}
+
 #[test]
 fn what_is_printed_can_be_read_again() {
     let loaded = load(request().with("node.shards", "2").with("drain.grace_s", "0.5")).unwrap();

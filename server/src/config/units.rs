@@ -42,7 +42,8 @@ pub fn seconds(value: f64) -> Duration {
 /// The value that a file would have given for `text`. `Err` completes the sentence "`key` ...".
 pub fn parse(kind: Kind, text: &str) -> Result<Value, String> {
     let value = match kind {
-        Kind::Text | Kind::Path | Kind::Address | Kind::Size(..) | Kind::Choice(_) => string(text),
+        Kind::Text | Kind::Secret | Kind::Url | Kind::Path => string(text),
+        Kind::Address | Kind::Size(..) | Kind::Choice(_) => string(text),
         Kind::AutoCount(..) if text == "auto" => string(text),
         Kind::Count(..) | Kind::AutoCount(..) => {
             Value::from(text.parse::<u64>().map_err(|_| expects(kind))?)
@@ -69,7 +70,7 @@ fn list(text: &str) -> Value {
 /// What `kind` expects, to complete "`key` ...".
 pub fn expects(kind: Kind) -> String {
     match kind {
-        Kind::Text | Kind::Path => "must be a text".into(),
+        Kind::Text | Kind::Secret | Kind::Url | Kind::Path => "must be a text".into(),
         Kind::Address => "must be an address and a port, such as \"0.0.0.0:8080\"".into(),
         Kind::Size(min, max) => format!(
             "must be a size between {} and {}, such as \"16MiB\"",
@@ -94,7 +95,7 @@ pub fn check(kind: Kind, value: Value) -> Result<Value, String> {
     let count = |min, max| count_of(&value).filter(|n| (min..=max).contains(n)).map(Value::from);
     let text = || value.as_str().map(Value::from);
     let kept = match kind {
-        Kind::Text | Kind::Path => text(),
+        Kind::Text | Kind::Secret | Kind::Url | Kind::Path => text(),
         Kind::Address => {
             value.as_str().filter(|text| text.parse::<std::net::SocketAddr>().is_ok()).map(string)
         }

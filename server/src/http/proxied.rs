@@ -46,13 +46,24 @@ impl Gate {
             Ok(Ok(client)) => return Some(ClientAddress(client.unwrap_or(peer))),
             // A balancer that only looks whether somebody listens.
             Ok(Err(Wrong::Gone)) => return None,
-            Ok(Err(Wrong::Header(error))) => error.to_string(),
-            Err(_) => format!("no whole PROXY header within {HEAD_TIMEOUT:?}"),
+            Ok(Err(Wrong::Header(error))) => error,
+            Err(_) => BadProxyHeader::Late,
         };
         self.refused.fetch_add(1, Relaxed);
-        tracing::warn!(proxy = %peer, wrong, "a proxy's connection to the API port was closed");
+        tell("api", peer, wrong);
         None
     }
+}
+
+/// Tells of a connection that was closed, whoever has closed it.
+pub fn tell(port: &str, proxy: SocketAddr, wrong: BadProxyHeader) {
+    tracing::warn!(
+        port,
+        %proxy,
+        %wrong,
+        "a trusted proxy's connection was closed: let it send a PROXY header of version 2, or take \
+         its address out of `listen.trusted_proxies` if it is no proxy"
+    );
 }
 
 /// Why a connection has no header.

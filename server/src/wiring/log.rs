@@ -9,6 +9,7 @@ use touchline_store::dead::DeadKeeper;
 use touchline_store::journal::{Journal, OpenError, OpenReport};
 
 use super::StartError;
+use super::porter::Awaited;
 use crate::config::Options;
 use crate::node_log::NodeLog;
 use crate::spool::Spool;
@@ -18,12 +19,15 @@ pub(super) fn open_log(
     options: &Options,
     dead: &Arc<DeadKeeper>,
     is_stopped: &AtomicBool,
+    awaited: &Awaited,
 ) -> Result<(NodeLog, Arc<str>), StartError> {
     let Some(kafka) = &options.kafka else {
         let (journal, report) = open_journal(options)?;
         return Ok((NodeLog::Journal(journal), report.backend));
     };
-    let opened = KafkaLog::open(kafka, dead.clone(), || is_stopped.load(Ordering::Relaxed));
+    let is_stopped = || is_stopped.load(Ordering::Relaxed);
+    let tell = |trouble: &str| awaited.because(trouble);
+    let opened = KafkaLog::open_telling(kafka, dead.clone(), is_stopped, tell);
     let (log, report) = opened.map_err(StartError::Kafka)?;
     tracing::info!(
         brokers = kafka.brokers,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
@@ -26,6 +27,30 @@ const CONNECTIONS_MAX: usize = 256;
 /// For answers that are under way when the real thing begins.
 const LEAVE_MAX: Duration = Duration::from_millis(200);
 
+/// What a start waits for, as whoever asks is told; it may become clearer meanwhile.
+#[derive(Clone)]
+pub(super) struct Awaited {
+    what: Arc<str>,
+    told: Arc<ArcSwap<String>>,
+}
+
+impl Awaited {
+    /// `what`, and nothing is known of why that takes long.
+    pub fn new(what: &str) -> Self {
+        Self { what: what.into(), told: Arc::new(ArcSwap::from_pointee(what.to_owned())) }
+    }
+
+    /// It takes long because of this.
+    pub fn because(&self, why: &str) {
+        self.told.store(Arc::new(format!("{}: {why}", self.what)));
+    }
+
+    /// What there is to tell.
+    pub fn told(&self) -> Arc<String> {
+        self.told.load_full()
+    }
+}
+
 /// The porter of one start. Leaves when it is dropped, at the latest.
 pub(super) struct Porter {
     stop: watch::Sender<Option<Duration>>,
@@ -33,14 +58,14 @@ pub(super) struct Porter {
 }
 
 impl Porter {
-    /// Answers at the API port and the admin port: not ready, because of `what`. Without a thread
-    /// for it whoever comes waits for the start.
-    pub fn begin(bound: &Bound, gate: &Arc<Gate>, what: &str) -> Option<Self> {
+    /// Answers at the API port and the admin port: not ready, because of what is awaited. Without a
+    /// thread for it whoever comes waits for the start.
+    pub fn begin(bound: &Bound, gate: &Arc<Gate>, awaited: &Awaited) -> Option<Self> {
         let clones = (bound.api.try_clone().ok()?, bound.admin.try_clone().ok()?);
         let (stop, stopping) = watch::channel(None);
-        let (what, gate) = (what.to_owned(), Arc::clone(gate));
+        let (awaited, gate) = (awaited.clone(), Arc::clone(gate));
         let thread = Builder::new().name("porter".into()).spawn(move || {
-            run(clones, gate, &what, &stopping);
+            run(clones, gate, &awaited, &stopping);
         });
         Some(Self { stop, thread: Some(thread.ok()?) })
     }
@@ -58,13 +83,13 @@ impl Drop for Porter {
 fn run(
     (api, admin): (TcpListener, TcpListener),
     gate: Arc<Gate>,
-    what: &str,
+    awaited: &Awaited,
     stopping: &watch::Receiver<Option<Duration>>,
 ) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return;
     };
-    let (for_api, for_admin) = (api_router(what), admin_router(what));
+    let (for_api, for_admin) = (api_router(awaited.clone()), admin_router(awaited.clone()));
     runtime.block_on(async {
         let both = (
             serve(api, for_api, CONNECTIONS_MAX, gate, stopping.clone()),
@@ -74,18 +99,23 @@ fn run(
     });
 }
 
-fn api_router(what: &str) -> Router {
-    let detail = format!("this node is starting ({what}): come again in a moment");
+/// Sources are told what is awaited, not why it takes long: that is this node's own.
+fn api_router(awaited: Awaited) -> Router {
+    let detail = format!("this node is starting ({}): come again in a moment", awaited.what);
     let answer = move || async move { not_yet(&detail) };
     Router::new().fallback(answer)
 }
 
-fn admin_router(what: &str) -> Router {
-    let ready = json!({ "ready": false, "reasons": [format!("starting: {what}")] });
-    let detail = format!("this node is starting ({what})");
+fn admin_router(awaited: Awaited) -> Router {
+    let detail = format!("this node is starting ({})", awaited.what);
+    let ready = move || async move {
+        let reasons = [format!("starting: {}", awaited.told())];
+        let page = json!({ "ready": false, "reasons": reasons });
+        (StatusCode::SERVICE_UNAVAILABLE, Json(page))
+    };
     Router::new()
         .route("/healthz", get(|| async { "alive\n" }))
-        .route("/readyz", get(|| async { (StatusCode::SERVICE_UNAVAILABLE, Json(ready)) }))
+        .route("/readyz", get(ready))
         .fallback(move || async move { not_yet(&detail) })
 }
 

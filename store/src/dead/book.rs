@@ -18,15 +18,14 @@ use touchline_core::event::Stream;
 use touchline_core::time::Timestamp;
 use xxhash_rust::xxh3::Xxh3;
 
-use super::letter::{State, Step};
-use crate::limits::{DEAD_LETTERS_MAX, DEAD_ROW_BYTES};
+use super::letter::Step;
+use super::trim::trim;
+use crate::limits::DEAD_ROW_BYTES;
 
 /// How long another writer (a command) may hold the file.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 /// What this build reads and writes.
 const SCHEMA: i64 = 1;
-/// Letters that are looked at when room is wanted, at a time.
-const TRIM_STEP: i64 = 256;
 
 /// Columns of a letter, without its bytes.
 macro_rules! columns {
@@ -172,6 +171,11 @@ impl Book {
             if found == 0 {
                 raw_sql(include_str!("schema.sql")).execute(&mut *work).await?;
             }
+            let shares = query("select 1 from sqlite_master where name = 'shares'");
+            let has_shares = shares.fetch_optional(&mut *work).await?.is_some();
+            if matches!(found, 0 | SCHEMA) && !has_shares {
+                raw_sql(include_str!("shares.sql")).execute(&mut *work).await?;
+            }
             work.commit().await?;
             Ok(found)
         })?;
@@ -315,48 +319,4 @@ fn twin(letter: &DeadLetter) -> [u8; 16] {
     }
     hash.update(&letter.raw);
     hash.digest128().to_le_bytes()
-}
-
-/// Lets go of what is too old or has no room: what was replayed first, then the oldest.
-async fn trim(
-    work: &mut SqliteConnection,
-    now: Timestamp,
-    options: &DeadOptions,
-) -> sqlx::Result<u64> {
-    let horizon = now.minus(options.age_max).0;
-    let mut dropped = 0;
-    let old = query("delete from letters where last_at < ? returning state = 'replayed' as done");
-    for row in old.bind(horizon).fetch_all(&mut *work).await? {
-        dropped += u64::from(!row.try_get::<bool, _>("done")?);
-    }
-    loop {
-        let totals = query("select letters, bytes from totals").fetch_one(&mut *work).await?;
-        let mut letters_over = count(&totals, "letters")?.saturating_sub(DEAD_LETTERS_MAX);
-        let mut bytes_over = count(&totals, "bytes")?.saturating_sub(options.bytes_max);
-        if letters_over == 0 && bytes_over == 0 {
-            return Ok(dropped);
-        }
-        let mut states = [State::Replayed, State::Parked, State::Replaying].into_iter();
-        let (state, rows) = loop {
-            let Some(state) = states.next() else { return Ok(dropped) };
-            // What was acknowledged and stands nowhere else goes last.
-            let oldest = query(
-                "select id, size from letters where state = ? order by desk = 'log', id limit ?",
-            );
-            let rows = oldest.bind(state.as_str()).bind(TRIM_STEP).fetch_all(&mut *work).await?;
-            if !rows.is_empty() {
-                break (state, rows);
-            }
-        };
-        for row in rows {
-            if letters_over == 0 && bytes_over == 0 {
-                break;
-            }
-            let gone = query("delete from letters where id = ?");
-            gone.bind(row.try_get::<String, _>("id")?).execute(&mut *work).await?;
-            letters_over = letters_over.saturating_sub(1);
-            bytes_over = bytes_over.saturating_sub(count(&row, "size")?);
-            dropped += u64::from(state != State::Replayed);
-        }
-    }
 }

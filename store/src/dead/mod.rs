@@ -6,10 +6,10 @@
 //! for commands; several may have it open at once, one of them writes at a time.
 //!
 //! # Bounds
-//! Letters are bounded by bytes, count and age. What goes first was replayed, then comes the
-//! oldest. The same letter again is counted at the first one: a partner in a loop can't flush the
-//! others out. A disk that is full costs whoever parks nothing: letters wait in the queue while
-//! there is room, then they are counted as lost.
+//! Letters are bounded by bytes, count and age. What goes first was replayed, then comes the oldest
+//! of the source that holds the most. The same letter again is counted at the first one: neither a
+//! partner in a loop nor a noisy source can flush the others out. A disk that is full costs whoever
+//! parks nothing: letters wait in the queue while there is room, then they are counted as lost.
 //!
 //! # What a replay may rely on
 //! [`Book::claim`] marks a letter durably before the log is asked, [`Book::settle`] after. A crash
@@ -23,6 +23,7 @@ mod ask;
 mod book;
 mod keeper;
 mod letter;
+mod trim;
 
 pub use ask::{Claim, Settled};
 pub use book::{Book, DeadError, DeadOptions, Depth, Depths};

@@ -212,6 +212,73 @@ fn a_replay_asks_a_server_that_runs_and_no_web_page_may() {
 }
 
 #[test]
+fn an_item_of_a_polled_partner_that_fits_nothing_is_one_letter_and_is_taken_once_it_does() {
+    let at = jiff::Timestamp::now().as_second();
+    let item = |id: u32, club: &str, at: i64| {
+        format!(r#"{{"ref":{id},"club":"{club}","what":"goal","at":{at},"facts":{{}}}}"#)
+    };
+    let ahead = item(3, "ars", at + 3_600);
+    let list = |more: &str| {
+        let items = [item(1, "ars", at), item(2, "The Arsenal", at), ahead.clone(), more.into()];
+        format!(r#"{{"feed":{{"list":[{}]}}}}"#, items.join(","))
+    };
+    let upstream = Upstream::start(&list(&item(4, "ars", at)));
+    let section = |team: &str| {
+        format!(
+            "[sources.broadcast.feed]\npoll_url = \"{}\"\npoll_interval_s = 0.1\n\
+             items = \"/feed/list\"\nteam = \"{team}\"\ntype = \"/what\"\nid = \"/ref\"\n\
+             time = \"/at\"\nvalue = \"/facts\"\n",
+            upstream.url()
+        )
+    };
+    let home = Home::new(&section("/club"));
+    let server = home.serve(Backend::Auto);
+    let parked = |reason: &str| {
+        let page = server.admin("/metrics").body;
+        let sample =
+            format!("touchline_dlq_parked_total{{stream=\"broadcast\",reason=\"{reason}\"}} ");
+        let value = page.lines().find_map(|line| line.strip_prefix(&sample)?.parse::<f64>().ok());
+        value.unwrap_or(0.0)
+    };
+    let polls = || upstream.requests();
+    let wait = |polled: u64| {
+        let until_now = polls();
+        until("it is asked again", || polls() > until_now + polled);
+    };
+    until("a letter", || parked("invalid_events") >= 1.0);
+    wait(10);
+    upstream.set_body(&list(&item(5, "ars", at)));
+    wait(10);
+    assert_eq!(
+        parked("invalid_events"),
+        1.0,
+        "once, however often it is shown, whatever beside it"
+    );
+    assert_eq!(parked("in_future"), 0.0, "what lies ahead comes by itself");
+    let [letter] = &lines(&dlq(&home, None, &["list", "--json"]))[..] else { panic!("one") };
+    assert_eq!((&letter["source"], &letter["desk"]), (&"feed".into(), &"webhook".into()));
+    let id = letter["id"].as_str().unwrap();
+    let raw: Value =
+        serde_json::from_slice(&dlq(&home, None, &["show", id, "--raw"]).stdout).unwrap();
+    assert_eq!(raw["feed"]["list"][0]["club"], "The Arsenal", "{raw}");
+    assert_eq!(raw["feed"]["list"].as_array().map(Vec::len), Some(1));
+    let tried = dlq(&home, Some(&server), &["replay", id]);
+    assert_eq!(tried.status.code(), Some(1), "it still fits nothing: {}", words(&tried));
+    upstream.set_fault(Fault::BadJson);
+    until("the whole answer", || parked("bad_json") >= 1.0);
+    wait(3);
+    assert_eq!(parked("bad_json"), 1.0, "once a minute");
+    // Mended by a reload: what isn't shown any more is taken by its letter.
+    home.configure(&section("ars"));
+    server.signal(Signal::HUP);
+    until("the mended mapping", || {
+        server.metric(r#"touchline_config_reloads_total{result="taken"}"#) >= 1.0
+    });
+    let tried = dlq(&home, Some(&server), &["replay", id]);
+    assert_eq!(tried.status.code(), Some(0), "{}", words(&tried));
+}
+
+#[test]
 fn fault_36_a_file_that_cannot_be_used_is_told_and_costs_nothing_but_letters() {
     let home = Home::new("");
     std::fs::create_dir_all(home.path("data")).unwrap();

@@ -166,6 +166,34 @@ fn fault_05_a_proxy_that_says_anything_else_is_closed_without_an_answer_and_coun
 }
 
 #[test]
+fn a_proxy_that_is_closed_is_named_in_the_log_with_what_is_wrong_and_what_to_do() {
+    let home = Home::new(TRUSTING);
+    let server = serve_behind_proxies(&home, Backend::Auto);
+    let told = |port: &str, wrong: &str| {
+        server.log().iter().any(|line| {
+            let parts = ["a trusted proxy's connection was closed", port, wrong, "127.0.0.1:"];
+            parts.iter().all(|part| line.contains(part)) && line.contains("trusted_proxies")
+        })
+    };
+    let short = header(0x21, 0x11, &[0; 11]);
+    let missing = upgrade("teams=ars", "").into_bytes();
+    for (to, port) in [(server.addresses().stream, "stream"), (server.addresses().api, "api")] {
+        for (bytes, wrong) in
+            [(&missing, "send-proxy-v2"), (&short, "parts don't fit"), (&Vec::new(), "in the time")]
+        {
+            assert_eq!(said(to, bytes), b"");
+            until(wrong, || told(&format!("\"port\":\"{port}\""), wrong));
+        }
+    }
+    let before = server.log().len();
+    for _ in 0..2_000 {
+        drop(TcpStream::connect(server.addresses().stream).unwrap().write_all(&missing));
+    }
+    until("each is counted", || counted(&server) >= 2_000.0);
+    assert!(server.log().len() - before < 200, "a flood has few lines");
+}
+
+#[test]
 fn fault_06_half_a_header_is_closed_in_the_time_that_a_head_has() {
     let home = Home::new(TRUSTING);
     let server = serve_behind_proxies(&home, Backend::Auto);

@@ -12,7 +12,7 @@ use crate::{Nodes, alone, calm_brokers};
 
 /// Posts events to the nodes in turn, again and again until each is taken, as a partner does.
 /// Answers the ids.
-pub fn publish(nodes: &Nodes, prefix: &str, is_over: &AtomicBool) -> Vec<String> {
+fn publish(nodes: &Nodes, prefix: &str, is_over: &AtomicBool) -> Vec<String> {
     let mut ids = Vec::new();
     while !is_over.load(Ordering::Relaxed) {
         let id = format!("{prefix}{}", ids.len());
@@ -38,11 +38,34 @@ pub fn publish(nodes: &Nodes, prefix: &str, is_over: &AtomicBool) -> Vec<String>
 }
 
 /// Ends the publisher, also where a check has failed: the test would wait for it for ever.
-pub struct EndWith<'a>(pub &'a AtomicBool);
+struct EndWith<'a>(&'a AtomicBool);
 
 impl Drop for EndWith<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Publishes through `nodes` while `trouble` is made; afterwards every follower has heard it all.
+pub fn nothing_is_lost(
+    nodes: &Nodes,
+    prefix: &str,
+    followers: &mut [Follower; 2],
+    trouble: impl FnOnce(&mut [Follower; 2]),
+) {
+    let is_over = AtomicBool::new(false);
+    let ids = std::thread::scope(|scope| {
+        let end = EndWith(&is_over);
+        let publishing = scope.spawn(|| publish(nodes, prefix, &is_over));
+        go_on("some events", followers, 20);
+        trouble(followers);
+        drop(end);
+        publishing.join().expect("no panic")
+    });
+    nodes.servers[nodes.servers.len() - 1].accept(&event("last", &["ars"]));
+    for follower in followers {
+        follower.hear_until("the last", |it| it.has("last"));
+        follower.check(ids.iter().cloned());
     }
 }
 
@@ -69,25 +92,13 @@ fn fault_43_clients_of_a_node_that_was_killed_go_on_at_another_and_miss_nothing(
     let _turn = alone();
     let mut nodes = Nodes::start(calm_brokers(), "killed", 2, "");
     let mut followers = [0, 1].map(|node| Follower::start(&nodes, node, "ars,che"));
-    let is_over = AtomicBool::new(false);
     let mut victim = nodes.take(0);
-    let ids = std::thread::scope(|scope| {
-        let survivor = &nodes;
-        let end = EndWith(&is_over);
-        let publishing = scope.spawn(|| publish(survivor, "k", &is_over));
-        go_on("some events", &mut followers, 20);
+    nothing_is_lost(&nodes, "k", &mut followers, |followers| {
         victim.kill_9();
         std::thread::sleep(Duration::from_millis(300));
-        followers[0].move_to(survivor, 0);
-        go_on("more", &mut followers, 40);
-        drop(end);
-        publishing.join().expect("no panic")
+        followers[0].move_to(&nodes, 0);
+        go_on("more", followers, 40);
     });
-    nodes.servers[0].accept(&event("last", &["ars"]));
-    for follower in &mut followers {
-        follower.hear_until("the last", |it| it.has("last"));
-        follower.check(ids.iter().cloned());
-    }
 }
 
 #[test]
@@ -96,23 +107,20 @@ fn fault_35_brokers_die_one_after_the_other_and_all_together_and_nothing_is_lost
     let mut brokers = Brokers::start(3);
     let nodes = Nodes::start(&brokers, "broken", 2, "");
     let mut followers = [0, 1].map(|node| Follower::start(&nodes, node, "ars,che"));
-    let is_over = AtomicBool::new(false);
-    let ids = std::thread::scope(|scope| {
-        let end = EndWith(&is_over);
-        let publishing = scope.spawn(|| publish(&nodes, "b", &is_over));
+    nothing_is_lost(&nodes, "b", &mut followers, |followers| {
         for broker in 1..=3 {
             brokers.kill(broker);
-            go_on("it goes on with two", &mut followers, 20);
+            go_on("it goes on with two", followers, 20);
             brokers.start_node(broker);
-            listen_until("it is back", &mut followers, || brokers.listens(broker));
+            listen_until("it is back", followers, || brokers.listens(broker));
             let began = Instant::now();
             let settled = || began.elapsed() > Duration::from_secs(4);
-            listen_until("the cluster has settled", &mut followers, settled);
+            listen_until("the cluster has settled", followers, settled);
         }
         (1..=3).for_each(|broker| brokers.kill(broker));
         let is_unready = || nodes.servers.iter().all(|it| it.admin("/readyz").status == 503);
-        listen_until("not ready", &mut followers, is_unready);
-        for follower in &mut followers {
+        listen_until("not ready", followers, is_unready);
+        for follower in &mut *followers {
             follower.hear_until("degraded", |it| it.states == ["degraded"]);
         }
         let begin = Instant::now();
@@ -121,18 +129,11 @@ fn fault_35_brokers_die_one_after_the_other_and_all_together_and_nothing_is_lost
         assert!(refused.header("retry-after").is_some(), "{}", refused.head);
         assert!(begin.elapsed() < Duration::from_secs(2), "it is said at once");
         (1..=3).for_each(|broker| brokers.start_node(broker));
-        for follower in &mut followers {
+        for follower in &mut *followers {
             follower.hear_until("live", |it| it.states == ["degraded", "live"]);
         }
-        go_on("it goes on", &mut followers, 20);
-        drop(end);
-        publishing.join().expect("no panic")
+        go_on("it goes on", followers, 20);
     });
-    nodes.servers[1].accept(&event("last", &["ars"]));
-    for follower in &mut followers {
-        follower.hear_until("the last", |it| it.has("last"));
-        follower.check(ids.iter().cloned());
-    }
     assert_eq!(sorted(&followers[0].ids), sorted(&followers[1].ids), "both nodes agree");
 }
 

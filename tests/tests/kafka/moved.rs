@@ -2,7 +2,6 @@
 //! lost, nothing is shown twice, what a reader could not get is declared, and clients agree.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -10,7 +9,7 @@ use touchline_tests::e2e::brokers::Brokers;
 use touchline_tests::e2e::http::event;
 use touchline_tests::e2e::socket::{Heard, Socket};
 
-use crate::broken::{EndWith, go_on, publish};
+use crate::broken::{go_on, nothing_is_lost};
 use crate::follower::Follower;
 use crate::{Nodes, admin, alone, calm_brokers, wire};
 
@@ -23,12 +22,8 @@ fn fault_35_partitions_move_to_other_brokers_and_nobody_notices() {
     let brokers = calm_brokers();
     let nodes = Nodes::start(brokers, "moving", 2, "replication = 2\nin_sync_min = 2");
     let mut followers = [0, 1].map(|node| Follower::start(&nodes, node, "ars,che"));
-    let is_over = AtomicBool::new(false);
     let topic = "moving.broadcast-events";
-    let ids = std::thread::scope(|scope| {
-        let end = EndWith(&is_over);
-        let publishing = scope.spawn(|| publish(&nodes, "m", &is_over));
-        go_on("some events", &mut followers, 20);
+    nothing_is_lost(&nodes, "m", &mut followers, |followers| {
         for turn in 0..2 {
             let wanted: Vec<Vec<i32>> = admin::replicas(brokers, topic)
                 .iter()
@@ -45,16 +40,9 @@ fn fault_35_partitions_move_to_other_brokers_and_nobody_notices() {
                 assert!(begin.elapsed() < PATIENCE, "partitions don't move");
                 followers.iter_mut().for_each(|it| it.listen(Duration::from_millis(100)));
             }
-            go_on("it goes on", &mut followers, 40);
+            go_on("it goes on", followers, 40);
         }
-        drop(end);
-        publishing.join().expect("no panic")
     });
-    nodes.servers[1].accept(&event("last", &["ars"]));
-    for follower in &mut followers {
-        follower.hear_until("the last", |it| it.has("last"));
-        follower.check(ids.iter().cloned());
-    }
 }
 
 /// What a client hears until an event of this id: the events, and the reasons of gaps.
@@ -125,25 +113,13 @@ fn fault_35_a_broker_that_stands_still_for_30_s_loses_nothing_and_shows_nothing_
     let brokers = Brokers::start(3);
     let nodes = Nodes::start(&brokers, "still", 2, "");
     let mut followers = [0, 1].map(|node| Follower::start(&nodes, node, "ars,che"));
-    let is_over = AtomicBool::new(false);
-    let ids = std::thread::scope(|scope| {
-        let end = EndWith(&is_over);
-        let publishing = scope.spawn(|| publish(&nodes, "s", &is_over));
-        go_on("some events", &mut followers, 20);
+    nothing_is_lost(&nodes, "s", &mut followers, |followers| {
         brokers.signal(1, Signal::STOP);
         let begin = Instant::now();
         while begin.elapsed() < Duration::from_secs(30) {
             followers.iter_mut().for_each(|it| it.listen(Duration::from_millis(100)));
         }
         brokers.signal(1, Signal::CONT);
-        go_on("it goes on", &mut followers, 40);
-        drop(end);
-        publishing.join().expect("no panic")
+        go_on("it goes on", followers, 40);
     });
-    assert!(is_over.load(Ordering::Relaxed));
-    nodes.servers[1].accept(&event("last", &["ars"]));
-    for follower in &mut followers {
-        follower.hear_until("the last", |it| it.has("last"));
-        follower.check(ids.iter().cloned());
-    }
 }

@@ -73,4 +73,6 @@ fn fault_35_a_node_signs_in_by_tls_and_scram_or_is_told_what_is_wrong() {
     let mut server = Server::spawn(home.command(Backend::Auto));
     let line = server.wait_for_line("the start begins again until brokers answer");
     assert!(line.contains("`log.kafka.tls`"), "{line}");
+    let line = server.wait_for_line("the start waits for Kafka");
+    assert!(line.contains("most likely expects TLS"), "{line}");
 }

@@ -149,12 +149,14 @@ fn source_test_asks_what_is_polled_and_names_each_problem() {
     let sensor = format!(
         "[sources.sensor.mast]\nurl = \"{}\"\nteam = \"/team\"\ntype = \"wind\"\nkey = \"/mast\"\n\
          value = \"/wind_ms\"\ntimeout_s = 1\n",
-        device.url()
+        device.url() + "?apikey=K3Y"
     );
     let home = Home::new(&(polled(&upstream.url()) + "poll_timeout_s = 5\n" + &sensor));
     let shown = test(&home, &["mast"]);
     assert_eq!(shown.status.code(), Some(0), "{}", words(&shown));
     assert!(words(&shown).contains("sensor:ars") && words(&shown).contains("{\"value\":3.5}"));
+    let asked = format!("asked: {}?apikey=***\n", device.url());
+    assert!(words(&shown).contains(&asked) && !words(&shown).contains("K3Y"), "{}", words(&shown));
     let shown = test(&home, &["feed", "--json"]);
     assert_eq!(shown.status.code(), Some(1), "{}", words(&shown));
     let page: Value = serde_json::from_slice(&shown.stdout).unwrap();

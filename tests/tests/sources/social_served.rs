@@ -1,6 +1,9 @@
 //! A stream of posts behind the running binary: from the stream to the socket, and into the
 //! metrics.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use touchline_tests::e2e::log::dump;
 use touchline_tests::e2e::server::{Backend, Home, touchline, words};
 use touchline_tests::e2e::socket::Socket;
 use touchline_tests::e2e::until;
@@ -54,6 +57,89 @@ fn a_post_is_on_the_socket_once_however_often_it_comes() {
     }
 }
 
+/// Where the place of the stream is kept.
+fn place(home: &Home) -> String {
+    let file = home.path("data").join("places").join("plaza.place");
+    std::fs::read_to_string(file).unwrap_or_default()
+}
+
+fn posts(home: &Home) -> Vec<String> {
+    dump(&home.journal()).into_iter().map(|it| it.name).collect()
+}
+
+#[test]
+fn fault_29_a_stream_goes_on_after_kill_9_where_the_log_has_everything() {
+    for (form, rewind, asks, kept) in [
+        (Form::Lines, "since_id", "since_id=p-3", r#""id":"p-3""#),
+        (Form::Events, "last_event_id", "last-event-id: 2", r#""id":"2""#),
+        (Form::Socket, "backfill_minutes", "backfill_minutes=1", "\"at\""),
+    ] {
+        let stream = Stream::start(form);
+        stream.set_repeats(2);
+        let kind = if form == Form::Events { "kind = \"events\"\n" } else { "" };
+        let config = config(&stream.url()) + kind;
+        let home = Home::new(&config.replace("\"since_id\"", &format!("\"{rewind}\"")));
+        let mut server = home.serve(Backend::Auto);
+        let mut client = Socket::open(server.addresses().stream, "teams=ars&streams=social");
+        client.hear_op("subscribed");
+        until("it is open", || stream.open() == 1);
+        for n in 1..=3 {
+            stream.say(&format!(r#"{{"id":"p-{n}","text":"arsenal"}}"#));
+            client.hear_op("event");
+        }
+        until("the place is kept", || place(&home).contains(kept));
+        server.kill_9();
+        stream.say(r#"{"id":"p-4","text":"arsenal again"}"#);
+        let asked = stream.heads().len();
+        let mut server = home.serve(Backend::Auto);
+        until("it asks again", || stream.heads().len() > asked);
+        let head = stream.heads().last().expect("it has asked").1.clone();
+        assert!(head.contains(asks), "{form:?}: {head}");
+        stream.say(r#"{"id":"p-5","text":"arsenal"}"#);
+        until("what came while it was away", || posts(&home).len() >= 5);
+        server.stop();
+        let want = ["p-1", "p-2", "p-3", "p-4", "p-5"].map(|id| format!("plaza/{id}"));
+        assert_eq!(posts(&home), want, "{form:?}: nothing lost, nothing twice");
+    }
+}
+
+#[test]
+fn fault_29_a_flood_loses_nothing_and_repeats_nothing_however_often_it_is_killed() {
+    let stream = Stream::start(Form::Lines);
+    stream.set_repeats(usize::MAX);
+    let config = config(&stream.url()).replace("posts_per_s_max = 5", "posts_per_s_max = 10000");
+    let home = Home::new(&config);
+    let (is_over, said) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            until("somebody listens", || stream.open() == 1);
+            while !is_over.load(Ordering::Relaxed) {
+                let n = said.fetch_add(1, Ordering::Relaxed);
+                stream.say(&format!(r#"{{"id":"p-{n}","text":"arsenal"}}"#));
+                std::thread::sleep(std::time::Duration::from_millis(3));
+            }
+        });
+        let mut before = String::new();
+        for _ in 0..3 {
+            let mut server = home.serve(Backend::Auto);
+            until("the place moves", || place(&home) != before);
+            std::thread::sleep(std::time::Duration::from_millis(700));
+            server.kill_9();
+            before = place(&home);
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let mut server = home.serve(Backend::Auto);
+    let count = said.load(Ordering::Relaxed);
+    until("all of it", || posts(&home).len() >= count);
+    server.stop();
+    let mut all = posts(&home);
+    all.sort();
+    let mut want: Vec<_> = (0..count).map(|n| format!("plaza/p-{n}")).collect();
+    want.sort();
+    assert_eq!(all, want);
+}
+
 /// What people wrote reaches no terminal as it is.
 fn tail_is_tame(home: &Home, form: &str) {
     let mut tail = touchline();
@@ -65,6 +151,27 @@ fn tail_is_tame(home: &Home, form: &str) {
     assert!(shown.contains("p-1") && shown.contains("script"), "{shown}");
     let is_tame = |c: char| c == '\n' || !(c.is_control() || c == '\u{202e}');
     assert!(shown.chars().all(is_tame), "{shown:?}");
+}
+
+#[test]
+fn a_first_message_comes_from_its_file_and_no_line_or_page_tells_a_key() {
+    let stream = Stream::start(Form::Socket);
+    let url = stream.url().replace("ws://", "ws://jo:K3Y@") + "?token=K3Y";
+    let home = Home::new(&(config(&url) + "subscribe_file = \"plaza.first\"\n"));
+    std::fs::write(home.path("plaza.first"), "{\"token\":\"K3Y\"}\n").unwrap();
+    stream.set_fault(StreamFault::Status(503, None));
+    let server = home.serve(Backend::Auto);
+    until("it is told to come again", || !stream.heads().is_empty());
+    stream.set_fault(StreamFault::None);
+    until("the first message", || stream.heard().contains(&(1, br#"{"token":"K3Y"}"#.to_vec())));
+    assert!(stream.heads()[0].1.contains("token=K3Y"), "it is asked with its key");
+    let pages = ["/config", "/metrics"].map(|path| server.admin(path).body);
+    assert!(pages[0].contains("/posts?token=***"), "{}", pages[0]);
+    let lines = server.log().concat();
+    assert!(lines.contains("a stream is lost"), "{lines}");
+    for shown in pages.iter().chain([&lines]) {
+        assert!(!shown.contains("K3Y"), "{shown}");
+    }
 }
 
 #[test]

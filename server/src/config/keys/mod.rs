@@ -37,6 +37,10 @@ pub enum Kind {
     List,
     /// A list of secrets; never printed.
     Secrets,
+    /// One secret; never printed.
+    Secret,
+    /// An address; what of it may be a key is never printed.
+    Url,
 }
 
 /// One key.
@@ -66,13 +70,15 @@ const fn key(
     Key { path, kind, default: Some(default), reloads: false, purpose, cost }
 }
 
+/// A key of a section with a name: it has no default that shows here, a section that leaves it out
+/// gets what its purpose says.
+const fn own_key(path: &'static str, kind: Kind, purpose: &'static str, cost: &'static str) -> Key {
+    Key { path, kind, default: None, reloads: false, purpose, cost }
+}
+
 impl Key {
     const fn reloads(self) -> Self {
         Self { reloads: true, ..self }
-    }
-
-    const fn absent(self) -> Self {
-        Self { default: None, ..self }
     }
 
     /// Whether `path` is this key; a star stands for one name.
@@ -89,9 +95,9 @@ impl Key {
             && own.next().is_some()
     }
 
-    /// Whether its value may be shown.
+    /// Whether its value must not be shown.
     pub fn is_secret(&self) -> bool {
-        self.kind == Kind::Secrets
+        matches!(self.kind, Kind::Secrets | Kind::Secret)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Keys of broadcast partners.
 
-use super::{Key, Kind, MIB, key};
+use super::{Key, Kind, MIB, own_key};
 
 /// In the order of the reference. None has a default that shows here: a partner that leaves a key
 /// out gets what its purpose says.
@@ -159,44 +159,44 @@ pub(super) const KEYS: &[Key] = &[
          the whole item unless it says otherwise",
         "none",
     ),
-    polled(
+    own_key(
         "sources.broadcast.*.poll_url",
-        Kind::Text,
+        Kind::Url,
         "where the partner is asked, if it doesn't send; it needs no secret then",
         "none",
     ),
-    polled(
+    own_key(
         "sources.broadcast.*.poll_interval_s",
         Kind::Seconds(0.1, 3_600.0),
         "how often; 5 unless it says otherwise",
         "requests",
     ),
-    polled(
+    own_key(
         "sources.broadcast.*.poll_timeout_s",
         Kind::Seconds(0.01, 30.0),
         "how long one request may take, connecting included; four fifths of the interval \
          unless it says otherwise, and 2 at most then",
         "none",
     ),
-    polled(
+    own_key(
         "sources.broadcast.*.poll_body_bytes_max",
         Kind::Size(64, 8 * MIB),
         "size of an answer, unpacked; 1 MiB unless it says otherwise",
         "memory, while it is read",
     ),
-    polled(
+    own_key(
         "sources.broadcast.*.poll_headers",
         Kind::List,
         "sent with each request, as in [\"accept-language: en\"]",
         "none",
     ),
-    polled(
+    own_key(
         "sources.broadcast.*.poll_secret_header",
         Kind::Text,
         "name of a header that carries what stands in `poll_secret_file`",
         "none",
     ),
-    polled(
+    own_key(
         "sources.broadcast.*.poll_secret_file",
         Kind::Path,
         "a file that holds that header's value and nothing else; relative to the \
@@ -206,9 +206,5 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 const fn partner(path: &'static str, kind: Kind, purpose: &'static str, cost: &'static str) -> Key {
-    polled(path, kind, purpose, cost).reloads()
-}
-
-const fn polled(path: &'static str, kind: Kind, purpose: &'static str, cost: &'static str) -> Key {
-    key(path, kind, "", purpose, cost).absent()
+    own_key(path, kind, purpose, cost).reloads()
 }

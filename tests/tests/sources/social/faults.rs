@@ -10,7 +10,7 @@ use touchline_ingest::broadcast::{Clock, system_clock};
 use touchline_ingest::social::{Fate, Rewind, SocialSource, Trouble};
 use touchline_tests::stream::{Form, Stream, StreamFault};
 
-use super::{MS, follow, follow_by, post, source, until};
+use super::{MS, follow, follow_by, follow_in, post, source, until};
 
 #[test]
 fn fault_29_a_stream_that_is_lost_goes_on_where_it_was_and_repeats_are_swallowed() {
@@ -46,6 +46,48 @@ fn fault_29_a_stream_that_is_lost_goes_on_where_it_was_and_repeats_are_swallowed
             });
         }
     }
+}
+
+#[test]
+fn fault_29_a_place_is_kept_only_when_the_log_has_all_that_came_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = || std::fs::read_to_string(folder.path().join("plaza.place")).unwrap_or_default();
+    let stream = Stream::start(Form::Lines);
+    let it = SocialSource { rewind: Rewind::SinceId, ..source(&stream, Form::Lines) };
+    let follow = |look: &dyn Fn(&super::Followed<'_>)| {
+        let clock: Clock = Arc::new(system_clock);
+        follow_in(Some(folder.path()), clock, it.clone(), |it| look(it));
+    };
+    follow(&|it| {
+        until("it is open", || stream.open() == 1);
+        it.ledger.hold();
+        stream.say_all((1..=3).map(|id| post(id, "arsenal")));
+        it.expect("the log is asked", &[1, 2, 3]);
+        std::thread::sleep(3_000 * MS);
+        assert_eq!(place(), "", "it has not answered");
+        it.ledger.let_go();
+        until("the place is kept", || place().contains(r#""id":"3""#));
+        it.ledger.set_refusing(true);
+        stream.say(&post(4, "arsenal"));
+        until("it is refused", || it.stats.posts(Fate::Refused) == 1);
+        it.ledger.set_refusing(false);
+        stream.say(&post(5, "arsenal"));
+        it.expect("the next is taken", &[1, 2, 3, 5]);
+        std::thread::sleep(3_000 * MS);
+        assert!(place().contains(r#""id":"3""#), "the fourth is wanted again: {}", place());
+    });
+    stream.set_repeats(2);
+    follow(&|it| {
+        until("it asks from there", || stream.heads().len() == 2);
+        assert!(stream.heads()[1].1.contains("since_id=3"), "{}", stream.heads()[1].1);
+        it.expect("what was refused is there", &[4, 5]);
+        until("the place is kept", || place().contains(r#""id":"5""#));
+    });
+    let elsewhere = SocialSource { rewind: Rewind::LastEventId, ..it.clone() };
+    follow_in(Some(folder.path()), Arc::new(system_clock), elsewhere, |_| {
+        until("it begins anew", || stream.heads().len() == 3);
+        assert!(!stream.heads()[2].1.contains("last-event-id"), "another way to go on");
+    });
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod faults;
 mod posts;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -92,13 +93,24 @@ impl Followed<'_> {
     }
 }
 
-/// Follows `source` by `clock` while `look` looks, on a runtime of one thread.
+/// Follows `source` by `clock` while `look` looks.
 fn follow_by(clock: Clock, source: SocialSource, look: impl FnOnce(&Followed<'_>)) {
+    follow_in(None, clock, source, look);
+}
+
+/// The same on a runtime of one thread, with its place kept in `places`.
+fn follow_in(
+    places: Option<&Path>,
+    clock: Clock,
+    source: SocialSource,
+    look: impl FnOnce(&Followed<'_>),
+) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (ledger, letters) = (Ledger::new(), Arc::new(Letters::default()));
     let (log, dead): (Arc<dyn EventLog>, Arc<dyn DeadLetters>) = (ledger.clone(), letters.clone());
-    let around = Surroundings::new(log, clock, dead);
+    let mut around = Surroundings::new(log, clock, dead);
+    around.places = places.map(Into::into);
     let social = runtime.block_on(async { Social::start(vec![source], &around) });
     let social = social.unwrap();
     look(&Followed { stats: &social.stats()[0], ledger: &ledger, letters: &letters });
