@@ -26,7 +26,6 @@ struct Sensor {
     teams: Vec<Values>,
     /// Over which connection the last answer went.
     answered: Option<SocketAddr>,
-    requests: u64,
 }
 
 /// The values of one team.
@@ -59,26 +58,17 @@ impl Sensors {
         }
     }
 
-    /// What sensor `index` says to the peer of `connection`, and how often it was asked before.
-    fn say(&self, index: usize, connection: SocketAddr, plan: Option<&Plan>) -> Option<Said> {
+    /// What sensor `index` says to the peer of `connection`; `None` if there is no such sensor.
+    fn say(&self, index: usize, connection: SocketAddr, plan: Option<&Plan>) -> Option<String> {
         let mut sensor = lock(self.0.get(index)?);
         let is_shown = sensor.answered.replace(connection).is_none_or(|last| last == connection);
-        let requests = sensor.requests;
-        sensor.requests += 1;
-        let Some(plan) = plan else { return Some(Said { body: readings(&[]), requests }) };
+        let Some(plan) = plan else { return Some(readings(&[])) };
         let now_ns = sys::now_ns();
         let values =
             sensor.teams.iter_mut().filter_map(|values| values.show(plan, now_ns, is_shown));
         let values: Vec<String> = values.collect();
-        let body = if sensor.teams.is_empty() { readings(&[quiet()]) } else { readings(&values) };
-        Some(Said { body, requests })
+        Some(if sensor.teams.is_empty() { readings(&[quiet()]) } else { readings(&values) })
     }
-}
-
-/// What a sensor says.
-struct Said {
-    body: String,
-    requests: u64,
 }
 
 impl Values {
@@ -114,13 +104,12 @@ pub async fn answer(
     ConnectInfo(connection): ConnectInfo<SocketAddr>,
     Path(index): Path<usize>,
 ) -> Response {
-    let Some(said) = shared.sensors.say(index, connection, shared.plan.get()) else {
+    let Some(mut body) = shared.sensors.say(index, connection, shared.plan.get()) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     let json = [(header::CONTENT_TYPE, "application/json")];
     let mut wait_ms = shared.sources.answer_ms;
-    let mut body = said.body;
-    match Ailment::of(&shared, index, said.requests) {
+    match Ailment::of(&shared, index) {
         Ailment::None => {}
         Ailment::Slow(ms) => wait_ms = ms,
         Ailment::Failing => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
@@ -146,7 +135,7 @@ mod tests {
         let sensors = Sensors::new(2, 3);
         sensors.play(&plan, 0..plan.events());
         let [a, b] = [1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-        let say = |sensor, from| sensors.say(sensor, from, Some(&plan)).unwrap().body;
+        let say = |sensor, from| sensors.say(sensor, from, Some(&plan)).unwrap();
         let first = say(0, a);
         assert!(
             first.contains(r#""team":"t000","n":1"#) && first.contains(r#""team":"t002","n":1"#)

@@ -11,16 +11,19 @@ use tokio::sync::oneshot;
 
 use super::Shared;
 use crate::publish::sign;
+use crate::sys;
 use crate::target::SECRET;
 
 /// The partner that sends what nobody can take.
 pub const ROGUE: &str = "rogue";
 /// Between two of its posts.
 const ROGUE_TURN: Duration = Duration::from_millis(50);
-/// Requests for which a sensor keeps an ailment: 5 s.
-const REQUESTS_EACH: u64 = 50;
-/// How long a stream lives.
-const STREAM_LIFE: Duration = Duration::from_secs(4);
+/// How long a sensor keeps an ailment.
+const AILMENT_NS: u64 = 5_000_000_000;
+/// How long a stream lives that is cut off before a client may take it for good, and one that
+/// isn't.
+const SHORT_LIFE: Duration = Duration::from_secs(4);
+const LONG_LIFE: Duration = Duration::from_secs(15);
 /// One post in so many is no post.
 const JUNK_ONE_IN: u64 = 50;
 
@@ -40,12 +43,12 @@ pub enum Ailment {
 }
 
 impl Ailment {
-    /// Of sensor `index` at its request `requests`: one after the other.
-    pub fn of(shared: &Shared, index: usize, requests: u64) -> Self {
+    /// Of sensor `index` now: one after the other.
+    pub fn of(shared: &Shared, index: usize) -> Self {
         if !shared.sources.trouble {
             return Self::None;
         }
-        match (index as u64 + requests / REQUESTS_EACH) % 5 {
+        match (index as u64 + sys::now_ns() / AILMENT_NS) % 5 {
             1 => Self::Slow(300),
             2 => Self::Failing,
             3 => Self::CutShort,
@@ -80,12 +83,16 @@ impl Listening {
 
     /// Whether it has ended. Those that stall are left to the server.
     pub fn is_over(&self) -> bool {
-        self.number.is_some_and(|number| number % 4 < 2) && self.since.elapsed() > STREAM_LIFE
+        match self.number.map(|number| number % 4) {
+            Some(0) => self.since.elapsed() > SHORT_LIFE,
+            Some(1) => self.since.elapsed() > LONG_LIFE,
+            _ => false,
+        }
     }
 
     /// Whether it says nothing any more.
     pub fn is_stalled(&self) -> bool {
-        self.number.is_some_and(|number| number % 4 == 2) && self.since.elapsed() > STREAM_LIFE
+        self.number.is_some_and(|number| number % 4 == 2) && self.since.elapsed() > SHORT_LIFE
     }
 
     /// Whether post `number` is none.

@@ -12,7 +12,7 @@ const AT_ONCE: usize = 4;
 const SMALL: [(&str, &str, &str); 7] = [
     // Its two hours become four seconds.
     ("soak", "200", "0.0005"),
-    // Its twelve minutes become seven seconds.
+    // Its thirteen minutes become eight seconds.
     ("trouble", "200", "0.01"),
     ("overload-150", "200", "0.03"),
     ("overload-200", "200", "0.03"),
