@@ -35,9 +35,12 @@ need_brokers() {
     have mvn || die "there is no mvn" "scripts/setup.sh all installs it"
     say "kafka: fetching Kafka $KAFKA_VERSION from Maven Central"
     rm -rf "$LIBS"
+    mkdir -p "$LIBS"
+    # Quiet as it is told to be, it still colours nothing.
     timeout 900 mvn -q -B -f tests/kafka/pom.xml dependency:copy-dependencies \
-        -DoutputDirectory="$LIBS" -DincludeScope=runtime \
-        || die "Kafka could not be fetched" "is the network there? scripts/kafka.sh can simply be run again"
+        -DoutputDirectory="$LIBS" -DincludeScope=runtime >"$LIBS/fetch.log" 2>&1 \
+        || die "Kafka could not be fetched: see $LIBS/fetch.log" \
+            "is the network there? scripts/kafka.sh can simply be run again"
     touch "$LIBS/.complete"
 }
 

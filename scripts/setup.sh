@@ -31,9 +31,10 @@ apt_install() {
     have apt-get || die "$what is missing" "install it by this system's means: $*"
     apt_update_once
     say "setup: installing $* ($what)"
+    local log="$TOUCHLINE_CACHE/apt-install.log"
     as_root timeout "$APT_TIMEOUT_S" env DEBIAN_FRONTEND=noninteractive \
-        apt-get install -y -qq --no-install-recommends "$@" >/dev/null \
-        || die "apt-get could not install $*" "run it by hand to see why: apt-get install $*"
+        apt-get install -y -qq --no-install-recommends "$@" >"$log" 2>&1 \
+        || die "apt-get could not install $*" "$log tells why: $(tail -n 1 "$log")"
 }
 
 # unpack_deb PACKAGE [PROGRAM]: the program alone, without the package's service.
@@ -113,6 +114,13 @@ need_board_modules() {
     cp tests/board/package-lock.json "$stamp"
 }
 
+# The load bench is tried between networks; processes are looked at and ended.
+need_host_tools() {
+    have ip || apt_install "ip, for networks of the tests' own" iproute2
+    have ps && type -P kill >/dev/null || apt_install "ps and kill, for processes of the tests" procps
+    have openssl || apt_install "openssl, for certificates of the tests' brokers" openssl
+}
+
 need_promtool() { have promtool || unpack_deb prometheus promtool; }
 
 need_java() {
@@ -166,6 +174,7 @@ case "${1:-build}" in
         need_python
         need_browser
         need_board_modules
+        need_host_tools
         need_promtool
         need_slowhttptest
         need_haproxy

@@ -5,51 +5,76 @@
 #   scripts/test.sh 40 80      those whose name begins so
 #
 # A step is a script `NN-name.sh`. Its second line `# title` says what it proves, `# limit_s: N` how
-# long it may take. One that fails doesn't keep the others from running; the summary tells.
+# long it may take. One with `# cores: N` needs no more than that, and measures nothing: such steps run
+# side by side as far as the host's cores go. One without has the host to itself. `# needs: STEP` brings
+# that one along. A step that fails doesn't keep the others from running; the summary tells.
 . "$(dirname "$0")/env.sh"
 
 LOGS="$CARGO_TARGET_DIR/test-logs"
 HEARTBEAT_S=30
 TAIL_LINES=60
+CORES="$(nproc)"
 passed=0
 failed=0
 summary=()
-child=
+# What runs, by process: its step, when it began, the cores it was given, when it speaks next.
+declare -A running=() began_at=() cores_of=() speaks_at=()
+busy=0
 
-# Ends the step that runs and everything it started.
-end_child() {
-    [ -z "$child" ] || kill -TERM -- "-$child" 2>/dev/null || true
+# Ends a step and everything it started.
+end_step() { kill -TERM -- "-$1" 2>/dev/null || true; }
+end_all() {
+    local pid
+    for pid in "${!running[@]}"; do end_step "$pid"; done
 }
-trap 'end_child; exit 130' INT TERM
+trap 'end_all; exit 130' INT TERM
+
+name_of() { basename "$1" .sh; }
+header() { sed -n "s/^# $2: *//p" "$1" | head -n 1; }
+
+# The cores that a step is given.
+cores_for() {
+    local cores
+    cores="$(header "$1" cores)"
+    [ -n "$cores" ] && [ "$cores" -lt "$CORES" ] || cores="$CORES"
+    echo "$cores"
+}
+
+start_step() {
+    local step="$1" cores="$2" name limit pid
+    name="$(name_of "$step")"
+    limit="$(header "$step" limit_s)"
+    printf '  ...  %-16s %s\n' "$name" "$(sed -n '2s/^# *//p' "$step")"
+    # A session of its own, so that a step that overruns can be ended with all it started.
+    setsid timeout --kill-after=10 "${limit:-600}" bash "$step" >"$LOGS/$name.log" 2>&1 </dev/null &
+    pid=$!
+    running[$pid]="$step"
+    began_at[$pid]=$SECONDS
+    speaks_at[$pid]=$((SECONDS + HEARTBEAT_S))
+    cores_of[$pid]="$cores"
+    busy=$((busy + cores))
+}
 
 # Says every half minute where a long step is, so that a silent terminal means trouble.
-watch() {
-    local log="$1" began="$2" next=$((SECONDS + HEARTBEAT_S))
-    while kill -0 "$child" 2>/dev/null; do
-        sleep 0.2
-        if [ "$SECONDS" -ge "$next" ]; then
-            next=$((SECONDS + HEARTBEAT_S))
-            printf '       %4d s  %.90s\n' $((SECONDS - began)) "$(tail -n 1 "$log" | tr -d '\033' | tr '\r' ' ')"
-        fi
-    done
+speak() {
+    local pid="$1" name
+    [ "$SECONDS" -ge "${speaks_at[$pid]}" ] || return 0
+    speaks_at[$pid]=$((SECONDS + HEARTBEAT_S))
+    name="$(name_of "${running[$pid]}")"
+    printf '       %-16s %4d s  %.80s\n' "$name" $((SECONDS - began_at[$pid])) \
+        "$(tail -n 1 "$LOGS/$name.log" | tr -d '\033' | tr '\r' ' ')"
 }
 
-run_step() {
-    local step="$1" name log began title limit status=0
-    name="$(basename "$step" .sh)"
+finish_step() {
+    local pid="$1" name log limit took status=0
+    wait "$pid" || status=$?
+    end_step "$pid"
+    name="$(name_of "${running[$pid]}")"
     log="$LOGS/$name.log"
-    title="$(sed -n '2s/^# *//p' "$step")"
-    limit="$(sed -n 's/^# limit_s: *//p' "$step" | head -n 1)"
-    began=$SECONDS
-    printf '  ...  %-16s %s\n' "$name" "$title"
-    # A session of its own, so that a step that overruns can be ended with all it started.
-    setsid timeout --kill-after=10 "${limit:-600}" bash "$step" >"$log" 2>&1 </dev/null &
-    child=$!
-    watch "$log" "$began"
-    wait "$child" || status=$?
-    end_child
-    child=
-    local took=$((SECONDS - began))
+    limit="$(header "${running[$pid]}" limit_s)"
+    took=$((SECONDS - began_at[$pid]))
+    busy=$((busy - cores_of[$pid]))
+    unset "running[$pid]" "began_at[$pid]" "cores_of[$pid]" "speaks_at[$pid]"
     if [ "$status" = 0 ]; then
         passed=$((passed + 1))
         summary+=("$(printf '  ok   %-16s %5d s  %s' "$name" "$took" "$(grep -m 1 '^note: ' "$log" || true)")")
@@ -61,6 +86,17 @@ run_step() {
         tail -n "$TAIL_LINES" "$log" | sed 's/^/       | /'
     fi
     say "${summary[-1]}"
+}
+
+# Waits until no more than this many cores are taken.
+await_cores() {
+    local pid
+    while [ "$busy" -gt "$1" ]; do
+        sleep 0.2
+        for pid in "${!running[@]}"; do
+            if kill -0 "$pid" 2>/dev/null; then speak "$pid"; else finish_step "$pid"; fi
+        done
+    done
 }
 
 wanted() {
@@ -77,9 +113,17 @@ mkdir -p "$LOGS"
 began=$SECONDS
 scripts/setup.sh all
 offline_if_complete
+steps=" "
 for step in scripts/test/*.sh; do
-    if wanted "$(basename "$step")" "$@"; then run_step "$step"; fi
+    if wanted "$(basename "$step")" "$@"; then steps+="$(header "$step" needs) $(name_of "$step") "; fi
 done
+for step in scripts/test/*.sh; do
+    case "$steps" in *" $(name_of "$step") "*) ;; *) continue ;; esac
+    cores="$(cores_for "$step")"
+    await_cores $((CORES - cores))
+    start_step "$step" "$cores"
+done
+await_cores 0
 
 say
 say "summary, $((SECONDS - began)) s in all:"

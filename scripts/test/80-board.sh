@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # the live board in Chromium, and its client
 # limit_s: 900
-. "$(dirname "$0")/../env.sh"
-tests/board/run.sh
+# needs: 15-build
+. "$(dirname "$0")/../tested.sh"
+TOUCHLINE_BIN="$TOUCHLINE_BINARY" tests/board/run.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The client and the live board: in plain Node, and in Chromium against a mock of the server and
-# against the server itself. The two in Chromium run side by side: each waits more than it works.
+# against the server itself. What runs in Chromium runs side by side: each waits more than it works.
 #
 #   tests/board/run.sh
 #
@@ -19,22 +19,27 @@ fi
 echo "== the client and the model, in Node"
 node --test client.test.mjs resume.test.mjs model.test.mjs senses.test.mjs sessions.test.mjs
 
-real=
-if [ -n "$TOUCHLINE_BIN" ]; then
-    log="$(mktemp)"
-    trap '[ -z "$real" ] || kill "$real" 2>/dev/null || true; rm -f "$log"' EXIT
-    TOUCHLINE_BIN="$TOUCHLINE_BIN" node --test --test-concurrency=1 board.test.mjs line.test.mjs \
-        >"$log" 2>&1 &
-    real=$!
-fi
+logs="$(mktemp -d)"
+lanes=()
+trap '[ ${#lanes[@]} = 0 ] || kill "${lanes[@]}" 2>/dev/null || true; rm -rf "$logs"' EXIT
+
+# lane BINARY FILE...: these files, one after the other, against the server or (empty) the mock.
+lane() {
+    local binary="$1"
+    shift
+    {
+        echo "== the board against ${binary:-the mock server}: $*"
+        TOUCHLINE_BIN="$binary" exec node --test --test-concurrency=1 "$@"
+    } >"$logs/${#lanes[@]}" 2>&1 &
+    lanes+=($!)
+}
+lane '' board.test.mjs
+lane '' line.test.mjs access.test.mjs crowd.test.mjs
+[ -z "$TOUCHLINE_BIN" ] || lane "$TOUCHLINE_BIN" board.test.mjs line.test.mjs
+
 failed=0
-echo "== the board against the mock server"
-TOUCHLINE_BIN='' node --test --test-concurrency=1 board.test.mjs line.test.mjs access.test.mjs \
-    crowd.test.mjs || failed=1
-if [ -n "$real" ]; then
-    wait "$real" || failed=1
-    real=
-    echo "== the board against $TOUCHLINE_BIN"
-    cat "$log"
-fi
+for number in "${!lanes[@]}"; do
+    wait "${lanes[$number]}" || failed=1
+    cat "$logs/$number"
+done
 exit "$failed"

@@ -20,9 +20,11 @@ pub struct Demo {
     data_dir: std::path::PathBuf,
 }
 
-/// `touchline demo` on ports of the system's choice.
+/// `touchline demo` of `$TOUCHLINE_BINARY`, else of this build, on ports of the system's choice.
 pub fn command(data_dir: &Path, speed: &str, more: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_touchline"));
+    let program = std::env::var_os("TOUCHLINE_BINARY");
+    let program = program.unwrap_or_else(|| env!("CARGO_BIN_EXE_touchline").into());
+    let mut command = Command::new(program);
     command
         .args(["demo", "--seed", &SEED.to_string(), "--speed", speed, "--followers", "60"])
         .args(["--stream", "127.0.0.1:0", "--api", "127.0.0.1:0", "--admin", "127.0.0.1:0"])

@@ -27,21 +27,27 @@ fn turn() -> Option<MutexGuard<'static, ()>> {
     Some(TURN.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// The bench, built in the profile of the test itself.
+/// The bench: `$TOUCHLINE_BENCH_BINARY`, which has `touchline` beside it, else built in the profile
+/// of the test itself.
 fn bench() -> &'static Path {
     static BENCH: OnceLock<PathBuf> = OnceLock::new();
-    BENCH.get_or_init(|| {
-        let folder = binary().parent().expect("a binary lies in a folder");
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut command = Command::new(cargo);
-        command.args(["build", "--quiet", "--package", "touchline-bench"]);
-        command.current_dir(env!("CARGO_MANIFEST_DIR"));
-        if folder.ends_with("release") {
-            command.arg("--release");
-        }
-        assert!(command.status().expect("cargo runs").success(), "the bench doesn't build");
-        folder.join("touchline-bench")
+    BENCH.get_or_init(|| match std::env::var_os("TOUCHLINE_BENCH_BINARY") {
+        Some(path) => path.into(),
+        None => build(),
     })
+}
+
+fn build() -> PathBuf {
+    let folder = binary().parent().expect("a binary lies in a folder");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--package", "touchline-bench"]);
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    if folder.ends_with("release") {
+        command.arg("--release");
+    }
+    assert!(command.status().expect("cargo runs").success(), "the bench doesn't build");
+    folder.join("touchline-bench")
 }
 
 /// What a bench said and kept.
