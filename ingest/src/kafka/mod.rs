@@ -18,6 +18,7 @@
 //! | [`options`] | what it is told, why it may not start |
 //! | [`lanes`], [`judge`], `wire`, `door`, `flight`, `clock` | the logic, without brokers |
 //! | `client`, `topics`, `meta`, `life`, `notes` | clients, topics, what nodes tell each other |
+//! | `claims` | nodes and a migration that begin in the same second |
 //! | `opening`, `reach` | a start; how far lanes reach |
 //! | `producer` | sending, and what becomes of it |
 //! | `tail`, `scan` | reading as the log grows; reading a range back |
@@ -30,6 +31,7 @@
 //! `kafka-tail`, `kafka-scan`, `kafka-watch`, `kafka-roster`, and those of librdkafka. No caller
 //! ever waits for a broker.
 
+mod claims;
 mod client;
 mod clock;
 mod door;
@@ -179,6 +181,7 @@ impl EventLog for KafkaLog {
             _ if events.len() > APPEND_EVENTS_MAX => Some(AppendError::Busy),
             _ if self.shared.is_broken() => Some(AppendError::ReadOnly),
             Some(_) => Some(AppendError::Unreachable),
+            None if self.shared.is_unheard() => Some(AppendError::Unreachable),
             None => None,
         };
         if let Some(error) = refusal {

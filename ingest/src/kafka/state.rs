@@ -40,6 +40,8 @@ pub(super) struct Shared {
     looks_ahead: AtomicBool,
     clock: Mutex<BrokerClock>,
     is_over: AtomicBool,
+    /// Nobody can know yet that this node runs: nothing is appended.
+    is_unheard: AtomicBool,
 }
 
 /// How far a lane reaches.
@@ -106,6 +108,7 @@ impl Shared {
             looks_ahead: AtomicBool::new(false),
             clock: Mutex::default(),
             is_over: AtomicBool::new(false),
+            is_unheard: AtomicBool::new(false),
         }
     }
 
@@ -249,6 +252,16 @@ impl Shared {
     /// Whether that has happened.
     pub fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Whether others can know that this node runs.
+    pub fn set_unheard(&self, is_unheard: bool) {
+        self.is_unheard.store(is_unheard, Ordering::Relaxed);
+    }
+
+    /// Whether they can't.
+    pub fn is_unheard(&self) -> bool {
+        self.is_unheard.load(Ordering::Relaxed)
     }
 
     /// Whether nothing can be taken until a restart.
