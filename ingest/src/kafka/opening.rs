@@ -26,10 +26,10 @@ use super::life::{self, Life};
 use super::meta::{Meta, Writer};
 use super::notes::{self, Note};
 use super::options::{KafkaOptions, OpenError};
-use super::producer::Sender;
 use super::reach::{Reach, find_ends, watermarks};
 use super::roster::Group;
 use super::scan::Scan;
+use super::sender::{Manner, Sender};
 use super::state::Shared;
 use super::tail::{Start, Tail};
 use super::watch::{Watch, offset_at};
@@ -262,21 +262,25 @@ impl Opener {
             .map_err(OpenError::Client)?;
         let scan = Scan::new(reader(options, context)?, Arc::clone(shared), options.windows);
         let watch = Watch::new(asking, Arc::clone(shared), options.windows, witness);
-        let sender = Sender::new(options, context.clone(), Arc::clone(shared))?;
+        let sender = Arc::new(Sender::new(options, context, shared, Manner::Quick)?);
+        let mended = Arc::clone(&sender);
         let (reads, requests) = sync_channel(READS_WAITING_MAX);
         let (roster, threads): (Arc<dyn Roster>, _) = (Arc::new(Alone), Mutex::default());
-        let mut log = KafkaLog { shared: Arc::clone(shared), sender, reads, roster, threads };
+        let (shared, orderly) = (Arc::clone(shared), Mutex::default());
+        let origin = (options.clone(), context.clone());
+        let mut log = KafkaLog { shared, sender, orderly, origin, reads, roster, threads };
         // From here on dropping the log ends what has begun.
         log.spawn("kafka-tail", move || tail.run())?;
         log.spawn("kafka-scan", move || scan.run(&requests))?;
         log.spawn("kafka-watch", move || watch.run())?;
+        log.spawn("kafka-mend", move || mended.mend())?;
         while let Err(error) = ready.recv_timeout(Duration::from_millis(50)) {
             if self.is_stopped() || error == RecvTimeoutError::Disconnected {
                 return Err(OpenError::Stopped);
             }
         }
         // Not before it is ready: sources that fall to it are asked by nobody else.
-        let group = Group::join(options, context.clone(), shared)?;
+        let group = Group::join(options, context.clone(), &log.shared)?;
         log.roster = group.roster();
         log.spawn("kafka-roster", move || group.run())?;
         Ok(log)

@@ -267,6 +267,7 @@ fn kafka_log(page: &mut Page, log: &KafkaLog) {
     page.single(&KAFKA_SUPPRESSED, count(stats.suppressed));
     page.single(&KAFKA_POISON, count(stats.poison));
     page.single(&KAFKA_UNACKNOWLEDGED, count(stats.failed));
+    page.single(&KAFKA_REPLACED, count(stats.producers_replaced));
     page.single(&KAFKA_JUMPS, count(stats.jumps));
     let mut family = page.family(&KAFKA_LAG);
     for (topic, partition, lag) in log.lags() {

@@ -164,6 +164,8 @@ metrics! {
     KAFKA_POISON: Counter "kafka_poison_total" [] "Of these, passed by because they can't be shown";
     KAFKA_UNACKNOWLEDGED: Counter "kafka_unacknowledged_total" [] "Events that brokers did not \
      acknowledge in time, or refused";
+    KAFKA_REPLACED: Counter "kafka_producers_replaced_total" [] "Producers that had failed for good, \
+     and others took their places";
     KAFKA_JUMPS: Counter "kafka_jumps_total" [] "Times that retention had overtaken this node's \
      reading";
     KAFKA_LAG: Gauge "kafka_lag_records" ["topic", "partition"] "Records that brokers have and \
