@@ -117,7 +117,7 @@ impl Prospect {
         end: u64,
     ) -> Result<Option<Self>, ImportError> {
         options.check()?;
-        let context = Context::new();
+        let context = Context::new(options);
         let lanes = Lanes::new(&options.prefix, options.partitions);
         let asking = reader(options, &context)?;
         topics::ensure(options, &lanes, &asking, &context)?;

@@ -17,7 +17,8 @@
 //! |---|---|
 //! | [`options`] | what it is told, why it may not start |
 //! | [`lanes`], [`judge`], `wire`, `door`, `flight`, `clock` | the logic, without brokers |
-//! | `client`, `topics`, `meta`, `life`, `notes` | clients, topics, what nodes tell each other |
+//! | `client`, `token` | clients, and how they sign in |
+//! | `topics`, `meta`, `life`, `notes` | topics, what nodes tell each other |
 //! | `claims` | nodes and a migration that begin in the same second |
 //! | `opening`, `reach` | a start; how far lanes reach |
 //! | `sender`, `producer` | sending, and what becomes of it |
@@ -53,6 +54,7 @@ mod sender;
 mod state;
 mod stats;
 mod tail;
+mod token;
 mod topics;
 mod watch;
 mod wire;

@@ -58,7 +58,7 @@ impl KafkaLog {
         options.check()?;
         let opener = Opener {
             options: options.clone(),
-            context: Context::new(),
+            context: Context::new(options),
             dead,
             is_stopped: Arc::new(AtomicBool::new(false)),
         };

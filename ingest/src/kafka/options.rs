@@ -67,12 +67,15 @@ pub struct Tls {
 /// How we sign in.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sasl {
-    /// `SCRAM-SHA-256`, `SCRAM-SHA-512` or `PLAIN`.
+    /// `SCRAM-SHA-256`, `SCRAM-SHA-512`, `PLAIN` or `OAUTHBEARER`.
     pub mechanism: String,
     /// Who we are.
     pub user: String,
     /// And the proof.
     pub password: String,
+    /// With `OAUTHBEARER`, instead of a password: a file that holds a token, which somebody else
+    /// replaces before it expires.
+    pub token_file: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Sasl {
@@ -197,8 +200,8 @@ impl DenialCause {
     const fn advice(self) -> &'static str {
         match self {
             Self::Sasl => {
-                "check `log.kafka.sasl_user`, `sasl_mechanism` and what `sasl_password_file` \
-                 holds, or make the user known to the brokers"
+                "check `log.kafka.sasl_user`, `sasl_mechanism` and what `sasl_password_file` (or \
+                 `sasl_token_file`) holds, or make the user known to the brokers"
             }
             Self::Tls => {
                 "check that `log.kafka.ca_file` holds who has signed the brokers' certificates, \

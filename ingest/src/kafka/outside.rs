@@ -79,7 +79,7 @@ impl Outside {
     /// Connects, and reads what nodes know of the log.
     pub fn open(options: &KafkaOptions) -> Result<Self, OpenError> {
         options.check()?;
-        let reader = reader_to_ends(options, &Context::new())?;
+        let reader = reader_to_ends(options, &Context::new(options))?;
         let meta = Meta::read(options, &reader)?;
         let lanes = Lanes::new(&options.prefix, options.partitions);
         let Some(life) = &meta.life else {

@@ -12,6 +12,7 @@ use touchline_core::event::Stream;
 use super::client::{ASK_MAX, Context, Reader, config, unreachable};
 use super::lanes::Lanes;
 use super::options::{KafkaOptions, OpenError};
+use super::token::give;
 
 /// How long a new topic may take to be seen by everybody.
 const APPEAR_MAX: Duration = Duration::from_secs(15);
@@ -34,6 +35,10 @@ pub(super) fn ensure(
 ) -> Result<bool, OpenError> {
     let admin: AdminClient<Context> =
         config(options).create_with_context(context.clone()).map_err(OpenError::Client)?;
+    if let Some(token) = context.token() {
+        let given = token.and_then(|token| give(&admin, &token));
+        given.map_err(|why| OpenError::Options(why.into()))?;
+    }
     let meta = meta_topic(options);
     let names: Vec<&str> =
         Stream::ALL.iter().map(|it| lanes.topic(*it)).chain([meta.as_str()]).collect();

@@ -97,6 +97,7 @@ pub struct Kafka {
     pub sasl_mechanism: String,
     pub sasl_user: String,
     pub sasl_password_file: PathBuf,
+    pub sasl_token_file: PathBuf,
 }
 
 /// `[sources]`

@@ -39,7 +39,7 @@ fn cluster() -> (Cluster, KafkaOptions) {
 fn opener(options: &KafkaOptions) -> Opener {
     Opener {
         options: options.clone(),
-        context: Context::new(),
+        context: Context::new(options),
         dead: Arc::new(NoDeadLetters),
         is_stopped: Arc::new(AtomicBool::new(false)),
     }
@@ -50,7 +50,7 @@ fn import(options: &KafkaOptions) -> import::Prospect {
 }
 
 fn meta(options: &KafkaOptions) -> Meta {
-    let reader = reader(options, &Context::new()).expect("a client");
+    let reader = reader(options, &Context::new(options)).expect("a client");
     Meta::read(options, &reader).expect("it can be read")
 }
 
@@ -89,8 +89,8 @@ fn of_two_that_have_both_said_so_the_later_one_gives_way() {
     opener.look().expect("it looks").enter(&opener).expect("the life begins");
     let meta = meta(&options);
     let life = meta.life.expect("one");
-    let reader = reader(&options, &Context::new()).expect("a client");
-    let writer = Writer::new(&options, &Context::new()).expect("a client");
+    let reader = reader(&options, &Context::new(&options)).expect("a client");
+    let writer = Writer::new(&options, &Context::new(&options)).expect("a client");
     let text = r#"{"journal":"4e","generation":2,"next":0,"until":0,"is_done":false,"lanes":[]}"#;
     let progress: Progress = serde_json::from_str(text).expect("one");
     // The import has said so first: the node gives way, and the import waits for that.
@@ -123,7 +123,7 @@ fn a_node_that_comes_up_beside_an_import_ends_it_before_its_next_batch() {
     let mut import = import(&options).claim(10).expect("nobody else is there");
     import.put(&[], 3).expect("it goes on");
     // As a node that has not looked: an older build's.
-    let writer = Writer::new(&options, &Context::new()).expect("a client");
+    let writer = Writer::new(&options, &Context::new(&options)).expect("a client");
     let note = Note { generation: 1, epoch: 1, next: vec![0; 4], is_open: true };
     writer.put(&Note::key("b"), &note).expect("it is written");
     let ended = import.put(&[], 6).err();
