@@ -11,7 +11,7 @@
 //! goes on reads what has come behind those ends, and leaves that out of the batch. Whatever stands
 //! there and is none of the batch's was written by somebody else, and the import refuses to go on.
 
-mod deliveries;
+pub(super) mod deliveries;
 mod error;
 mod found;
 

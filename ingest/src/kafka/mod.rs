@@ -24,6 +24,7 @@
 //! | `sender`, `producer` | sending, and what becomes of it |
 //! | `tail`, `scan` | reading as the log grows; reading a range back |
 //! | `roster` | which node asks which source |
+//! | [`letters`] | dead letters where every node sees them |
 //! | `watch`, `witness` | whether brokers answer, how far lanes reach; noting it |
 //! | `state` | what the threads share |
 //! | [`outside`], `import` | reading without being a node; moving a journal in |
@@ -40,6 +41,7 @@ mod flight;
 mod import;
 pub mod judge;
 pub mod lanes;
+pub mod letters;
 mod life;
 mod meta;
 mod notes;

@@ -26,6 +26,12 @@ pub struct KafkaOptions {
     pub retention: Duration,
     /// Whether topics that don't exist are made. Default true.
     pub creates_topics: bool,
+    /// Whether dead letters are published to topics of their own. Default false.
+    pub letters: bool,
+    /// How long those keep a letter, where we make them. Default 14 days.
+    pub letters_retention: Duration,
+    /// The largest letter. Default 1 MiB.
+    pub letter_bytes_max: usize,
     /// Whether the topics' settings are checked. Only tests leave it out: librdkafka's mock cluster
     /// has no settings.
     pub checks_topics: bool,
@@ -95,6 +101,9 @@ impl Default for KafkaOptions {
             in_sync_min: 2,
             retention: Duration::from_secs(7 * 24 * 3600),
             creates_topics: true,
+            letters: false,
+            letters_retention: Duration::from_secs(14 * 24 * 3600),
+            letter_bytes_max: 1 << 20,
             checks_topics: true,
             windows: [3600, 3600, 600, 60].map(Duration::from_secs),
             dedupe_entries_max: 8_000_000,

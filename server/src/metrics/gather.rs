@@ -318,6 +318,9 @@ fn dead_letters(page: &mut Page, appliance: &Appliance) {
     for (stream, reason, parked) in stats.parked() {
         family.sample(&[stream.as_str(), reason], count(parked));
     }
+    if let Some(courier) = &appliance.courier {
+        page.single(&DLQ_UNPUBLISHED, count(courier.untold()));
+    }
     page.single(&DLQ_LOST, count(stats.lost()));
     page.single(&DLQ_DROPPED, count(stats.dropped()));
 }

@@ -188,6 +188,8 @@ metrics! {
     DLQ_BYTES: Gauge "dlq_bytes" [] "What all dead letters take, replayed ones included";
     DLQ_PARKED: Counter "dlq_parked_total" ["stream", "reason"] "Dead letters kept; the same one \
      again counts as well";
+    DLQ_UNPUBLISHED: Gauge "dlq_unpublished" [] "Dead letters of which the topics of dead letters \
+     don't show the latest yet";
     DLQ_LOST: Counter "dlq_lost_total" [] "Dead letters that could not be kept";
     DLQ_DROPPED: Counter "dlq_dropped_total" [] "Dead letters let go for age or room that nobody \
      had replayed";

@@ -24,7 +24,7 @@ use crate::limits::{DEAD_LETTERS_MAX, DEAD_ROW_BYTES};
 /// How long another writer (a command) may hold the file.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 /// What this build reads and writes.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 /// Letters that are looked at when room is wanted, at a time.
 const TRIM_STEP: i64 = 256;
 
@@ -172,11 +172,14 @@ impl Book {
             if found == 0 {
                 raw_sql(include_str!("schema.sql")).execute(&mut *work).await?;
             }
+            if found == 0 || found == 1 {
+                raw_sql(include_str!("schema_2.sql")).execute(&mut *work).await?;
+            }
             work.commit().await?;
             Ok(found)
         })?;
         match found {
-            0 | SCHEMA => Ok(()),
+            0..=SCHEMA => Ok(()),
             found => Err(DeadError::Version { file: self.options.file.clone(), found }),
         }
     }

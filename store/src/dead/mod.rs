@@ -23,8 +23,10 @@ mod ask;
 mod book;
 mod keeper;
 mod letter;
+mod news;
 
 pub use ask::{Claim, Settled};
 pub use book::{Book, DeadError, DeadOptions, Depth, Depths};
 pub use keeper::{DeadKeeper, DeadStats};
 pub use letter::{Filter, Letter, State, Step};
+pub use news::News;

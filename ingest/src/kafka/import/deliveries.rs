@@ -16,7 +16,7 @@ use super::super::state::lock;
 
 /// What has become of a batch so far.
 #[derive(Default)]
-pub(super) struct State {
+pub(in super::super) struct State {
     /// Not told of yet.
     pub left: usize,
     /// The first that wasn't taken, by its number in the batch.
@@ -26,7 +26,7 @@ pub(super) struct State {
 }
 
 /// Told of each message.
-pub(super) struct Deliveries {
+pub(in super::super) struct Deliveries {
     pub context: Context,
     pub state: Arc<Mutex<State>>,
 }

@@ -47,6 +47,13 @@ pub(super) const KEYS: &[Key] = &[
         "disks of the brokers",
     ),
     key(
+        "log.kafka.dead_letter_topics",
+        Kind::Toggle,
+        "true",
+        "publish this node's dead letters to the topics `<topic>-dlq`, where all nodes' are seen",
+        "their bytes on the brokers, for `dead_letters.age_max_s`",
+    ),
+    key(
         "log.kafka.creates_topics",
         Kind::Toggle,
         "true",
