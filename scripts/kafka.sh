@@ -17,7 +17,8 @@
 #   KAFKA_PORT   first of two ports for each node; by default 9092
 #   KAFKA_SECURE if set when nodes are prepared: clients (and brokers among themselves) speak TLS and
 #                sign in by SCRAM-SHA-512. Who signs, user and password lie in $KAFKA_DIR/tls: ca.pem,
-#                the user `touchline`, password; other-ca.pem has signed nothing
+#                the user `touchline`, password; other-ca.pem has signed nothing. Or by OAUTHBEARER,
+#                with an unsecured token of any subject; a session ends with its token
 . "$(dirname "$0")/env.sh"
 
 KAFKA_VERSION=4.2.0
@@ -72,9 +73,11 @@ make_secrets() {
 secure_properties() {
     local tls="$KAFKA_DIR/tls"
     cat <<END
-sasl.enabled.mechanisms=SCRAM-SHA-512
+sasl.enabled.mechanisms=SCRAM-SHA-512,OAUTHBEARER
 sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="broker" password="$(cat "$tls/broker-password")";
+listener.name.sasl_ssl.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";
+listener.name.sasl_ssl.oauthbearer.connections.max.reauth.ms=60000
 ssl.keystore.type=PEM
 ssl.keystore.location=$tls/broker.pem
 ssl.truststore.type=PEM
@@ -220,5 +223,5 @@ case "${1:-}" in
     fetch) need_brokers ;;
     prepare) prepare "${2:-3}" ;;
     run) run "${2:?which node}" ;;
-    *) sed -n '2,21s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+    *) sed -n '2,22s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac

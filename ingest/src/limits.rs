@@ -148,6 +148,13 @@ pub const READS_WAITING_MAX: usize = 256;
 /// Records that one step of an import holds: at 128 KiB each, the largest there are, 512 MiB; at
 /// the kilobyte that events have, 4 MiB.
 pub const IMPORT_BATCH_MAX: usize = 4_096;
+/// Bytes of a file that holds a token for brokers; the longest tokens of issuers have 16 KiB.
+pub const TOKEN_BYTES_MAX: u64 = 64 << 10;
+/// Dead letters that are read from topics at once, without their bytes: a kilobyte each.
+pub const LETTERS_READ_MAX: usize = 200_000;
+/// Of a dead letter that brokers refuse for its size, so much of its bytes is published; and room
+/// for what stands around them.
+pub const LETTER_CUT_BYTES: usize = 32 << 10;
 /// Bytes of one read.
 pub const READ_BYTES_MAX: usize = 8 << 20;
 /// Lanes whose duplicates are kept for reads far back, each with the entries of one window.

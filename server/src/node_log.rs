@@ -60,11 +60,12 @@ impl NodeLog {
 
     /// Why sessions get nothing new of some streams, and of which.
     pub fn degraded(&self) -> Option<(LogHealthError, StreamSet)> {
-        use LogHealthError::{Broken, DiskFull, ReadOnly, Unreachable};
+        use LogHealthError::{Broken, DiskFull, Mending, ReadOnly, Unreachable};
         // What reaches sessions is what brokers have, whatever a spool takes meanwhile.
         let health = self.kafka().map_or_else(|| self.health(), |kafka| kafka.health());
         let error = health.err()?;
-        let takes_nothing = matches!(error, DiskFull | ReadOnly | Broken(_) | Unreachable(_));
+        let takes_nothing =
+            matches!(error, DiskFull | ReadOnly | Broken(_) | Mending(_) | Unreachable(_));
         // Of a journal only what sources send is held up; without brokers nothing comes at all.
         let streams = match self {
             Self::Journal(_) => StreamSet::EMPTY.with(Stream::Broadcast),

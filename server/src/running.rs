@@ -22,6 +22,7 @@ use touchline_tuning::memory::Meter;
 
 use crate::config::Loaded;
 use crate::dead::Replayer;
+use crate::dead::courier::Courier;
 use crate::http::StreamPlace;
 use crate::http::proxied::Gate;
 use crate::limits::SHARD_SILENCE_MAX;
@@ -98,6 +99,8 @@ pub struct Appliance {
     pub followed: FollowedSources,
     /// What could not be accepted.
     pub dead: Arc<DeadKeeper>,
+    /// Shows them to other nodes, where the log is Kafka.
+    pub courier: Option<Courier>,
     /// How it is tried again.
     pub replays: Replayer,
     /// The day's matches.
@@ -202,6 +205,9 @@ impl Appliance {
         self.replays.stop();
         self.end_shards();
         self.live.stop();
+        if let Some(courier) = &self.courier {
+            courier.stop();
+        }
         self.log.close();
         self.dead.close();
     }

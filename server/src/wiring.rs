@@ -38,6 +38,7 @@ use touchline_tuning::memory::Meter;
 
 use crate::config::options::PLACES_FOLDER;
 use crate::config::{Loaded, Options};
+use crate::dead::courier::Courier;
 use crate::dead::{self, Readers, Replayer};
 use crate::figures::figures;
 use crate::health::Place;
@@ -136,14 +137,15 @@ fn start_here(loaded: Loaded, is_stopped: &AtomicBool) -> Result<Running, StartE
         }
     };
     node_log.attach(Box::new(tap));
-    let Asked { webhooks, followed, replays } = match start_sources(&options, &node_log, &dead) {
-        Ok(started) => started,
-        Err(error) => {
-            live.stop();
-            abandon(fanout, &node_log);
-            return Err(error);
-        }
-    };
+    let Asked { webhooks, followed, replays, courier } =
+        match start_sources(&options, &node_log, &dead) {
+            Ok(started) => started,
+            Err(error) => {
+                live.stop();
+                abandon(fanout, &node_log);
+                return Err(error);
+            }
+        };
     let (orders, inbox) = channel();
     let appliance = Arc::new(Appliance {
         loaded: ArcSwap::from_pointee(loaded),
@@ -155,6 +157,7 @@ fn start_here(loaded: Loaded, is_stopped: &AtomicBool) -> Result<Running, StartE
         webhooks,
         followed,
         dead,
+        courier,
         replays,
         live,
         place: Arc::new(StreamPlace {
@@ -203,6 +206,7 @@ struct Asked {
     webhooks: BroadcastState,
     followed: FollowedSources,
     replays: Replayer,
+    courier: Option<Courier>,
 }
 
 /// Who sends, what is asked rather than listened to, and what comes again.
@@ -211,6 +215,7 @@ fn start_sources(
     node_log: &NodeLog,
     keeper: &Arc<DeadKeeper>,
 ) -> Result<Asked, StartError> {
+    let courier = start_courier(options, node_log).map_err(StartError::Thread)?;
     let (log, dead): (_, Arc<dyn DeadLetters>) = (node_log.events(), keeper.clone());
     let (sources, ingest) = (options.sources.clone(), options.ingest.clone());
     let webhooks = BroadcastState::new(Arc::clone(&log), sources, ingest, Arc::clone(&dead));
@@ -227,7 +232,14 @@ fn start_sources(
     };
     let replays = Replayer::start(options, log, readers);
     let replays = replays.inspect_err(|_| followed.stop())?;
-    Ok(Asked { webhooks, followed, replays })
+    Ok(Asked { webhooks, followed, replays, courier })
+}
+
+/// Who shows this node's dead letters to the others, where that is wanted.
+fn start_courier(options: &Options, node_log: &NodeLog) -> std::io::Result<Option<Courier>> {
+    let (Some(kafka), Some(log)) = (&options.kafka, node_log.kafka()) else { return Ok(None) };
+    let start = || Courier::start(options.dead.clone(), kafka.clone(), Arc::clone(log));
+    kafka.letters.then(start).transpose()
 }
 
 /// Ends what has begun of a start that can't go on. What shards say in leaving is of less use than

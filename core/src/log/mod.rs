@@ -267,6 +267,15 @@ pub trait EventLog: Send + Sync {
     fn append_again(&self, events: Vec<Event>, received_at: Timestamp, reply: AppendReply) {
         self.append(events, received_at, reply);
     }
+    /// As [`EventLog::append`], and no failure changes the order: of two events of one topic the
+    /// later one doesn't become part of the log before it is known that the earlier one has. May
+    /// wait for brokers meanwhile. Whoever is told of a failure begins again with the first of
+    /// `events` (what was taken is a repeat then), and appends nothing else of these topics
+    /// meanwhile. That brokers refuse one is told before anything else, and may name its neighbours
+    /// as well.
+    fn append_in_order(&self, events: Vec<Event>, received_at: Timestamp, reply: AppendReply) {
+        self.append(events, received_at, reply);
+    }
     /// Reads from a position towards the watermark; `reply` is called from the log's reader.
     fn read(&self, request: ReadRequest, reply: ReadReply);
     /// What can be read now. Cheap: it takes no lock that a writer holds over a disk operation.
@@ -312,6 +321,9 @@ pub enum LogHealthError {
     /// Something can't be mended while it runs.
     #[error("the log takes nothing until this node is restarted: {0}")]
     Broken(Arc<str>),
+    /// Something has failed, and what writes to the log is being made anew.
+    #[error("the log takes nothing at the moment, and is mended by itself: {0}")]
+    Mending(Arc<str>),
     /// No broker answers.
     #[error("no broker of the log answers since {0:?}: check the cluster, and the way to it")]
     Unreachable(Duration),

@@ -1,18 +1,22 @@
 //! Clients of librdkafka: their settings and their log lines.
 
+use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 
+use super::clock::millis;
 use super::hints::Trouble;
 use super::options::{DenialCause, KafkaOptions, OpenError};
 use super::state::lock;
+use super::token::TokenFile;
 
 /// A consumer that is assigned partitions by hand.
 pub(super) type Reader = BaseConsumer<Context>;
@@ -22,6 +26,9 @@ pub(super) const ASK_MAX: Duration = Duration::from_secs(5);
 
 /// How long a client that reaches nobody may take to tell why.
 const TELL_MAX: Duration = Duration::from_millis(500);
+
+/// How long a client may take to ask for its first token.
+const TOKEN_MAX: Duration = Duration::from_millis(100);
 
 /// Lines of librdkafka that are logged a second; what it says while brokers are away is much and
 /// always the same.
@@ -43,14 +50,17 @@ struct Voice {
     denial: Mutex<Option<Denial>>,
     /// What clients have said of what keeps them from the brokers.
     trouble: Mutex<Trouble>,
+    token: Option<TokenFile>,
 }
 
 impl Context {
-    pub fn new() -> Self {
+    /// For clients that are made from `options`.
+    pub fn new(options: &KafkaOptions) -> Self {
         let (second, lines) = (AtomicU64::new(0), AtomicU64::new(0));
         let trouble = Mutex::default();
         let denial = Mutex::default();
-        Self { voice: Arc::new(Voice { begin: Instant::now(), second, lines, denial, trouble }) }
+        let (begin, token) = (Instant::now(), TokenFile::of(options.security.sasl.as_ref()));
+        Self { voice: Arc::new(Voice { begin, second, lines, denial, trouble, token }) }
     }
 
     /// Why brokers don't let us in, if that is why `reader` reaches none of them: what the
@@ -83,6 +93,12 @@ impl Context {
         }
     }
 
+    /// The token of the moment, where that is how we sign in.
+    pub fn token(&self) -> Option<Result<OAuthToken, String>> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.voice.token.as_ref().map(|file| file.read(millis(since)))
+    }
+
     fn may_speak(&self) -> bool {
         let second = self.voice.begin.elapsed().as_secs();
         if self.voice.second.swap(second, Ordering::Relaxed) != second {
@@ -93,6 +109,16 @@ impl Context {
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        let token = self.token().unwrap_or_else(|| Err("no token file is configured".into()));
+        token.map_err(|why| {
+            tracing::error!(why, "this node can't sign in to Kafka with a token");
+            why.into()
+        })
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // A connection that the other side ends is no error to librdkafka, but it may be to us.
         if facility == "FAIL" {
@@ -169,17 +195,17 @@ fn secure(config: &mut ClientConfig, options: &KafkaOptions) {
         }
     }
     if let Some(sasl) = &security.sasl {
-        config
-            .set("sasl.mechanism", &sasl.mechanism)
-            .set("sasl.username", &sasl.user)
-            .set("sasl.password", &sasl.password);
+        config.set("sasl.mechanism", &sasl.mechanism);
+        if sasl.token_file.is_none() {
+            config.set("sasl.username", &sasl.user).set("sasl.password", &sasl.password);
+        }
     }
 }
 
 /// A consumer without a group: it commits nothing, and reads what it is assigned. It may see
 /// everything below the high watermark: nobody writes transactions to these topics.
 pub(super) fn reader(options: &KafkaOptions, context: &Context) -> Result<Reader, OpenError> {
-    reading(options).create_with_context(context.clone()).map_err(OpenError::Client)
+    made(&reading(options), options, context)
 }
 
 /// The same, and it says so where a partition ends.
@@ -189,7 +215,20 @@ pub(super) fn reader_to_ends(
 ) -> Result<Reader, OpenError> {
     let mut config = reading(options);
     config.set("enable.partition.eof", "true");
-    config.create_with_context(context.clone()).map_err(OpenError::Client)
+    made(&config, options, context)
+}
+
+/// A reader that can be asked at once: one that signs in by token has to be polled for it first.
+fn made(
+    config: &ClientConfig,
+    options: &KafkaOptions,
+    context: &Context,
+) -> Result<Reader, OpenError> {
+    let reader: Reader = config.create_with_context(context.clone()).map_err(OpenError::Client)?;
+    if options.security.sasl.as_ref().is_some_and(|sasl| sasl.token_file.is_some()) {
+        let _ = reader.poll(TOKEN_MAX);
+    }
+    Ok(reader)
 }
 
 fn reading(options: &KafkaOptions) -> ClientConfig {

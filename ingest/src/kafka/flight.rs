@@ -18,6 +18,7 @@ struct State {
     error: Option<AppendError>,
     left: usize,
     reply: Option<AppendReply>,
+    refusals_first: bool,
 }
 
 impl State {
@@ -26,7 +27,12 @@ impl State {
     fn fail(&mut self, error: AppendError) {
         match (&mut self.error, error) {
             (Some(AppendError::Refused(all)), AppendError::Refused(more)) => all.extend(more),
-            (Some(AppendError::Refused(_)), other) => self.error = Some(other),
+            (Some(AppendError::Refused(_)), other) if !self.refusals_first => {
+                self.error = Some(other);
+            }
+            (Some(_), AppendError::Refused(items)) if self.refusals_first => {
+                self.error = Some(AppendError::Refused(items));
+            }
             (Some(_), _) => {}
             (None, error) => self.error = Some(error),
         }
@@ -37,8 +43,14 @@ impl Flight {
     /// Of `outcomes.len()` events, of which `left` have yet to be settled; the outcomes of the
     /// others stand.
     pub fn new(outcomes: Vec<Outcome>, left: usize, reply: AppendReply) -> Self {
-        let state = State { outcomes, error: None, left, reply: Some(reply) };
+        let (reply, refusals_first) = (Some(reply), false);
+        let state = State { outcomes, error: None, left, reply, refusals_first };
         Self { state: Mutex::new(state) }
+    }
+
+    /// What brokers refuse is told before what isn't known.
+    pub fn put_refusals_first(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).refusals_first = true;
     }
 
     /// The event `index` has become durable, or hasn't. The last one to be settled gives the reply,
@@ -115,5 +127,20 @@ mod tests {
         assert!(answers.try_recv().is_err(), "nothing is told while something is under way");
         flight.settle(2, Err(AppendError::Closed));
         assert_eq!(answers.try_recv().unwrap(), Err(AppendError::Busy));
+    }
+
+    #[test]
+    fn who_begins_again_is_told_of_refusals_whatever_else_is_unknown() {
+        for order in [[0, 1], [1, 0]] {
+            let (flight, answers) = flight(3);
+            flight.put_refusals_first();
+            for index in order {
+                let unknown = AppendError::Unknown("lost".into());
+                let error = if index == 0 { AppendError::Refused(vec![0]) } else { unknown };
+                flight.settle(index, Err(error));
+            }
+            flight.settle(2, Ok(accepted(4)));
+            assert_eq!(answers.try_recv().unwrap(), Err(AppendError::Refused(vec![0])));
+        }
     }
 }

@@ -5,13 +5,15 @@
 //! is put in twice.
 //!
 //! # How
-//! Before a batch is sent, `touchline-meta` is told which records of the journal it holds, and
-//! where every lane ends: so all before it is in, and of this batch nobody knows. Who goes on reads
-//! what has come behind those ends, and leaves that out of the batch. Whatever stands there and is
-//! none of the batch's was written by somebody else, and the import refuses to go on.
+//! It begins as [`claims`](super::claims) say, so that it never runs beside a node, and looks again
+//! before each batch. Before a batch is sent, `touchline-meta` is told which records of the journal
+//! it holds, and where every lane ends: so all before it is in, and of this batch nobody knows. Who
+//! goes on reads what has come behind those ends, and leaves that out of the batch. Whatever stands
+//! there and is none of the batch's was written by somebody else, and the import refuses to go on.
 
-mod deliveries;
+pub(super) mod deliveries;
 mod error;
+mod found;
 
 pub use error::ImportError;
 
@@ -25,34 +27,30 @@ use serde::{Deserialize, Serialize};
 use touchline_core::event::Identity;
 use touchline_core::log::{Epoch, Position, Record};
 
+use super::claims::{await_alone, claim, refuse_nodes, withdraw};
 use super::client::{Context, Reader, config, reader, unreachable};
-use super::clock::millis;
 use super::lanes::Lanes;
 use super::life::{self, Life, hex};
-use super::meta::{Meta, Writer};
+use super::meta::{Meta, Placed, Writer};
 use super::notes::Note;
 use super::options::{KafkaOptions, OpenError};
-use super::outside::Outside;
 use super::reach::{Reach, watermarks};
 use super::state::lock;
 use super::{topics, wire};
 use crate::limits::IMPORT_BATCH_MAX;
 use deliveries::{Deliveries, State};
+use found::{Sent, is_alive, refuse_events, sent_already};
 
 /// How long brokers may take to acknowledge one batch.
 const BATCH_MAX: Duration = Duration::from_secs(60);
-/// How long lanes must stand still before it is known what an import that was killed had sent.
-const STILL: Duration = Duration::from_secs(2);
-/// A node whose note is younger still runs: it writes one a minute.
-const NODE_SILENCE: Duration = Duration::from_secs(90);
 
 /// How far a journal has been moved in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Progress {
     #[serde(with = "hex")]
     journal: u64,
-    /// Life of the log that it has begun.
-    generation: u64,
+    /// Life of the log that it has begun, or is about to begin.
+    pub generation: u64,
     /// All below is in.
     next: u64,
     /// Of what lies between `next` and here nobody knows.
@@ -63,9 +61,19 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Whether the log holds a part of a journal, and isn't ready for nodes.
+    /// Whether the log holds a part of a journal or is about to, and isn't ready for nodes.
     pub fn is_under_way(&self, life: &Life) -> bool {
-        !self.is_done && self.generation == life.generation
+        !self.is_done && self.generation >= life.generation
+    }
+
+    /// Whether something is left to be moved, whatever life the log is in.
+    pub fn is_open(&self) -> bool {
+        !self.is_done
+    }
+
+    /// Whether it is in the way of `other`.
+    pub fn rivals(&self, other: &Self) -> bool {
+        !self.is_done && self.generation >= other.generation
     }
 
     /// For a node that finds that.
@@ -77,15 +85,118 @@ impl Progress {
         )
     }
 
-    fn key(&self) -> String {
+    pub fn key(&self) -> String {
         format!("import/{:016x}", self.journal)
     }
+}
+
+/// Clients of a log into which a journal is to be moved.
+struct Ground {
+    context: Context,
+    lanes: Lanes,
+    asking: Reader,
+    writer: Writer,
+}
+
+/// An import that has looked at the log, and has yet to say so.
+pub(super) struct Prospect {
+    options: KafkaOptions,
+    ground: Ground,
+    /// What stands there of it.
+    before: Option<Progress>,
+    progress: Progress,
+    reaches: Vec<Reach>,
+}
+
+impl Prospect {
+    /// What is to be done; `None`: nothing.
+    pub fn look(
+        options: &KafkaOptions,
+        journal: Epoch,
+        first: u64,
+        end: u64,
+    ) -> Result<Option<Self>, ImportError> {
+        options.check()?;
+        let context = Context::new(options);
+        let lanes = Lanes::new(&options.prefix, options.partitions);
+        let asking = reader(options, &context)?;
+        topics::ensure(options, &lanes, &asking, &context)?;
+        let writer = Writer::new(options, &context)?;
+        let meta = Meta::read(options, &asking)?;
+        let reaches = watermarks(options, &lanes, &asking)?;
+        let known = meta.imports.get(&format!("{:016x}", journal.0)).map(|it| &it.progress);
+        let known = known.filter(|it| is_alive(it, &meta, &reaches)).cloned();
+        if known.as_ref().is_some_and(|it| it.is_done && it.next >= end) {
+            return Ok(None);
+        }
+        if known.is_none() {
+            refuse_events(&lanes, &reaches)?;
+        }
+        refuse_nodes(&meta, now_ms(options, &writer)?)?;
+        let fresh = || Progress {
+            journal: journal.0,
+            generation: meta.life.as_ref().map_or(0, |life| life.generation) + 1,
+            next: first,
+            until: first,
+            is_done: false,
+            lanes: reaches.iter().map(|reach| reach.high).collect(),
+        };
+        let progress = known.clone().unwrap_or_else(fresh);
+        let progress = Progress { is_done: false, ..progress };
+        let ground = Ground { context, lanes, asking, writer };
+        Ok(Some(Self { options: options.clone(), ground, before: known, progress, reaches }))
+    }
+
+    /// Says so, and goes on if nobody else is there.
+    pub fn claim(self, end: u64) -> Result<Import, ImportError> {
+        let Self { options, ground, before, mut progress, reaches } = self;
+        let Ground { asking, writer, lanes, .. } = &ground;
+        let heard = claim(&options, asking, writer, &progress, before.as_ref())?;
+        let sent = match &before {
+            Some(before) => {
+                let sent = sent_already(&options, lanes, asking, &progress)?;
+                if before.is_done && !sent.is_empty() {
+                    withdraw(writer, &progress, Some(before));
+                    let left = end - progress.next;
+                    return Err(ImportError::Overtaken { next: progress.next, left });
+                }
+                sent
+            }
+            None => {
+                // A node may have come and gone since the log was looked at.
+                let now = watermarks(&options, lanes, asking)?;
+                if now != reaches {
+                    withdraw(writer, &progress, None);
+                    refuse_events(lanes, &now)?;
+                    return Err(ImportError::Restless);
+                }
+                let life = life::begin(&options, asking, writer, progress.generation)?;
+                progress.generation = life.generation;
+                Vec::new()
+            }
+        };
+        let epoch = Meta::read(&options, asking)?.life.map_or(Epoch(0), |life| life.epoch());
+        let import = Import::new(&options, ground, progress, epoch, sent, heard);
+        let import = import.map_err(OpenError::Client)?;
+        if before.is_none() {
+            import.save()?;
+        }
+        Ok(import)
+    }
+}
+
+/// What time it is by the brokers' clocks: a message of our own tells.
+fn now_ms(options: &KafkaOptions, writer: &Writer) -> Result<i64, ImportError> {
+    let own = Note { generation: 0, epoch: 0, next: Vec::new(), is_open: false };
+    let failed = unreachable(options, "be written to");
+    Ok(writer.put(&Note::key("log-migrate"), &own).map_err(failed)?.at_ms)
 }
 
 /// A journal on its way into the log.
 pub struct Import {
     options: KafkaOptions,
     lanes: Lanes,
+    asking: Reader,
     writer: Writer,
     producer: BaseProducer<Deliveries>,
     progress: Progress,
@@ -93,6 +204,8 @@ pub struct Import {
     /// What an import that was killed has sent of the batch that is to come.
     sent: Vec<Sent>,
     skipped: u64,
+    /// `touchline-meta` is known up to there.
+    heard: i64,
 }
 
 impl Import {
@@ -104,58 +217,21 @@ impl Import {
         first: u64,
         end: u64,
     ) -> Result<Option<Self>, ImportError> {
-        options.check()?;
-        let context = Context::new();
-        let lanes = Lanes::new(&options.prefix, options.partitions);
-        let asking = reader(options, &context)?;
-        topics::ensure(options, &lanes, &asking, &context)?;
-        let writer = Writer::new(options, &context)?;
-        let meta = Meta::read(options, &asking)?;
-        let reaches = watermarks(options, &lanes, &asking)?;
-        let known = meta.imports.get(&format!("{:016x}", journal.0));
-        let known = known.filter(|it| is_alive(it, &meta, &reaches)).cloned();
-        let (progress, sent) = match known {
-            Some(progress) if progress.is_done && progress.next >= end => return Ok(None),
-            Some(progress) => {
-                refuse_nodes(&writer, &meta, options)?;
-                let sent = sent_already(options, &lanes, &asking, &progress)?;
-                if progress.is_done && !sent.is_empty() {
-                    let left = end - progress.next;
-                    return Err(ImportError::Overtaken { next: progress.next, left });
-                }
-                (progress, sent)
-            }
-            None => {
-                refuse_events(&lanes, &reaches)?;
-                refuse_nodes(&writer, &meta, options)?;
-                let generation = meta.life.as_ref().map_or(0, |life| life.generation) + 1;
-                let life = life::begin(options, &asking, &writer, generation)?;
-                let progress = Progress {
-                    journal: journal.0,
-                    generation: life.generation,
-                    next: first,
-                    until: first,
-                    is_done: false,
-                    lanes: reaches.iter().map(|reach| reach.high).collect(),
-                };
-                (progress, Vec::new())
-            }
-        };
-        let epoch = Meta::read(options, &asking)?.life.map_or(Epoch(0), |life| life.epoch());
-        let import = Self::new(options, &context, lanes, writer, progress, epoch);
-        Ok(Some(Self { sent, ..import.map_err(OpenError::Client)? }))
+        let prospect = Prospect::look(options, journal, first, end)?;
+        prospect.map(|prospect| prospect.claim(end)).transpose()
     }
 
     fn new(
         options: &KafkaOptions,
-        context: &Context,
-        lanes: Lanes,
-        writer: Writer,
+        ground: Ground,
         progress: Progress,
         epoch: Epoch,
+        sent: Vec<Sent>,
+        heard: i64,
     ) -> Result<Self, KafkaError> {
+        let Ground { context, lanes, asking, writer } = ground;
         let state = Arc::new(Mutex::new(State::default()));
-        let deliveries = Deliveries { context: context.clone(), state };
+        let deliveries = Deliveries { context, state };
         let producer = config(options)
             .set("acks", "all")
             .set("enable.idempotence", "true")
@@ -164,8 +240,8 @@ impl Import {
             .set("queue.buffering.max.messages", (IMPORT_BATCH_MAX * 2).to_string())
             .set("message.max.bytes", "1000000")
             .create_with_context(deliveries)?;
-        let (options, sent) = (options.clone(), Vec::new());
-        Ok(Self { options, lanes, writer, producer, progress, epoch, sent, skipped: 0 })
+        let (options, skipped) = (options.clone(), 0);
+        Ok(Self { options, lanes, asking, writer, producer, progress, epoch, sent, skipped, heard })
     }
 
     /// From where on the journal is to be read.
@@ -195,7 +271,8 @@ impl Import {
         let is_in = self.tell_apart(records)?;
         self.progress.until = until;
         self.progress.is_done = false;
-        self.save()?;
+        let placed = self.save()?;
+        self.heard = await_alone(&self.options, &self.asking, &self.progress, placed, self.heard)?;
         for (n, record) in records.iter().enumerate() {
             if is_in[n] {
                 self.skipped += 1;
@@ -240,13 +317,13 @@ impl Import {
         self.progress.next = end;
         self.progress.until = end;
         self.progress.is_done = true;
-        self.save()
+        self.save().map(drop)
     }
 
-    fn save(&self) -> Result<(), ImportError> {
+    fn save(&self) -> Result<Placed, ImportError> {
         let failed = unreachable(&self.options, "note how far the journal is in");
         let saved = self.writer.put(&self.progress.key(), &self.progress);
-        saved.map(drop).map_err(|error| failed(error).into())
+        saved.map_err(|error| failed(error).into())
     }
 
     fn send(&mut self, n: usize, record: &Record) -> Result<(), ImportError> {
@@ -288,83 +365,4 @@ impl Import {
         }
         Ok(())
     }
-}
-
-/// Whether a progress speaks of the log as it is: the life it began is the present one, and no lane
-/// is shorter than it was.
-fn is_alive(progress: &Progress, meta: &Meta, reaches: &[Reach]) -> bool {
-    let is_present = meta.life.as_ref().is_some_and(|life| life.generation == progress.generation);
-    is_present
-        && progress.lanes.len() == reaches.len()
-        && progress.lanes.iter().zip(reaches).all(|(end, reach)| *end <= reach.high)
-}
-
-/// A log into which a journal may be moved is empty.
-fn refuse_events(lanes: &Lanes, reaches: &[Reach]) -> Result<(), ImportError> {
-    let mut all = lanes.all().zip(reaches);
-    let taken = all.find(|(_, reach)| reach.low < reach.high);
-    taken.map_or(Ok(()), |((_, topic, partition), _)| {
-        Err(ImportError::NotEmpty { topic: topic.to_owned(), partition })
-    })
-}
-
-/// Nobody must be shown a journal as if it happened now: no node may run on the log.
-fn refuse_nodes(writer: &Writer, meta: &Meta, options: &KafkaOptions) -> Result<(), ImportError> {
-    // Brokers' time, by the stamp of a message of our own.
-    let own = Note { generation: 0, epoch: 0, next: Vec::new(), is_open: false };
-    let failed = unreachable(options, "be written to");
-    let now_ms = writer.put(&Note::key("log-migrate"), &own).map_err(failed)?;
-    for (node, (note, at_ms)) in &meta.notes {
-        let ago_ms = now_ms.saturating_sub(*at_ms);
-        if note.is_open && ago_ms < millis(NODE_SILENCE) {
-            let ago_s = u64::try_from(ago_ms / 1_000).unwrap_or(0);
-            return Err(ImportError::NodeRuns { node: node.clone(), ago_s });
-        }
-    }
-    Ok(())
-}
-
-/// Something that has come behind what is known to be in.
-struct Sent {
-    identity: Identity,
-    at: Position,
-}
-
-/// What an import that was killed has sent of its last batch. Waits until nothing comes any more:
-/// what it had handed to its kernel may still be under way.
-fn sent_already(
-    options: &KafkaOptions,
-    lanes: &Lanes,
-    asking: &Reader,
-    progress: &Progress,
-) -> Result<Vec<Sent>, ImportError> {
-    let mut reaches = watermarks(options, lanes, asking)?;
-    loop {
-        std::thread::sleep(STILL);
-        let again = watermarks(options, lanes, asking)?;
-        if std::mem::replace(&mut reaches, again) == reaches {
-            break;
-        }
-    }
-    let outside = Outside::open(options)?;
-    let mut sent = Vec::new();
-    for (lane, topic, partition) in lanes.all() {
-        let n = usize::from(lane.0);
-        let mut foreign = None;
-        outside.read(lane, progress.lanes[n], reaches[n].high, |found| match found.record {
-            Ok(record) if sent.len() < IMPORT_BATCH_MAX => {
-                sent.push(Sent { identity: record.event.identity(), at: record.position });
-                true
-            }
-            _ => {
-                foreign = Some(found.position.seq);
-                false
-            }
-        })?;
-        if let Some(offset) = foreign {
-            let topic = topic.to_owned();
-            return Err(ImportError::Foreign { topic, partition, offset });
-        }
-    }
-    Ok(sent)
 }

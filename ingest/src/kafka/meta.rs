@@ -6,13 +6,16 @@
 //! | `seen/<node>` | a [`Note`]: how far that node has read, so that a loss is found (R8) |
 //! | `import/<epoch of a journal>` | a [`Progress`]: how far that journal has been moved in |
 //!
-//! What stands under other keys is passed by: a later build may know it.
+//! What stands under other keys is passed by: a later build may know it. A message without a value
+//! takes back what stood under its key.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
@@ -21,7 +24,9 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, ProducerContex
 use rdkafka::{Offset, TopicPartitionList};
 use serde::Serialize;
 
+use super::claims::SILENCE;
 use super::client::{ASK_MAX, Context, Reader, config, drain, poll, unreachable};
+use super::clock::millis;
 use super::import::Progress;
 use super::life::{Life, chosen};
 use super::notes::Note;
@@ -36,15 +41,64 @@ const WRITE_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Meta {
     /// The life that counts.
     pub life: Option<Life>,
-    /// By node, the last one, with the stamp its broker gave it.
-    pub notes: BTreeMap<String, (Note, i64)>,
+    /// By node, the last one.
+    pub notes: BTreeMap<String, Noted>,
     /// By the journal's epoch, the last one.
-    pub imports: BTreeMap<String, Progress>,
+    pub imports: BTreeMap<String, Moving>,
     /// Where to go on reading.
     pub next: i64,
 }
 
+/// What a node has noted last.
+#[derive(Clone, Debug)]
+pub(super) struct Noted {
+    /// Its word.
+    pub note: Note,
+    /// The stamp its broker gave it.
+    pub at_ms: i64,
+    /// Where it stands.
+    pub offset: i64,
+}
+
+/// What an import has told last.
+#[derive(Clone, Debug)]
+pub(super) struct Moving {
+    /// Its word.
+    pub progress: Progress,
+    /// The stamp its broker gave it.
+    pub at_ms: i64,
+    /// Where it stands.
+    pub offset: i64,
+}
+
+/// What brokers have made of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Placed {
+    /// Its stamp.
+    pub at_ms: i64,
+    /// Where it stands.
+    pub offset: i64,
+}
+
 impl Meta {
+    /// A journal that is being moved into this life of the log, or into one that is about to
+    /// begin. `now_ms`: whatever was heard of lately counts as well.
+    pub fn moving(&self, life: &Life, now_ms: Option<i64>) -> Option<&Moving> {
+        let is_fresh = |it: &Moving| now_ms.is_some_and(|now| now - it.at_ms < millis(SILENCE));
+        let is_under_way = |it: &&Moving| {
+            it.progress.is_under_way(life) || (it.progress.is_open() && is_fresh(it))
+        };
+        self.imports.values().find(is_under_way)
+    }
+
+    /// Another journal that is being moved in beside `own`.
+    pub fn other_import(&self, own: &Progress) -> Option<String> {
+        let is_other = |(key, it): &(&String, &Moving)| {
+            own.key() != format!("import/{key}") && it.progress.rivals(own)
+        };
+        self.imports.iter().find(is_other).map(|(key, _)| key.clone())
+    }
+
     /// Reads it; empty where there is no such topic.
     pub fn read(options: &KafkaOptions, reader: &Reader) -> Result<Self, OpenError> {
         Self::read_from(options, reader, 0)
@@ -71,8 +125,9 @@ impl Meta {
         let mut lives = Vec::new();
         let (entries, next) = entries(options, reader, &topic, from)?;
         meta.next = next;
-        for (key, value, at_ms) in entries {
-            meta.take(&mut lives, &key, &value, at_ms).map_err(|error| OpenError::Life {
+        for entry in entries {
+            let key = entry.key.clone();
+            meta.take(&mut lives, entry).map_err(|error| OpenError::Life {
                 topic: topic.as_str().into(),
                 why: format!("{key}: {error}").into(),
             })?;
@@ -84,29 +139,37 @@ impl Meta {
     fn take(
         &mut self,
         lives: &mut Vec<Life>,
-        key: &str,
-        value: &[u8],
-        at_ms: i64,
+        Entry { key, value, at_ms, offset }: Entry,
     ) -> Result<(), serde_json::Error> {
-        match key.split_once('/') {
-            Some(("epoch", _)) => lives.push(serde_json::from_slice(value)?),
-            Some(("seen", node)) => match serde_json::from_slice(value) {
-                Ok(note) => drop(self.notes.insert(node.to_owned(), (note, at_ms))),
+        match (key.split_once('/'), value) {
+            (Some(("epoch", _)), Some(value)) => lives.push(serde_json::from_slice(&value)?),
+            (Some(("seen", node)), Some(value)) => match serde_json::from_slice(&value) {
+                Ok(note) => {
+                    self.notes.insert(node.to_owned(), Noted { note, at_ms, offset });
+                }
                 // Of a later build, in a rolling update: no reason not to start.
                 Err(error) => tracing::warn!(key, %error, "a node's note can't be read"),
             },
-            Some(("import", journal)) => {
-                self.imports.insert(journal.to_owned(), serde_json::from_slice(value)?);
+            (Some(("import", journal)), Some(value)) => {
+                let progress = serde_json::from_slice(&value)?;
+                self.imports.insert(journal.to_owned(), Moving { progress, at_ms, offset });
             }
+            (Some(("import", journal)), None) => drop(self.imports.remove(journal)),
             _ => {}
         }
         Ok(())
     }
 }
 
-type Entry = (String, Vec<u8>, i64);
+/// One message.
+struct Entry {
+    key: String,
+    value: Option<Vec<u8>>,
+    at_ms: i64,
+    offset: i64,
+}
 
-/// Every message of the topic that has a key and a value, from `from` on; and where it ends.
+/// Every message of the topic that has a key, from `from` on; and where it ends.
 fn entries(
     options: &KafkaOptions,
     reader: &Reader,
@@ -140,9 +203,13 @@ fn read_to(reader: &Reader, high: i64) -> KafkaResult<Vec<Entry>> {
             Some(message) => {
                 let message = message?;
                 heard_at = Instant::now();
-                let key = message.key().map(String::from_utf8_lossy);
-                if let (Some(key), Some(value)) = (key, message.payload()) {
-                    entries.push((key.into_owned(), value.to_owned(), stamp(message.timestamp())));
+                if let Some(key) = message.key() {
+                    entries.push(Entry {
+                        key: String::from_utf8_lossy(key).into_owned(),
+                        value: message.payload().map(<[u8]>::to_vec),
+                        at_ms: stamp(message.timestamp()),
+                        offset: message.offset(),
+                    });
                 }
                 if message.offset() + 1 >= high {
                     return Ok(entries);
@@ -175,6 +242,12 @@ pub(super) struct Writer {
 struct Told(Context);
 
 impl ClientContext for Told {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, of: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.0.generate_oauth_token(of)
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.0.log(level, facility, message);
     }
@@ -185,11 +258,13 @@ impl ClientContext for Told {
 }
 
 impl ProducerContext for Told {
-    type DeliveryOpaque = Box<SyncSender<KafkaResult<i64>>>;
+    type DeliveryOpaque = Box<SyncSender<KafkaResult<Placed>>>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, told: Self::DeliveryOpaque) {
         let result = match result {
-            Ok(message) => Ok(stamp(message.timestamp())),
+            Ok(message) => {
+                Ok(Placed { at_ms: stamp(message.timestamp()), offset: message.offset() })
+            }
             Err((error, _)) => Err(error.clone()),
         };
         // Whoever waited may have lost patience.
@@ -209,8 +284,8 @@ impl Writer {
         Ok(Self { producer, topic: meta_topic(options) })
     }
 
-    /// Puts `value` under `key`; answers the stamp that its broker has given it.
-    pub fn put(&self, key: &str, value: &impl Serialize) -> KafkaResult<i64> {
+    /// Puts `value` under `key`; answers what its broker has made of it.
+    pub fn put(&self, key: &str, value: &impl Serialize) -> KafkaResult<Placed> {
         self.put_within(WRITE_MAX * 2, key, value)
     }
 
@@ -220,13 +295,23 @@ impl Writer {
         patience: Duration,
         key: &str,
         value: &impl Serialize,
-    ) -> KafkaResult<i64> {
+    ) -> KafkaResult<Placed> {
         let value = serde_json::to_vec(value).unwrap_or_default();
+        self.write(patience, key, Some(&value))
+    }
+
+    /// Takes back what stands under `key`.
+    pub fn remove(&self, key: &str) -> KafkaResult<Placed> {
+        self.write(WRITE_MAX * 2, key, None)
+    }
+
+    fn write(&self, patience: Duration, key: &str, value: Option<&[u8]>) -> KafkaResult<Placed> {
         let (told, answer) = sync_channel(1);
-        let record = BaseRecord::with_opaque_to(&self.topic, Box::new(told))
-            .partition(0)
-            .key(key)
-            .payload(&value);
+        let record = BaseRecord::with_opaque_to(&self.topic, Box::new(told)).partition(0).key(key);
+        let record = match value {
+            Some(value) => record.payload(value),
+            None => record,
+        };
         self.producer.send(record).map_err(|(error, _)| error)?;
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline {
@@ -246,7 +331,9 @@ mod tests {
     fn taken(entries: &[(&str, &str)]) -> Result<(Meta, Vec<Life>), serde_json::Error> {
         let (mut meta, mut lives) = (Meta::default(), Vec::new());
         for (n, (key, value)) in entries.iter().enumerate() {
-            meta.take(&mut lives, key, value.as_bytes(), n as i64)?;
+            let value = (!value.is_empty()).then(|| value.as_bytes().to_vec());
+            let (key, n) = ((*key).to_owned(), n as i64);
+            meta.take(&mut lives, Entry { key, value, at_ms: n, offset: n * 2 })?;
         }
         Ok((meta, lives))
     }
@@ -261,8 +348,32 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(lives.len(), 1);
-        assert_eq!(meta.notes["a"].0.next, [3, 2]);
-        assert_eq!(meta.notes["a"].1, 2, "the stamp of the message");
+        assert_eq!(meta.notes["a"].note.next, [3, 2]);
+        assert_eq!((meta.notes["a"].at_ms, meta.notes["a"].offset), (2, 4));
         assert!(taken(&[("epoch/1/x", "{}")]).is_err(), "a life that can't be read is no stranger");
+    }
+
+    #[test]
+    fn an_import_that_was_taken_back_is_none_and_one_of_the_life_to_come_counts() {
+        let told = |generation: u64, is_done: bool| {
+            format!(
+                r#"{{"journal":"7","generation":{generation},"next":0,"until":0,"is_done":{is_done},"lanes":[]}}"#
+            )
+        };
+        let life: Life =
+            serde_json::from_str(r#"{"generation":2,"epoch":"abc","partitions":4}"#).unwrap();
+        for (generation, is_done, now_ms, counts) in [
+            (2, false, None, true),
+            (3, false, None, true),
+            (1, false, None, false),
+            (1, false, Some(1_000), true),
+            (1, false, Some(100_000), false),
+            (3, true, Some(1_000), false),
+        ] {
+            let (meta, _) = taken(&[("import/7", &told(generation, is_done))]).unwrap();
+            assert_eq!(meta.moving(&life, now_ms).is_some(), counts, "{generation} {is_done}");
+        }
+        let (meta, _) = taken(&[("import/7", &told(3, false)), ("import/7", "")]).unwrap();
+        assert!(meta.moving(&life, None).is_none());
     }
 }

@@ -18,11 +18,14 @@
 //! | [`options`] | what it is told, why it may not start |
 //! | [`lanes`], [`judge`], `wire`, `door`, `flight`, `clock` | the logic, without brokers |
 //! | `hints` | what keeps us from the brokers, in words of our configuration |
-//! | `client`, `topics`, `meta`, `life`, `notes` | clients, topics, what nodes tell each other |
+//! | `client`, `token` | clients, and how they sign in |
+//! | `topics`, `meta`, `life`, `notes` | topics, what nodes tell each other |
+//! | `claims` | nodes and a migration that begin in the same second |
 //! | `opening`, `reach` | a start; how far lanes reach |
-//! | `producer` | sending, and what becomes of it |
+//! | `sender`, `producer` | sending, and what becomes of it |
 //! | `tail`, `scan` | reading as the log grows; reading a range back |
 //! | `roster` | which node asks which source |
+//! | [`letters`] | dead letters where every node sees them |
 //! | `watch`, `witness` | whether brokers answer, how far lanes reach; noting it |
 //! | `state` | what the threads share |
 //! | [`outside`], `import` | reading without being a node; moving a journal in |
@@ -31,6 +34,7 @@
 //! `kafka-tail`, `kafka-scan`, `kafka-watch`, `kafka-roster`, and those of librdkafka. No caller
 //! ever waits for a broker.
 
+mod claims;
 mod client;
 mod clock;
 mod door;
@@ -39,6 +43,7 @@ mod hints;
 mod import;
 pub mod judge;
 pub mod lanes;
+pub mod letters;
 mod life;
 mod meta;
 mod notes;
@@ -49,9 +54,11 @@ mod producer;
 mod reach;
 mod roster;
 mod scan;
+mod sender;
 mod state;
 mod stats;
 mod tail;
+mod token;
 mod topics;
 mod watch;
 mod wire;
@@ -75,14 +82,19 @@ use touchline_core::time::Timestamp;
 
 use crate::limits::APPEND_EVENTS_MAX;
 use crate::roster::Roster;
+use client::Context;
 use door::Admitted;
-use producer::Sender;
+use sender::{Manner, Sender};
 use state::{Shared, lock};
 
 /// The log that several nodes share. Closed when it is dropped, at the latest.
 pub struct KafkaLog {
     shared: Arc<Shared>,
-    sender: Sender,
+    sender: Arc<Sender>,
+    /// For who hands on what was kept, made when it is needed.
+    orderly: Mutex<Option<Arc<Sender>>>,
+    /// What it is made from.
+    origin: (KafkaOptions, Context),
     reads: SyncSender<(ReadRequest, ReadReply)>,
     roster: Arc<dyn Roster>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -146,6 +158,7 @@ impl KafkaLog {
             pending_bytes: pending,
             dedupe_entries: entries,
             lag_max: self.shared.lags().map(|(_, lag)| lag).max().unwrap_or(0),
+            producers_replaced: self.sender.replaced(),
             ..self.shared.stats.snapshot()
         }
     }
@@ -153,7 +166,8 @@ impl KafkaLog {
     /// Waits for acknowledgements that are under way, for so long at most, and ends the threads.
     /// Whatever comes later is refused. `false` if some were still under way.
     pub fn close(&self, timeout: Duration) -> bool {
-        let is_through = self.sender.flush(timeout);
+        let is_through = self.sender.flush(timeout)
+            && lock(&self.orderly).as_ref().is_none_or(|it| it.flush(timeout));
         self.end_threads();
         self.shared.detach_all();
         is_through
@@ -174,20 +188,48 @@ impl Drop for KafkaLog {
     }
 }
 
-impl EventLog for KafkaLog {
-    fn append(&self, events: Vec<Event>, received_at: Timestamp, reply: AppendReply) {
+impl KafkaLog {
+    /// The sender that keeps order.
+    fn orderly(&self) -> Result<Arc<Sender>, OpenError> {
+        let mut orderly = lock(&self.orderly);
+        if let Some(sender) = &*orderly {
+            return Ok(Arc::clone(sender));
+        }
+        let (options, context) = &self.origin;
+        let sender = Arc::new(Sender::new(options, context, &self.shared, Manner::InOrder)?);
+        let mended = Arc::clone(&sender);
+        self.spawn("kafka-mend-2", move || mended.mend())?;
+        Ok(Arc::clone(orderly.insert(sender)))
+    }
+
+    fn append_in(
+        &self,
+        manner: Manner,
+        events: &[Event],
+        received_at: Timestamp,
+        reply: AppendReply,
+    ) {
         let refusal = match self.shared.down_for() {
             _ if self.shared.is_closing() => Some(AppendError::Closed),
             _ if events.len() > APPEND_EVENTS_MAX => Some(AppendError::Busy),
             _ if self.shared.is_broken() => Some(AppendError::ReadOnly),
+            _ if self.shared.is_mending() => Some(AppendError::Unreachable),
             Some(_) => Some(AppendError::Unreachable),
+            None if self.shared.is_unheard() => Some(AppendError::Unreachable),
             None => None,
         };
         if let Some(error) = refusal {
             return reply(Err(error));
         }
+        let sender = match manner {
+            Manner::Quick => Arc::clone(&self.sender),
+            Manner::InOrder => match self.orderly() {
+                Ok(sender) => sender,
+                Err(error) => return reply(Err(AppendError::Unknown(error.to_string().into()))),
+            },
+        };
         let admitted =
-            lock(&self.shared.door).admit(&events, received_at, &self.shared.lanes, reply);
+            lock(&self.shared.door).admit(events, received_at, &self.shared.lanes, reply);
         match admitted {
             Err((error, reply)) => reply(Err(error)),
             Ok(Admitted::Settled(reply, outcomes)) => {
@@ -196,9 +238,22 @@ impl EventLog for KafkaLog {
                 reply(Ok(outcomes));
             }
             Ok(Admitted::Flying(flight, new)) => {
-                self.sender.send(&flight, new, &events, received_at);
+                if manner == Manner::InOrder {
+                    flight.put_refusals_first();
+                }
+                sender.send(&flight, new, events, received_at);
             }
         }
+    }
+}
+
+impl EventLog for KafkaLog {
+    fn append(&self, events: Vec<Event>, received_at: Timestamp, reply: AppendReply) {
+        self.append_in(Manner::Quick, &events, received_at, reply);
+    }
+
+    fn append_in_order(&self, events: Vec<Event>, received_at: Timestamp, reply: AppendReply) {
+        self.append_in(Manner::InOrder, &events, received_at, reply);
     }
 
     fn read(&self, request: ReadRequest, reply: ReadReply) {

@@ -3,7 +3,8 @@
 //! 1. Topics are made or checked; the life is found, or begun.
 //! 2. The ends of all lanes are compared with what nodes have noted: a log that has lost something
 //!    begins a new life (R8).
-//! 3. The dedupe window of every lane is read.
+//! 3. It says that it runs, and looks whether anybody has begun what it must not run beside.
+//! 4. The dedupe window of every lane is read.
 //!
 //! While no broker answers it begins again, says what it waits for, and ends once it is told to.
 //! The work is done by a thread of its own: whoever wants to stop never waits for a broker.
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use touchline_core::dead::DeadLetters;
 use touchline_core::log::Lane;
 
+use super::claims::{self, Entry};
 use super::client::{Context, Reader, reader, unreachable};
 use super::clock::millis;
 use super::door::{Door, Rules};
@@ -24,10 +26,10 @@ use super::life::{self, Life};
 use super::meta::{Meta, Writer};
 use super::notes::{self, Note};
 use super::options::{KafkaOptions, OpenError};
-use super::producer::Sender;
 use super::reach::{Reach, find_ends, watermarks};
 use super::roster::Group;
 use super::scan::Scan;
+use super::sender::{Manner, Sender};
 use super::state::Shared;
 use super::tail::{Start, Tail};
 use super::watch::{Watch, offset_at};
@@ -66,7 +68,7 @@ impl KafkaLog {
         options.check()?;
         let opener = Opener {
             options: options.clone(),
-            context: Context::new(),
+            context: Context::new(options),
             dead,
             is_stopped: Arc::new(AtomicBool::new(false)),
         };
@@ -104,11 +106,37 @@ impl KafkaLog {
 }
 
 /// What a start needs from its first step to its last.
-struct Opener {
-    options: KafkaOptions,
-    context: Context,
-    dead: Arc<dyn DeadLetters>,
-    is_stopped: Arc<AtomicBool>,
+pub(super) struct Opener {
+    pub options: KafkaOptions,
+    pub context: Context,
+    pub dead: Arc<dyn DeadLetters>,
+    pub is_stopped: Arc<AtomicBool>,
+}
+
+/// A start that has looked at the log, and has yet to say that it runs.
+pub(super) struct Prospect {
+    lanes: Lanes,
+    asking: Reader,
+    writer: Writer,
+    life: Life,
+    reaches: Vec<Reach>,
+    meta_next: i64,
+    /// When its word was heard, by the brokers' clocks.
+    heard_ms: Option<i64>,
+}
+
+impl Prospect {
+    /// Says so; `None`: another life has begun since it looked.
+    pub fn enter(mut self, opener: &Opener) -> Result<Option<Self>, OpenError> {
+        let next = self.reaches.iter().map(|reach| reach.end).collect();
+        let entry = claims::enter(&opener.options, &self.asking, &self.writer, &self.life, next)?;
+        match entry {
+            Entry::Outlived => return Ok(None),
+            Entry::In(placed) => self.heard_ms = Some(placed.at_ms),
+            Entry::Unheard => {}
+        }
+        Ok(Some(self))
+    }
 }
 
 impl Opener {
@@ -134,7 +162,20 @@ impl Opener {
         }
     }
 
+    /// Again, while another life begins under its hands.
     fn open(&self, began: Instant) -> Result<(Arc<KafkaLog>, OpenReport), OpenError> {
+        loop {
+            if let Some(prospect) = self.look()?.enter(self)? {
+                return self.go_on(prospect, began);
+            }
+            if self.is_stopped() {
+                return Err(OpenError::Stopped);
+            }
+        }
+    }
+
+    /// Makes or checks the topics, and finds the life and how far lanes reach.
+    pub fn look(&self) -> Result<Prospect, OpenError> {
         let (options, context) = (&self.options, &self.context);
         let lanes = Lanes::new(&options.prefix, options.partitions);
         let asking = reader(options, context)?;
@@ -145,16 +186,31 @@ impl Opener {
         let writer = Writer::new(options, context)?;
         let life = life::find(options, &asking, &writer, before.filter(|_| were_lost))?;
         let meta = Meta::read(options, &asking)?;
-        if let Some(progress) = meta.imports.values().find(|it| it.is_under_way(&life)) {
-            return Err(OpenError::Misfit(vec![progress.told()]));
+        if let Some(moving) = meta.moving(&life, None) {
+            return Err(OpenError::Misfit(vec![moving.progress.told()]));
         }
         let mut reaches = watermarks(options, &lanes, &asking)?;
         let life = self.without_loss(&lanes, &asking, &writer, &meta, life, &mut reaches)?;
         find_ends(options, &lanes, context, &mut reaches, &|| self.is_stopped())?;
+        Ok(Prospect { lanes, asking, writer, life, reaches, meta_next: meta.next, heard_ms: None })
+    }
+
+    /// Reads the windows and serves.
+    fn go_on(
+        &self,
+        prospect: Prospect,
+        began: Instant,
+    ) -> Result<(Arc<KafkaLog>, OpenReport), OpenError> {
+        let Prospect { lanes, asking, writer, life, reaches, meta_next, heard_ms } = prospect;
+        let options = &self.options;
         let shared = self.shared(lanes, &life);
-        self.tell_time(&writer, &life, &reaches, &shared);
+        // What time it is by the brokers' clocks: the stamp of our own word tells; where none could
+        // be written (too few copies are left), the newest record does.
+        let newest_ms = reaches.iter().filter_map(|reach| reach.newest_ms).max();
+        newest_ms.into_iter().chain(heard_ms).for_each(|at_ms| shared.saw_stamp(at_ms));
+        shared.set_unheard(heard_ms.is_none());
         let starts = starts(options, &shared, &asking, &reaches)?;
-        let witness = Witness::new(life.clone(), writer, options.clone(), meta.next);
+        let witness = Witness::new(life.clone(), writer, options.clone(), meta_next);
         let log = self.serve(asking, witness, &shared, &starts)?;
         let report = OpenReport {
             epoch: life.epoch(),
@@ -177,7 +233,7 @@ impl Opener {
         reaches: &mut Vec<Reach>,
     ) -> Result<Life, OpenError> {
         let own = self.options.notes_file.as_deref().and_then(Note::load);
-        let noted = meta.notes.iter().map(|(node, (note, _))| (node.as_str(), note));
+        let noted = meta.notes.iter().map(|(node, noted)| (node.as_str(), &noted.note));
         let noted = noted.chain(own.as_ref().map(|note| ("this node", note)));
         let look = |reaches: &[Reach]| {
             let ends: Vec<u64> = reaches.iter().map(|reach| reach.high).collect();
@@ -207,20 +263,6 @@ impl Opener {
         Arc::new(Shared::new(lanes, life.epoch(), door, Arc::clone(&self.dead)))
     }
 
-    /// Finds out what time it is by the brokers' clocks. The stamp of a note tells; where none can
-    /// be written (too few copies are left), the newest record does.
-    fn tell_time(&self, writer: &Writer, life: &Life, reaches: &[Reach], shared: &Shared) {
-        let newest_ms = reaches.iter().filter_map(|reach| reach.newest_ms).max();
-        newest_ms.into_iter().for_each(|at_ms| shared.saw_stamp(at_ms));
-        let next = reaches.iter().map(|reach| reach.end).collect();
-        let (generation, epoch) = (life.generation, life.epoch().0);
-        let note = Note { generation, epoch, next, is_open: true };
-        match writer.put(&Note::key(&self.options.node), &note) {
-            Ok(at_ms) => shared.saw_stamp(at_ms),
-            Err(error) => tracing::warn!(%error, "how far this node has read can't be noted"),
-        }
-    }
-
     /// Starts the threads, and waits until the window is read.
     fn serve(
         &self,
@@ -235,21 +277,25 @@ impl Opener {
             .map_err(OpenError::Client)?;
         let scan = Scan::new(reader(options, context)?, Arc::clone(shared), options.windows);
         let watch = Watch::new(asking, Arc::clone(shared), options.windows, witness);
-        let sender = Sender::new(options, context.clone(), Arc::clone(shared))?;
+        let sender = Arc::new(Sender::new(options, context, shared, Manner::Quick)?);
+        let mended = Arc::clone(&sender);
         let (reads, requests) = sync_channel(READS_WAITING_MAX);
         let (roster, threads): (Arc<dyn Roster>, _) = (Arc::new(Alone), Mutex::default());
-        let mut log = KafkaLog { shared: Arc::clone(shared), sender, reads, roster, threads };
+        let (shared, orderly) = (Arc::clone(shared), Mutex::default());
+        let origin = (options.clone(), context.clone());
+        let mut log = KafkaLog { shared, sender, orderly, origin, reads, roster, threads };
         // From here on dropping the log ends what has begun.
         log.spawn("kafka-tail", move || tail.run())?;
         log.spawn("kafka-scan", move || scan.run(&requests))?;
         log.spawn("kafka-watch", move || watch.run())?;
+        log.spawn("kafka-mend", move || mended.mend())?;
         while let Err(error) = ready.recv_timeout(Duration::from_millis(50)) {
             if self.is_stopped() || error == RecvTimeoutError::Disconnected {
                 return Err(OpenError::Stopped);
             }
         }
         // Not before it is ready: sources that fall to it are asked by nobody else.
-        let group = Group::join(options, context.clone(), shared)?;
+        let group = Group::join(options, context.clone(), &log.shared)?;
         log.roster = group.roster();
         log.spawn("kafka-roster", move || group.run())?;
         Ok(log)

@@ -26,6 +26,12 @@ pub struct KafkaOptions {
     pub retention: Duration,
     /// Whether topics that don't exist are made. Default true.
     pub creates_topics: bool,
+    /// Whether dead letters are published to topics of their own. Default false.
+    pub letters: bool,
+    /// How long those keep a letter, where we make them. Default 14 days.
+    pub letters_retention: Duration,
+    /// The largest letter. Default 1 MiB.
+    pub letter_bytes_max: usize,
     /// Whether the topics' settings are checked. Only tests leave it out: librdkafka's mock cluster
     /// has no settings.
     pub checks_topics: bool,
@@ -67,12 +73,15 @@ pub struct Tls {
 /// How we sign in.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sasl {
-    /// `SCRAM-SHA-256`, `SCRAM-SHA-512` or `PLAIN`.
+    /// `SCRAM-SHA-256`, `SCRAM-SHA-512`, `PLAIN` or `OAUTHBEARER`.
     pub mechanism: String,
     /// Who we are.
     pub user: String,
     /// And the proof.
     pub password: String,
+    /// With `OAUTHBEARER`, instead of a password: a file that holds a token, which somebody else
+    /// replaces before it expires.
+    pub token_file: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Sasl {
@@ -92,6 +101,9 @@ impl Default for KafkaOptions {
             in_sync_min: 2,
             retention: Duration::from_secs(7 * 24 * 3600),
             creates_topics: true,
+            letters: false,
+            letters_retention: Duration::from_secs(14 * 24 * 3600),
+            letter_bytes_max: 1 << 20,
             checks_topics: true,
             windows: [3600, 3600, 600, 60].map(Duration::from_secs),
             dedupe_entries_max: 8_000_000,
@@ -197,8 +209,8 @@ impl DenialCause {
     const fn advice(self) -> &'static str {
         match self {
             Self::Sasl => {
-                "check `log.kafka.sasl_user`, `sasl_mechanism` and what `sasl_password_file` \
-                 holds, or make the user known to the brokers"
+                "check `log.kafka.sasl_user`, `sasl_mechanism` and what `sasl_password_file` (or \
+                 `sasl_token_file`) holds, or make the user known to the brokers"
             }
             Self::Tls => {
                 "check that `log.kafka.ca_file` holds who has signed the brokers' certificates, \

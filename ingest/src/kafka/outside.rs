@@ -79,7 +79,7 @@ impl Outside {
     /// Connects, and reads what nodes know of the log.
     pub fn open(options: &KafkaOptions) -> Result<Self, OpenError> {
         options.check()?;
-        let reader = reader_to_ends(options, &Context::new())?;
+        let reader = reader_to_ends(options, &Context::new(options))?;
         let meta = Meta::read(options, &reader)?;
         let lanes = Lanes::new(&options.prefix, options.partitions);
         let Some(life) = &meta.life else {
@@ -121,10 +121,10 @@ impl Outside {
     /// What nodes have noted in this life of the log.
     pub fn seen(&self) -> Vec<Seen> {
         let epoch = self.epoch().0;
-        let notes = self.meta.notes.iter().filter(|(_, (note, _))| note.epoch == epoch);
+        let notes = self.meta.notes.iter().filter(|(_, it)| it.note.epoch == epoch);
         notes
-            .flat_map(|(node, (note, _))| {
-                let next = note.next.iter().enumerate();
+            .flat_map(|(node, noted)| {
+                let next = noted.note.next.iter().enumerate();
                 next.map(|(lane, next)| Seen {
                     node: node.clone(),
                     lane: Lane(u16::try_from(lane).unwrap_or(u16::MAX)),

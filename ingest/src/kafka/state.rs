@@ -36,10 +36,14 @@ pub(super) struct Shared {
     down_since: Mutex<Option<Instant>>,
     /// Why nothing can be taken until a restart.
     broken: Mutex<Option<Arc<str>>>,
+    /// Why another producer is being made.
+    mending: Mutex<Option<Arc<str>>>,
     /// Somebody wants to know how far the lanes reach, now.
     looks_ahead: AtomicBool,
     clock: Mutex<BrokerClock>,
     is_over: AtomicBool,
+    /// Nobody can know yet that this node runs: nothing is appended.
+    is_unheard: AtomicBool,
 }
 
 /// How far a lane reaches.
@@ -103,9 +107,11 @@ impl Shared {
             sinks: Mutex::default(),
             down_since: Mutex::default(),
             broken: Mutex::default(),
+            mending: Mutex::default(),
             looks_ahead: AtomicBool::new(false),
             clock: Mutex::default(),
             is_over: AtomicBool::new(false),
+            is_unheard: AtomicBool::new(false),
         }
     }
 
@@ -240,6 +246,16 @@ impl Shared {
         }
     }
 
+    /// Another producer is being made, because of `why`; or is in place.
+    pub fn set_mending(&self, why: Option<&Arc<str>>) {
+        *lock(&self.mending) = why.cloned();
+    }
+
+    /// Whether one is being made.
+    pub fn is_mending(&self) -> bool {
+        lock(&self.mending).is_some()
+    }
+
     /// This life of the log is over, or has lost something: a start finds or begins the next (R8).
     pub fn set_over(&self, why: &str) {
         self.is_over.store(true, Ordering::Relaxed);
@@ -249,6 +265,16 @@ impl Shared {
     /// Whether that has happened.
     pub fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// Whether others can know that this node runs.
+    pub fn set_unheard(&self, is_unheard: bool) {
+        self.is_unheard.store(is_unheard, Ordering::Relaxed);
+    }
+
+    /// Whether they can't.
+    pub fn is_unheard(&self) -> bool {
+        self.is_unheard.load(Ordering::Relaxed)
     }
 
     /// Whether nothing can be taken until a restart.
@@ -261,8 +287,11 @@ impl Shared {
         if let Some(why) = lock(&self.broken).clone() {
             return Err(LogHealthError::Broken(why));
         }
-        match self.down_for() {
-            Some(since) => Err(LogHealthError::Unreachable(since)),
+        if let Some(since) = self.down_for() {
+            return Err(LogHealthError::Unreachable(since));
+        }
+        match lock(&self.mending).clone() {
+            Some(why) => Err(LogHealthError::Mending(why)),
             None => Ok(()),
         }
     }

@@ -34,6 +34,8 @@ pub struct KafkaStats {
     pub poison: u64,
     /// Times that retention had overtaken this node's reading.
     pub jumps: u64,
+    /// Producers that have failed for good, and others took their places.
+    pub producers_replaced: u64,
     /// Bytes of events on their way to the brokers.
     pub pending_bytes: u64,
     /// Entries of the dedupe windows.

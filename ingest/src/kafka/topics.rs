@@ -12,6 +12,8 @@ use touchline_core::event::Stream;
 use super::client::{ASK_MAX, Context, Reader, config, unreachable};
 use super::lanes::Lanes;
 use super::options::{KafkaOptions, OpenError};
+use super::token::give;
+use crate::limits::LETTER_CUT_BYTES;
 
 /// How long a new topic may take to be seen by everybody.
 const APPEAR_MAX: Duration = Duration::from_secs(15);
@@ -24,6 +26,27 @@ pub(super) fn meta_topic(options: &KafkaOptions) -> String {
     format!("{}touchline-meta", options.prefix)
 }
 
+/// Name of the topic that holds the dead letters of what was meant for `topic`.
+pub(super) fn letters_topic(topic: &str) -> String {
+    format!("{topic}-dlq")
+}
+
+/// What a topic is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Events,
+    Meta,
+    Letters,
+}
+
+/// All topics that the log needs.
+fn wanted(options: &KafkaOptions, lanes: &Lanes) -> Vec<(String, Kind)> {
+    let events = Stream::ALL.iter().map(|it| (lanes.topic(*it).to_owned(), Kind::Events));
+    let letters = Stream::ALL.iter().map(|it| (letters_topic(lanes.topic(*it)), Kind::Letters));
+    let letters = letters.filter(|_| options.letters);
+    events.chain([(meta_topic(options), Kind::Meta)]).chain(letters).collect()
+}
+
 /// Makes what is missing and checks the rest; whether a topic of events had to be made, by us: a
 /// broker that has yet to hear of topics must not begin a new life.
 pub(super) fn ensure(
@@ -34,24 +57,34 @@ pub(super) fn ensure(
 ) -> Result<bool, OpenError> {
     let admin: AdminClient<Context> =
         config(options).create_with_context(context.clone()).map_err(OpenError::Client)?;
-    let meta = meta_topic(options);
-    let names: Vec<&str> =
-        Stream::ALL.iter().map(|it| lanes.topic(*it)).chain([meta.as_str()]).collect();
+    if let Some(token) = context.token() {
+        let given = token.and_then(|token| give(&admin, &token));
+        given.map_err(|why| OpenError::Options(why.into()))?;
+    }
+    let topics = wanted(options, lanes);
     let present = layout(options, reader)?;
-    let missing: Vec<&str> =
-        names.iter().copied().filter(|name| !present.contains_key(*name)).collect();
+    let missing: Vec<(&str, Kind)> = topics
+        .iter()
+        .filter(|(name, _)| !present.contains_key(name))
+        .map(|(name, kind)| (name.as_str(), *kind))
+        .collect();
     let mut made = Vec::new();
     if !missing.is_empty() {
         if !options.creates_topics {
-            let lack = missing.iter().map(|name| format!("topic {name} doesn't exist: make it"));
-            return Err(OpenError::Misfit(lack.collect()));
+            let lack = |(name, kind): &(&str, Kind)| match kind {
+                Kind::Letters => format!(
+                    "topic {name} doesn't exist: make it, or set log.kafka.dead_letter_topics = false"
+                ),
+                _ => format!("topic {name} doesn't exist: make it"),
+            };
+            return Err(OpenError::Misfit(missing.iter().map(lack).collect()));
         }
-        made = create(options, &admin, &missing, &meta)?;
+        made = create(options, &admin, &missing)?;
         await_topics(options, reader, &missing)?;
     }
     if options.checks_topics {
         let begin = Instant::now();
-        while let Some(misfits) = misfits(options, lanes, reader, &admin, &names)? {
+        while let Some(misfits) = misfits(options, lanes, reader, &admin, &topics)? {
             // A broker may not have heard of topics that another has just made.
             if missing.is_empty() || begin.elapsed() > APPEAR_MAX {
                 return Err(OpenError::Misfit(misfits));
@@ -59,7 +92,8 @@ pub(super) fn ensure(
             std::thread::sleep(Duration::from_millis(200));
         }
     }
-    Ok(made.iter().any(|name| *name != meta))
+    let is_event = |name: &String| topics.iter().any(|it| it == &(name.clone(), Kind::Events));
+    Ok(made.iter().any(is_event))
 }
 
 /// Replicas of each partition, by topic.
@@ -79,23 +113,30 @@ fn layout(options: &KafkaOptions, reader: &Reader) -> Result<Layout, OpenError> 
 fn create(
     options: &KafkaOptions,
     admin: &AdminClient<Context>,
-    missing: &[&str],
-    meta: &str,
+    missing: &[(&str, Kind)],
 ) -> Result<Vec<String>, OpenError> {
     let in_sync = options.in_sync_min.to_string();
     let retention = options.retention.as_millis().to_string();
     let copies = i32::from(options.replication);
-    let topics = missing.iter().map(|name| {
-        let is_meta = *name == meta;
-        let partitions = if is_meta { 1 } else { i32::from(options.partitions) };
+    let letters_retention = options.letters_retention.as_millis().to_string();
+    let letter_bytes = (options.letter_bytes_max + LETTER_CUT_BYTES).to_string();
+    let topics = missing.iter().map(|(name, kind)| {
+        let partitions = match kind {
+            Kind::Events => i32::from(options.partitions),
+            Kind::Meta | Kind::Letters => 1,
+        };
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(copies))
             .set("min.insync.replicas", &in_sync)
             .set("unclean.leader.election.enable", "false")
             .set("message.timestamp.type", "LogAppendTime");
-        match is_meta {
+        match kind {
             // Notes come every minute: compaction gets at what is older than an hour.
-            true => topic.set("cleanup.policy", "compact").set("segment.ms", "3600000"),
-            false => topic.set("cleanup.policy", "delete").set("retention.ms", &retention),
+            Kind::Meta => topic.set("cleanup.policy", "compact").set("segment.ms", "3600000"),
+            Kind::Events => topic.set("cleanup.policy", "delete").set("retention.ms", &retention),
+            Kind::Letters => topic
+                .set("cleanup.policy", "compact,delete")
+                .set("retention.ms", &letters_retention)
+                .set("max.message.bytes", &letter_bytes),
         }
     });
     let topics: Vec<NewTopic<'_>> = topics.collect();
@@ -121,12 +162,16 @@ fn create(
 }
 
 /// Waits until brokers know the leaders of all partitions of `names`.
-fn await_topics(options: &KafkaOptions, reader: &Reader, names: &[&str]) -> Result<(), OpenError> {
+fn await_topics(
+    options: &KafkaOptions,
+    reader: &Reader,
+    names: &[(&str, Kind)],
+) -> Result<(), OpenError> {
     let begin = Instant::now();
     loop {
         let asked = unreachable(options, "list its topics");
         let metadata = reader.client().fetch_metadata(None, ASK_MAX).map_err(asked)?;
-        let has_leaders = |name: &&str| {
+        let has_leaders = |(name, _): &(&str, Kind)| {
             metadata.topics().iter().any(|topic| {
                 topic.name() == *name
                     && topic.error().is_none()
@@ -150,18 +195,22 @@ fn misfits(
     lanes: &Lanes,
     reader: &Reader,
     admin: &AdminClient<Context>,
-    names: &[&str],
+    topics: &[(String, Kind)],
 ) -> Result<Option<Vec<String>>, OpenError> {
     let mut misfits = Vec::new();
     let layout = layout(options, reader)?;
-    let asked: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+    let asked: Vec<_> = topics.iter().map(|(name, _)| ResourceSpecifier::Topic(name)).collect();
     let timeouts = AdminOptions::new().request_timeout(Some(ASK_MAX * 2));
     let described = block_on(admin.describe_configs(&asked, &timeouts))
         .map_err(unreachable(options, "describe its topics"))?;
-    for (name, described) in names.iter().zip(described) {
-        let is_meta = *name == meta_topic(options);
-        let replicas = layout.get(*name).map(Vec::as_slice).unwrap_or_default();
-        let partitions = if is_meta { 1 } else { usize::from(lanes.partitions()) };
+    for ((name, kind), described) in topics.iter().zip(described) {
+        let replicas = layout.get(name).map(Vec::as_slice).unwrap_or_default();
+        let partitions = match kind {
+            Kind::Events => usize::from(lanes.partitions()),
+            Kind::Meta => 1,
+            // Each letter has its own order.
+            Kind::Letters => replicas.len().max(1),
+        };
         if replicas.len() != partitions {
             misfits.push(format!(
                 "topic {name} has {} partitions, not {partitions}: set log.kafka.partitions to \
@@ -179,7 +228,7 @@ fn misfits(
         match described {
             Ok(config) => {
                 let value = |key: &str| config.get(key).and_then(|entry| entry.value.clone());
-                misfits.extend(wrong_settings(options, name, is_meta, value));
+                misfits.extend(wrong_settings(options, name, *kind, value));
             }
             Err(code) => misfits.push(format!(
                 "topic {name}: its settings can't be read ({code}): allow us DescribeConfigs"
@@ -193,7 +242,7 @@ fn misfits(
 fn wrong_settings(
     options: &KafkaOptions,
     name: &str,
-    is_meta: bool,
+    kind: Kind,
     value: impl Fn(&str) -> Option<String>,
 ) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -213,9 +262,14 @@ fn wrong_settings(
     let is = |key: &str, wanted: &str| value(key).as_deref() == Some(wanted);
     let key = "unclean.leader.election.enable";
     expect(is(key, "false"), key, "false".into());
-    let policy = if is_meta { "compact" } else { "delete" };
-    expect(is("cleanup.policy", policy), "cleanup.policy", policy.into());
-    if is_meta {
+    let key = "cleanup.policy";
+    let compacts = || value(key).is_some_and(|it| it.split(',').any(|it| it.trim() == "compact"));
+    match kind {
+        Kind::Events => expect(is(key, "delete"), key, "delete".into()),
+        Kind::Meta => expect(is(key, "compact"), key, "compact".into()),
+        Kind::Letters => expect(compacts(), key, "compact,delete".into()),
+    }
+    if kind != Kind::Events {
         return wrong;
     }
     let key = "message.timestamp.type";
@@ -235,11 +289,11 @@ fn wrong_settings(
 mod tests {
     use super::*;
 
-    fn judged(changes: &[(&str, &str)], is_meta: bool) -> Vec<String> {
+    fn judged(changes: &[(&str, &str)], kind: Kind) -> Vec<String> {
         let mut settings = BTreeMap::from([
             ("min.insync.replicas", "2"),
             ("unclean.leader.election.enable", "false"),
-            ("cleanup.policy", if is_meta { "compact" } else { "delete" }),
+            ("cleanup.policy", if kind == Kind::Events { "delete" } else { "compact" }),
             ("message.timestamp.type", "LogAppendTime"),
             ("retention.ms", "604800000"),
             ("retention.bytes", "-1"),
@@ -247,13 +301,15 @@ mod tests {
         ]);
         settings.extend(changes.iter().copied());
         let value = |key: &str| settings.get(key).map(|value| (*value).to_owned());
-        wrong_settings(&KafkaOptions::default(), "broadcast-events", is_meta, value)
+        wrong_settings(&KafkaOptions::default(), "broadcast-events", kind, value)
     }
 
     #[test]
     fn each_setting_that_could_lose_an_event_is_named_with_what_it_must_be() {
-        assert!(judged(&[], false).is_empty() && judged(&[], true).is_empty());
-        assert!(judged(&[("retention.ms", "-1")], false).is_empty());
+        assert!(
+            [Kind::Events, Kind::Meta, Kind::Letters].iter().all(|it| judged(&[], *it).is_empty())
+        );
+        assert!(judged(&[("retention.ms", "-1")], Kind::Events).is_empty());
         for (key, bad) in [
             ("min.insync.replicas", "1"),
             ("unclean.leader.election.enable", "true"),
@@ -263,9 +319,11 @@ mod tests {
             ("retention.bytes", "1000000"),
             ("max.message.bytes", "65536"),
         ] {
-            let [line] = &judged(&[(key, bad)], false)[..] else { panic!("{key}") };
+            let [line] = &judged(&[(key, bad)], Kind::Events)[..] else { panic!("{key}") };
             assert!(line.contains(&format!("{key} is {bad}, must be ")), "{line}");
         }
-        assert_eq!(judged(&[("cleanup.policy", "delete")], true).len(), 1);
+        assert_eq!(judged(&[("cleanup.policy", "delete")], Kind::Meta).len(), 1);
+        assert_eq!(judged(&[("cleanup.policy", "delete")], Kind::Letters).len(), 1);
+        assert!(judged(&[("cleanup.policy", "compact,delete")], Kind::Letters).is_empty());
     }
 }

@@ -7,7 +7,7 @@ use rdkafka::consumer::Consumer;
 
 use super::client::Reader;
 use super::life::Life;
-use super::meta::{Meta, Writer};
+use super::meta::{Meta, Placed, Writer};
 use super::notes::Note;
 use super::options::KafkaOptions;
 use super::state::Shared;
@@ -18,6 +18,8 @@ const FILE_EVERY: Duration = Duration::from_secs(10);
 /// runs, and this node what time it is by the brokers' clocks. A day of ten nodes is 14,400 short
 /// messages, of which compaction leaves ten.
 const TOPIC_EVERY: Duration = Duration::from_secs(60);
+/// How often a node tries to be heard that wasn't when it began.
+const UNHEARD_EVERY: Duration = Duration::from_secs(2);
 /// How long a note may take: whoever writes it also looks whether brokers are there.
 const NOTE_MAX: Duration = Duration::from_secs(2);
 /// How long a node that ends waits for its last note.
@@ -33,6 +35,8 @@ pub(super) struct Witness {
     filed_at: Instant,
     topic_at: Instant,
     has_told_loss: bool,
+    /// The first note of a node that wasn't heard when it began.
+    heard: Option<Placed>,
 }
 
 impl Witness {
@@ -48,6 +52,7 @@ impl Witness {
             filed_at: now.checked_sub(FILE_EVERY).unwrap_or(now),
             topic_at: now,
             has_told_loss: false,
+            heard: None,
         }
     }
 
@@ -59,11 +64,15 @@ impl Witness {
             self.filed_at = Instant::now();
             self.put_file(shared, true);
         }
-        if is_loss || (self.topic_at.elapsed() >= TOPIC_EVERY && shared.down_for().is_none()) {
+        let every = if shared.is_unheard() { UNHEARD_EVERY } else { TOPIC_EVERY };
+        if is_loss || (self.topic_at.elapsed() >= every && shared.down_for().is_none()) {
             self.topic_at = Instant::now();
             let (key, note) = (Note::key(&self.options.node), self.present(shared, true));
             match self.writer.put_within(NOTE_MAX, &key, &note) {
-                Ok(at_ms) => shared.saw_stamp(at_ms),
+                Ok(placed) => {
+                    shared.saw_stamp(placed.at_ms);
+                    self.heard = self.heard.or(Some(placed));
+                }
                 Err(error) => tracing::debug!(%error, "how far we have read isn't noted"),
             }
         }
@@ -99,11 +108,25 @@ impl Witness {
         }
     }
 
+    /// A node that has been heard only now has to look before it appends anything.
+    fn look_for_import(&self, shared: &Shared, meta: &Meta) {
+        let Some(placed) = self.heard.filter(|placed| meta.next > placed.offset) else { return };
+        match meta.moving(&self.life, Some(placed.at_ms)) {
+            Some(moving) => shared.set_over(&moving.progress.told()),
+            None => shared.set_unheard(false),
+        }
+    }
+
     /// Whether another node has begun another life: this one's positions mean nothing any more.
     pub fn look_for_successor(&mut self, shared: &Shared, reader: &Reader) {
         match Meta::read_from(&self.options, reader, self.meta_next) {
             Ok(meta) => {
-                self.meta_next = self.meta_next.max(meta.next);
+                if shared.is_unheard() {
+                    self.look_for_import(shared, &meta);
+                }
+                if !shared.is_unheard() {
+                    self.meta_next = self.meta_next.max(meta.next);
+                }
                 let is_newer = |it: &Life| it.generation > self.life.generation;
                 if let Some(life) = meta.life.filter(is_newer) {
                     shared.set_over(&format!(

@@ -1,8 +1,10 @@
 //! The thread that hands on what the spool holds, oldest first.
 //!
 //! It reads the spool from its cursor, appends to the shared log in groups, and waits for each
-//! group's answer before the next: order is kept without any trust in what a producer does after a
-//! failure. A group of a thousand events every few milliseconds is more than sources send.
+//! group's answer before the next. Within a group the log itself keeps the order
+//! ([`EventLog::append_in_order`]): where one of it isn't known to be in, none behind it gets in
+//! before; a group that failed begins again with its first event, and what was in is a repeat.
+//! A group of a thousand events every few milliseconds is more than sources send.
 //!
 //! What the log can't take at the moment is tried again without end, ever more rarely: "unknown" as
 //! well, since a cluster that lacks copies says that of everything. What it refuses for its own
@@ -173,6 +175,10 @@ impl Drain {
                     let why = error_text(&items);
                     (items, "id_reused", why)
                 }
+                // Brokers refuse batches: whose fault it is shows when each comes alone.
+                AppendError::Refused(_) if left.len() > 1 => {
+                    return left.into_iter().all(|event| self.deliver(vec![event], received_at));
+                }
                 AppendError::Refused(items) => {
                     (items, "log_refused", "brokers refuse it as it is".to_owned())
                 }
@@ -309,7 +315,7 @@ fn append(
 ) -> Result<Vec<Outcome>, AppendError> {
     let (tell, told) = sync_channel(1);
     let reply = Box::new(move |answer| drop(tell.try_send(answer)));
-    log.append(events.to_vec(), received_at, reply);
+    log.append_in_order(events.to_vec(), received_at, reply);
     let silent = || AppendError::Unknown("the log did not answer in time".into());
     told.recv_timeout(ANSWER_MAX).unwrap_or_else(|_| Err(silent()))
 }

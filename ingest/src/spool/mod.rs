@@ -17,7 +17,9 @@
 //!
 //! # Invariants
 //! - While the spool holds anything for a lane, every event of that lane goes through it: order
-//!   within a topic is kept.
+//!   within a topic is kept. It is kept where handing on fails half-way as well: a group is begun
+//!   again with its first event, and the log takes none out of turn
+//!   ([`EventLog::append_in_order`]).
 //! - An event leaves the spool only once the shared log has answered that it is durable there, or
 //!   it is a dead letter.
 //! - Sensor values are never spooled: they would be stale before they arrive.
@@ -170,7 +172,8 @@ impl Shared {
     }
 
     fn is_away(&self) -> bool {
-        matches!(self.log.health(), Err(LogHealthError::Unreachable(_)))
+        use LogHealthError::{Mending, Unreachable};
+        matches!(self.log.health(), Err(Mending(_) | Unreachable(_)))
     }
 
     fn lane(&self, event: &Event) -> Lane {
@@ -281,12 +284,12 @@ impl EventLog for SpooledLog {
     fn health(&self) -> Result<(), LogHealthError> {
         let shared = &self.shared;
         match shared.log.health() {
-            Err(LogHealthError::Unreachable(since)) => {
+            Err(error @ (LogHealthError::Mending(_) | LogHealthError::Unreachable(_))) => {
                 shared.spool.health()?;
                 let ledger = shared.ledger();
                 let is_full = ledger.bytes() >= shared.options.bytes_max
                     || ledger.age((shared.options.clock)()) > shared.age_max(Stream::Broadcast);
-                if is_full { Err(LogHealthError::Unreachable(since)) } else { Ok(()) }
+                if is_full { Err(error) } else { Ok(()) }
             }
             other => other,
         }

@@ -15,9 +15,13 @@ use crate::spool::{SPOOL_FOLDER, SpoolSettings};
 /// Where a node notes how far it has read of Kafka, below the data folder.
 const NOTES_FILE: &str = "kafka-seen.json";
 
-/// Resolves it. `folder` is what a relative file is relative to. The password is read only where
-/// Kafka is the log.
-pub(super) fn build(raw: &Raw, node: &str, folder: &Path) -> Result<KafkaOptions, Problem> {
+/// Resolves it. `folders` is what relative files are relative to, a token's apart from the others.
+/// The password is read only where Kafka is the log.
+pub(super) fn build(
+    raw: &Raw,
+    node: &str,
+    (folder, of_token): (&Path, &Path),
+) -> Result<KafkaOptions, Problem> {
     let kafka = &raw.log.kafka;
     let options = KafkaOptions {
         brokers: kafka.brokers.clone(),
@@ -28,11 +32,14 @@ pub(super) fn build(raw: &Raw, node: &str, folder: &Path) -> Result<KafkaOptions
         in_sync_min: kafka.in_sync_min,
         retention: seconds(kafka.retention_s),
         creates_topics: kafka.creates_topics,
+        letters: kafka.dead_letter_topics,
+        letters_retention: seconds(raw.dead_letters.age_max_s),
+        letter_bytes_max: raw.dead_letters.letter_bytes_max.as_usize(),
         dedupe_entries_max: raw.log.dedupe_entries_max,
         pending_bytes_max: raw.log.pending_bytes_max.as_usize(),
         deliver_max: seconds(kafka.deliver_s_max),
         notes_file: Some(raw.node.data_dir.join(NOTES_FILE)),
-        security: Security { tls: tls(raw, folder)?, sasl: sasl(raw, folder)? },
+        security: Security { tls: tls(raw, folder)?, sasl: sasl(raw, folder, of_token)? },
         ..KafkaOptions::default()
     };
     options.check().map_err(|error| Problem::Unfit(format!("[log.kafka]: {error}")))?;
@@ -91,10 +98,13 @@ fn tls(raw: &Raw, folder: &Path) -> Result<Option<Tls>, Problem> {
     }))
 }
 
-fn sasl(raw: &Raw, folder: &Path) -> Result<Option<Sasl>, Problem> {
+fn sasl(raw: &Raw, folder: &Path, of_token: &Path) -> Result<Option<Sasl>, Problem> {
     let kafka = &raw.log.kafka;
     if kafka.sasl_mechanism == "none" || raw.log.kind != "kafka" {
         return Ok(None);
+    }
+    if kafka.sasl_mechanism == "OAUTHBEARER" {
+        return by_token(raw, of_token).map(Some);
     }
     let unfit = |text: String| Problem::Unfit(format!("`log.kafka.sasl_password_file`: {text}"));
     if kafka.sasl_password_file.as_os_str().is_empty() {
@@ -110,5 +120,24 @@ fn sasl(raw: &Raw, folder: &Path) -> Result<Option<Sasl>, Problem> {
         mechanism: kafka.sasl_mechanism.clone(),
         user: kafka.sasl_user.clone(),
         password: password.trim_end_matches(['\r', '\n']).to_owned(),
+        token_file: None,
     }))
+}
+
+/// Whether a token stands there is found out when it is wanted: whoever writes it may be later than
+/// we are.
+fn by_token(raw: &Raw, folder: &Path) -> Result<Sasl, Problem> {
+    let kafka = &raw.log.kafka;
+    if kafka.sasl_token_file.as_os_str().is_empty() {
+        return Err(Problem::Unfit(
+            "`log.kafka.sasl_token_file`: name the file that holds a token: `OAUTHBEARER` needs one"
+                .into(),
+        ));
+    }
+    Ok(Sasl {
+        mechanism: kafka.sasl_mechanism.clone(),
+        user: kafka.sasl_user.clone(),
+        password: String::new(),
+        token_file: Some(folder.join(&kafka.sasl_token_file)),
+    })
 }

@@ -129,7 +129,9 @@ pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, C
     }
     let node = if raw.node.name.is_empty() { host_name() } else { raw.node.name.clone() };
     let kafka_file = origin_of("log.kafka.sasl_password_file");
-    let kafka = kafka::build(raw, &node, folder_of(&kafka_file));
+    let token_file = origin_of("log.kafka.sasl_token_file");
+    let folders = (folder_of(&kafka_file), folder_of(&token_file));
+    let kafka = kafka::build(raw, &node, folders);
     let kafka = kafka.map_err(|problem| problems.push(problem)).ok();
     let kafka = kafka.filter(|_| raw.log.kind == "kafka");
     if !problems.is_empty() {

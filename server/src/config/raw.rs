@@ -85,6 +85,7 @@ pub struct Kafka {
     pub replication: u16,
     pub in_sync_min: u16,
     pub retention_s: f64,
+    pub dead_letter_topics: bool,
     pub creates_topics: bool,
     pub deliver_s_max: f64,
     pub spool: bool,
@@ -97,6 +98,7 @@ pub struct Kafka {
     pub sasl_mechanism: String,
     pub sasl_user: String,
     pub sasl_password_file: PathBuf,
+    pub sasl_token_file: PathBuf,
 }
 
 /// `[sources]`

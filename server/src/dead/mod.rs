@@ -2,7 +2,8 @@
 //!
 //! [`open`] starts the keeper before anything else that may park. [`Replayer`] reads a letter's
 //! bytes again as its adapter would, and hands what they hold to the log; only the running node may
-//! do that. The admin port ([`http`]) and `touchline dlq replay` ask it.
+//! do that. The admin port ([`http`]) and `touchline dlq replay` ask it. Where the log is Kafka a
+//! [`courier`] shows letters to all nodes.
 //!
 //! # What a replay promises
 //! - It goes through validation again, by the adapter that gave up on it.
@@ -14,6 +15,7 @@
 //!   was.
 
 mod answer;
+pub mod courier;
 pub mod http;
 mod readers;
 mod replay;

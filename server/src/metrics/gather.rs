@@ -267,6 +267,7 @@ fn kafka_log(page: &mut Page, log: &KafkaLog) {
     page.single(&KAFKA_SUPPRESSED, count(stats.suppressed));
     page.single(&KAFKA_POISON, count(stats.poison));
     page.single(&KAFKA_UNACKNOWLEDGED, count(stats.failed));
+    page.single(&KAFKA_REPLACED, count(stats.producers_replaced));
     page.single(&KAFKA_JUMPS, count(stats.jumps));
     let mut family = page.family(&KAFKA_LAG);
     for (topic, partition, lag) in log.lags() {
@@ -316,6 +317,9 @@ fn dead_letters(page: &mut Page, appliance: &Appliance) {
     let mut family = page.family(&DLQ_PARKED);
     for (stream, reason, parked) in stats.parked() {
         family.sample(&[stream.as_str(), reason], count(parked));
+    }
+    if let Some(courier) = &appliance.courier {
+        page.single(&DLQ_UNPUBLISHED, count(courier.untold()));
     }
     page.single(&DLQ_LOST, count(stats.lost()));
     page.single(&DLQ_DROPPED, count(stats.dropped()));

@@ -164,6 +164,8 @@ metrics! {
     KAFKA_POISON: Counter "kafka_poison_total" [] "Of these, passed by because they can't be shown";
     KAFKA_UNACKNOWLEDGED: Counter "kafka_unacknowledged_total" [] "Events that brokers did not \
      acknowledge in time, or refused";
+    KAFKA_REPLACED: Counter "kafka_producers_replaced_total" [] "Producers that had failed for good, \
+     and others took their places";
     KAFKA_JUMPS: Counter "kafka_jumps_total" [] "Times that retention had overtaken this node's \
      reading";
     KAFKA_LAG: Gauge "kafka_lag_records" ["topic", "partition"] "Records that brokers have and \
@@ -186,6 +188,8 @@ metrics! {
     DLQ_BYTES: Gauge "dlq_bytes" [] "What all dead letters take, replayed ones included";
     DLQ_PARKED: Counter "dlq_parked_total" ["stream", "reason"] "Dead letters kept; the same one \
      again counts as well";
+    DLQ_UNPUBLISHED: Gauge "dlq_unpublished" [] "Dead letters of which the topics of dead letters \
+     don't show the latest yet";
     DLQ_LOST: Counter "dlq_lost_total" [] "Dead letters that could not be kept";
     DLQ_DROPPED: Counter "dlq_dropped_total" [] "Dead letters let go for age or room that nobody \
      had replayed";

@@ -25,7 +25,7 @@ use crate::limits::DEAD_ROW_BYTES;
 /// How long another writer (a command) may hold the file.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 /// What this build reads and writes.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 /// Columns of a letter, without its bytes.
 macro_rules! columns {
@@ -173,14 +173,17 @@ impl Book {
             }
             let shares = query("select 1 from sqlite_master where name = 'shares'");
             let has_shares = shares.fetch_optional(&mut *work).await?.is_some();
-            if matches!(found, 0 | SCHEMA) && !has_shares {
+            if found <= SCHEMA && !has_shares {
                 raw_sql(include_str!("shares.sql")).execute(&mut *work).await?;
+            }
+            if found == 0 || found == 1 {
+                raw_sql(include_str!("schema_2.sql")).execute(&mut *work).await?;
             }
             work.commit().await?;
             Ok(found)
         })?;
         match found {
-            0 | SCHEMA => Ok(()),
+            0..=SCHEMA => Ok(()),
             found => Err(DeadError::Version { file: self.options.file.clone(), found }),
         }
     }

@@ -156,6 +156,18 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Whether `letter` meets it.
+    pub fn meets(&self, letter: &Letter) -> bool {
+        self.desk.is_none_or(|it| it == letter.desk)
+            && self.stream.is_none_or(|it| it == letter.stream)
+            && self.source.as_ref().is_none_or(|it| *it == letter.source)
+            && self.reason.as_ref().is_none_or(|it| *it == letter.reason)
+            && self.state.is_none_or(|it| it == letter.state)
+            && self.since.is_none_or(|it| letter.parked_at >= it)
+            && self.before.is_none_or(|it| letter.parked_at < it)
+            && self.after.as_ref().is_none_or(|it| letter.id > *it)
+    }
+
     /// Whether any letter meets it.
     pub fn is_any(&self) -> bool {
         *self == Self::default()

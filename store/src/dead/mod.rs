@@ -23,9 +23,11 @@ mod ask;
 mod book;
 mod keeper;
 mod letter;
+mod news;
 mod trim;
 
 pub use ask::{Claim, Settled};
 pub use book::{Book, DeadError, DeadOptions, Depth, Depths};
 pub use keeper::{DeadKeeper, DeadStats};
 pub use letter::{Filter, Letter, State, Step};
+pub use news::News;

@@ -1,7 +1,11 @@
-//! TLS and SCRAM on a real broker: with the right secrets a node serves, with wrong ones it says
-//! whose they are and starts not at all (FAULTS 35).
+//! TLS, SCRAM and tokens on a real broker: with the right secrets a node serves, with wrong ones it
+//! says whose they are and starts not at all (FAULTS 35).
 
 use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use touchline_tests::e2e::brokers::Brokers;
 use touchline_tests::e2e::http::event;
@@ -75,4 +79,64 @@ fn fault_35_a_node_signs_in_by_tls_and_scram_or_is_told_what_is_wrong() {
     assert!(line.contains("`log.kafka.tls`"), "{line}");
     let line = server.wait_for_line("the start waits for Kafka");
     assert!(line.contains("most likely expects TLS"), "{line}");
+}
+
+/// A token that nobody has signed, as Kafka's own validator takes it: whole or not at all in its
+/// file, as whoever writes tokens should do.
+fn write_token(file: &Path, life: Duration) {
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let claims = format!(r#"{{"sub":"touchline","iat":{now_s},"exp":{}}}"#, now_s + life.as_secs());
+    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let token = format!("{}.{}.", part(r#"{"alg":"none"}"#), part(&claims));
+    let fresh = file.with_extension("new");
+    std::fs::write(&fresh, token).expect("a file");
+    std::fs::rename(fresh, file).expect("a file");
+}
+
+#[test]
+fn fault_35_a_node_signs_in_by_a_token_that_expires_and_is_replaced() {
+    const LIFE: Duration = Duration::from_secs(20);
+    let _turn = alone();
+    let brokers = Brokers::start_secured(1);
+    let ca = brokers.secret("ca.pem");
+    let security = |token: &Path| {
+        format!(
+            "tls = true\nca_file = {ca:?}\nsasl_mechanism = \"OAUTHBEARER\"\n\
+             sasl_token_file = {token:?}\n"
+        )
+    };
+    // One that has expired lets nobody in, and says so.
+    let missing = brokers.secret("no.token");
+    let home_without = home(&brokers, &security(&missing));
+    let refused = home_without.command(Backend::Auto).output().expect("it runs");
+    assert_eq!(refused.status.code(), Some(3), "{}", words(&refused));
+    assert!(words(&refused).contains("no.token"), "{}", words(&refused));
+
+    let token = brokers.secret("token");
+    write_token(&token, LIFE);
+    let home = home(&brokers, &security(&token));
+    let mut server = home.serve(Backend::Auto);
+    let mut socket = Socket::open(server.addresses().stream, "teams=ars");
+    socket.hear_op("subscribed");
+    let begin = Instant::now();
+    let mut taken = 0;
+    // Three lives long: at each moment somebody has written the next one in time.
+    let mut written_at = Instant::now();
+    while begin.elapsed() < LIFE * 3 {
+        if written_at.elapsed() > LIFE / 2 {
+            write_token(&token, LIFE);
+            written_at = Instant::now();
+        }
+        let body = event(&format!("t-{taken}"), &["ars"]);
+        until("the event is taken", || server.post(&body).status == 202);
+        assert_eq!(socket.hear_op("event")["id"], format!("t-{taken}"));
+        taken += 1;
+        std::thread::sleep(Duration::from_secs(2));
+    }
+    // Whoever writes them stops: once the last one has expired it is said, and nothing is taken.
+    server.wait_for_line("can't sign in to Kafka with a token");
+    until("sources are refused", || server.post(&event("late", &["ars"])).status == 503);
+    write_token(&token, LIFE * 10);
+    until("it is taken again", || server.post(&event("late", &["ars"])).status == 202);
+    until("it is shown", || socket.hear_op("event")["id"] == "late");
 }

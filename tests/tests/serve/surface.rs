@@ -137,6 +137,7 @@ fn is_elsewhere(name: &str) -> bool {
         || name.starts_with("touchline_spool_")
         || name.starts_with("touchline_social_")
         || name == "touchline_dlq_parked_total"
+        || name == "touchline_dlq_unpublished"
         || name == "touchline_breaker_state"
         || name.starts_with("touchline_source_") && name != "touchline_source_staleness_seconds"
 }

@@ -1,9 +1,11 @@
 //! What brokers say of each message of a batch.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::sync::{Arc, Mutex};
 
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
@@ -14,7 +16,7 @@ use super::super::state::lock;
 
 /// What has become of a batch so far.
 #[derive(Default)]
-pub(super) struct State {
+pub(in super::super) struct State {
     /// Not told of yet.
     pub left: usize,
     /// The first that wasn't taken, by its number in the batch.
@@ -24,12 +26,18 @@ pub(super) struct State {
 }
 
 /// Told of each message.
-pub(super) struct Deliveries {
+pub(in super::super) struct Deliveries {
     pub context: Context,
     pub state: Arc<Mutex<State>>,
 }
 
 impl ClientContext for Deliveries {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, of: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.context.generate_oauth_token(of)
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         self.context.log(level, facility, message);
     }

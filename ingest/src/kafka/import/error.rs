@@ -53,6 +53,27 @@ pub enum ImportError {
         /// When it was heard of.
         ago_s: u64,
     },
+    /// Another journal.
+    #[error(
+        "another journal (of epoch {journal}) is being moved into this log: run `touchline log \
+         migrate` for that one to its end, or take another log.kafka.topic_prefix"
+    )]
+    Twin {
+        /// Its epoch.
+        journal: String,
+    },
+    /// Topics that were made anew, most likely.
+    #[error("the log has changed while it was looked at: run it again")]
+    Restless,
+    /// Another life.
+    #[error(
+        "life {generation} of the log has begun meanwhile, which isn't the one that this journal \
+         is moved into: stop whoever began it, delete the topics and begin again"
+    )]
+    Outlived {
+        /// Its number.
+        generation: u64,
+    },
     /// A record isn't taken.
     #[error("sequence {seq} of the journal isn't taken: {error}; run it again once that is mended")]
     Refused {

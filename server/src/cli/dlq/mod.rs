@@ -13,10 +13,11 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use touchline_core::time::Timestamp;
 use touchline_ingest::broadcast::system_clock;
+use touchline_ingest::kafka::letters::read_letters;
 use touchline_store::dead::{Book, Filter};
 
 use super::{Exit, Failure, Given, in_peace, say};
-use crate::dead::Which;
+use crate::dead::{Which, courier};
 
 /// What to do with dead letters.
 #[derive(Debug, Subcommand)]
@@ -28,6 +29,9 @@ pub enum DlqCommand {
         /// So many at most
         #[arg(long, default_value_t = 100, value_name = "COUNT")]
         limit: usize,
+        /// Those of all nodes, as the topics of dead letters in Kafka show them
+        #[arg(long)]
+        all_nodes: bool,
         /// One JSON object a line
         #[arg(long)]
         json: bool,
@@ -86,7 +90,12 @@ impl Chosen {
 /// Carries it out.
 pub fn dlq(given: &Given, command: DlqCommand) -> Result<Exit, Failure> {
     match command {
-        DlqCommand::List { which, limit, json } => list(given, &which, limit, json),
+        DlqCommand::List { which, limit, all_nodes: true, json } => {
+            list_all(given, &which, limit, json)
+        }
+        DlqCommand::List { which, limit, all_nodes: false, json } => {
+            list(given, &which, limit, json)
+        }
         DlqCommand::Show { id, raw, json } => show(given, &id, raw, json),
         DlqCommand::Replay(args) => replay::replay(given, &args),
         DlqCommand::Drop { chosen, yes, json } => drop_letters(given, &chosen, yes, json),
@@ -115,11 +124,46 @@ fn list(given: &Given, which: &Which, limit: usize, json: bool) -> Result<Exit, 
     letters.truncate(limit);
     let text = match json {
         true => letters.iter().map(|letter| format!("{}\n", page::to_json(letter))).collect(),
-        false => page::table(&letters, now),
+        false => page::table(&letters, None, now),
     };
     say(text.as_bytes())?;
     if is_cut {
         eprintln!("there are more: raise --limit, or say which");
+    }
+    Ok(Exit::Fine)
+}
+
+/// Letters of every node, by the topics: none of their files is opened.
+fn list_all(given: &Given, which: &Which, limit: usize, json: bool) -> Result<Exit, Failure> {
+    let now = system_clock();
+    let filter = filter(which, now)?;
+    let Some(kafka) = given.load()?.options.kafka else {
+        let text = "this node's log is no Kafka: ask each node for its own, without --all-nodes";
+        return Err(anyhow!(text).into());
+    };
+    let (sheets, is_whole) = read_letters(&kafka).map_err(anyhow::Error::from)?;
+    let all: Vec<_> = sheets.values().map(courier::read).collect();
+    let unread = all.iter().filter(|it| it.is_none()).count();
+    let mut found: Vec<_> =
+        all.into_iter().flatten().filter(|(_, letter)| filter.meets(letter)).collect();
+    // Ids ascend with the time of parking.
+    found.reverse();
+    let is_cut = found.len() > limit;
+    found.truncate(limit);
+    let (nodes, letters): (Vec<String>, Vec<_>) = found.into_iter().unzip();
+    let text = match json {
+        true => letters.iter().zip(&nodes).map(page::to_json_of).collect(),
+        false => page::table(&letters, Some(&nodes), now),
+    };
+    say(text.as_bytes())?;
+    if is_cut {
+        eprintln!("there are more: raise --limit, or say which");
+    }
+    if unread > 0 {
+        eprintln!("{unread} letter(s) can't be read: another build's, or nobody's");
+    }
+    if !is_whole {
+        return Err(anyhow!("the topics hold more letters than are read at once").into());
     }
     Ok(Exit::Fine)
 }

@@ -15,16 +15,16 @@ const DETAIL_CHARS: usize = 60;
 /// Bytes of one line of a hex dump.
 const HEX_BYTES: usize = 16;
 
-/// A table for people.
-pub fn table(letters: &[Letter], now: Timestamp) -> String {
+/// A table for people; with `nodes`, whose each is.
+pub fn table(letters: &[Letter], nodes: Option<&[String]>, now: Timestamp) -> String {
     if letters.is_empty() {
         return "no letters\n".into();
     }
     let head = ["ID", "AGE", "STREAM", "SOURCE", "REASON", "STATE", "TIMES", "BYTES", "DETAIL"];
-    let mut rows = vec![head.map(str::to_owned)];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(letters.iter().map(|it| {
         let detail: String = visible(&it.detail).chars().take(DETAIL_CHARS).collect();
-        [
+        vec![
             it.id.clone(),
             age(it.parked_at, now),
             it.stream.to_string(),
@@ -36,15 +36,22 @@ pub fn table(letters: &[Letter], now: Timestamp) -> String {
             detail,
         ]
     }));
+    if let Some(nodes) = nodes {
+        let cells = std::iter::once("NODE".to_owned()).chain(nodes.iter().map(|it| visible(it)));
+        rows.iter_mut().zip(cells).for_each(|(row, cell)| row.push(cell));
+        // After the age; what may be long stays last.
+        rows.iter_mut().for_each(|row| row[2..].rotate_right(1));
+    }
+    let numbers = if nodes.is_some() { [7, 8] } else { [6, 7] };
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..head.len()).map(|it| width(it).unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..rows[0].len()).map(|it| width(it).unwrap_or(0)).collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
         for (n, (cell, width)) in row.iter().zip(&widths).enumerate() {
             // Numbers stand under each other by their last digit.
             let _ = match n {
-                6 | 7 => write!(line, "{cell:>width$}  "),
+                n if numbers.contains(&n) => write!(line, "{cell:>width$}  "),
                 _ => write!(line, "{cell:<width$}  "),
             };
         }
@@ -127,6 +134,16 @@ pub fn to_json(letter: &Letter) -> Value {
     })
 }
 
+/// The same with the node whose it is, as a line; of its history nothing is known then.
+pub fn to_json_of((letter, node): (&Letter, &String)) -> String {
+    let mut value = to_json(letter);
+    value["node"] = json!(node);
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("history");
+    }
+    format!("{value}\n")
+}
+
 /// The same with its bytes.
 pub fn to_whole_json(letter: &Letter, raw: &[u8]) -> Value {
     let mut object = to_json(letter);
@@ -193,7 +210,7 @@ mod tests {
     fn fault_45_nothing_that_a_partner_sent_acts_on_a_terminal() {
         let hour = Timestamp(3_600_000_000);
         let raw = "{\"a\":\"\u{1b}]0;x\u{7}\"\n\tb\r}".as_bytes();
-        for text in [table(&[letter()], hour), whole(&letter(), raw)] {
+        for text in [table(&[letter()], None, hour), whole(&letter(), raw)] {
             assert!(text.chars().all(|c| !c.is_control() || c == '\n'), "{text:?}");
         }
         let text = whole(&letter(), raw);
@@ -212,12 +229,15 @@ mod tests {
 
     #[test]
     fn a_table_has_a_line_for_each_letter() {
-        assert_eq!(table(&[], Timestamp(0)), "no letters\n");
-        let text = table(&[letter(), letter()], Timestamp(7_200_000_000));
+        assert_eq!(table(&[], None, Timestamp(0)), "no letters\n");
+        let text = table(&[letter(), letter()], None, Timestamp(7_200_000_000));
         assert_eq!(text.lines().count(), 3);
         assert!(
             text.lines().nth(1).unwrap().starts_with("0198  2h   broadcast  skyline"),
             "{text}"
         );
+        let text = table(&[letter()], Some(&["a".into()]), Timestamp(7_200_000_000));
+        assert!(text.starts_with("ID    AGE  NODE  STREAM"), "{text}");
+        assert!(text.lines().nth(1).unwrap().starts_with("0198  2h   a     broadcast"), "{text}");
     }
 }

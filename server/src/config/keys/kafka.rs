@@ -47,6 +47,13 @@ pub(super) const KEYS: &[Key] = &[
         "disks of the brokers",
     ),
     key(
+        "log.kafka.dead_letter_topics",
+        Kind::Toggle,
+        "true",
+        "publish this node's dead letters to the topics `<topic>-dlq`, where all nodes' are seen",
+        "their bytes on the brokers, for `dead_letters.age_max_s`",
+    ),
+    key(
         "log.kafka.creates_topics",
         Kind::Toggle,
         "true",
@@ -103,7 +110,7 @@ pub(super) const KEYS: &[Key] = &[
     key("log.kafka.key_file", Kind::Path, "", "its key (PEM)", "none"),
     key(
         "log.kafka.sasl_mechanism",
-        Kind::Choice(&["none", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]),
+        Kind::Choice(&["none", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]),
         "none",
         "how we sign in to brokers",
         "none",
@@ -115,5 +122,13 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "a file that holds the password and nothing else; relative to the configuration's folder",
         "none",
+    ),
+    key(
+        "log.kafka.sasl_token_file",
+        Kind::Path,
+        "",
+        "with `OAUTHBEARER`: a file that holds a token, which something else replaces before it \
+         expires; relative to the configuration's folder",
+        "it is read at four fifths of each token's life",
     ),
 ];
