@@ -24,7 +24,7 @@ use crate::{logging, wiring};
 /// How soon the match day notices that the server is on its way down.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long fresh brokers may take to settle, and how often they are tried.
-const SETTLE_MAX: Duration = Duration::from_secs(30);
+const SETTLE_MAX: Duration = Duration::from_secs(90);
 const SETTLE_LOOK: Duration = Duration::from_millis(500);
 
 /// Plays until a signal ends it, within two seconds.

@@ -1,6 +1,7 @@
 //! `touchline demo --kafka`: two nodes on three brokers; with `--trouble` brokers come and go and
 //! nothing is lost; and nothing of it is left afterwards, however it ends.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
@@ -42,7 +43,7 @@ impl Demo {
             .arg(&folder)
             .env("TOUCHLINE_KAFKA_SCRIPT", root.join("scripts/kafka.sh"))
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(File::create(folder.join("errors")).expect("a file"))
             .spawn()
             .expect("the binary");
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
@@ -58,7 +59,8 @@ impl Demo {
                 return seen;
             }
         }
-        panic!("{what}: {seen:#?}");
+        let errors = std::fs::read_to_string(self.folder.join("errors")).unwrap_or_default();
+        panic!("{what}: {seen:#?}\n{errors}");
     }
 
     /// Where the board is, once it is there.
