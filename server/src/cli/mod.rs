@@ -12,6 +12,7 @@ mod log;
 mod log_kafka;
 mod migrate_log;
 mod records;
+mod screen;
 mod serve;
 mod source;
 mod tail;

@@ -15,7 +15,7 @@ use touchline_core::time::Timestamp;
 use touchline_ingest::broadcast::system_clock;
 use touchline_store::dead::{Book, Filter};
 
-use super::{Exit, Failure, Given, in_peace, say};
+use super::{Exit, Failure, Given, in_peace, say, screen};
 use crate::dead::Which;
 
 /// What to do with dead letters.
@@ -115,7 +115,7 @@ fn list(given: &Given, which: &Which, limit: usize, json: bool) -> Result<Exit, 
     letters.truncate(limit);
     let text = match json {
         true => letters.iter().map(|letter| format!("{}\n", page::to_json(letter))).collect(),
-        false => page::table(&letters, now),
+        false => page::table(&letters, now, screen::width()),
     };
     say(text.as_bytes())?;
     if is_cut {
