@@ -8,6 +8,8 @@
 mod config;
 mod demo;
 mod dlq;
+#[cfg(test)]
+mod documented;
 mod log;
 mod log_kafka;
 mod migrate_log;
