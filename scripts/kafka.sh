@@ -11,6 +11,7 @@
 #   scripts/kafka.sh fetch            gets Kafka from Maven Central, once
 #   scripts/kafka.sh prepare NODES    writes and formats, starts none: what the tests ask for
 #   scripts/kafka.sh run N            one node, in this process: likewise
+#   scripts/kafka.sh guard            waits for the end of $KAFKA_PARENT, then removes what nodes hold
 #
 #   KAFKA_DIR    folder of the nodes; by default $TOUCHLINE_CACHE/kafka/nodes
 #   KAFKA_PARENT a process with which nodes of `run` end
@@ -130,6 +131,8 @@ END
 prepare() {
     local nodes="$1" n users=()
     need_brokers
+    mkdir -p "$KAFKA_DIR"
+    [ -z "${KAFKA_PARENT:-}" ] || echo "$KAFKA_PARENT" >"$KAFKA_DIR/parent"
     if [ -n "${KAFKA_SECURE:-}" ]; then
         make_secrets
         for n in broker touchline; do
@@ -148,16 +151,35 @@ prepare() {
     echo "$nodes" >"$KAFKA_DIR/nodes"
 }
 
+# Removes what all hold, unless the next has come to the same folder. It is moved first: a node that
+# is about to end may still write.
+remove_folder() {
+    local gone="$KAFKA_DIR.of-$KAFKA_PARENT"
+    if [ "$(cat "$KAFKA_DIR/parent" 2>/dev/null)" = "$KAFKA_PARENT" ]; then
+        mv "$KAFKA_DIR" "$gone" 2>/dev/null || true
+    fi
+    for _ in $(seq 20); do
+        rm -rf "$gone" 2>/dev/null && return
+        sleep 0.5
+    done
+}
+
 # Ends the node, and removes what all hold, once the process $KAFKA_PARENT is gone.
 end_with_parent() {
     while kill -0 $$ 2>/dev/null; do
         if ! kill -0 "$KAFKA_PARENT" 2>/dev/null; then
             kill -9 $$
-            rm -rf "$KAFKA_DIR"
+            remove_folder
             return
         fi
         sleep 0.5
     done
+}
+
+# The same where no node may run that could do it.
+guard() {
+    while kill -0 "${KAFKA_PARENT:?whose nodes}" 2>/dev/null; do sleep 0.5; done
+    remove_folder
 }
 
 run() {
@@ -223,5 +245,6 @@ case "${1:-}" in
     fetch) need_brokers ;;
     prepare) prepare "${2:-3}" ;;
     run) run "${2:?which node}" ;;
+    guard) guard ;;
     *) sed -n '2,22s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac

@@ -23,6 +23,7 @@ import { Senses } from './senses.js';
 import { Sessions } from './sessions.js';
 import { Sources } from './sources.js';
 import { Status } from './status.js';
+import { Stores } from './stores.js';
 import { Wall } from './wall.js';
 import { themeToggle } from './theme.js';
 
@@ -61,6 +62,7 @@ const sources = new Sources({
   note: at('sources-note'),
   panel: at('panel'),
 });
+const stores = new Stores(at('panel'));
 const chips = new Chips({
   bar: at('chips'),
   search: at('search'),
@@ -181,6 +183,8 @@ function onLive(live) {
   readClock(live);
   panel.read(live.panel, performance.now());
   sources.read(live);
+  stores.read(live);
+  status.log(live.log);
   if (url === null) return rebase(live);
   const same = day.tick(live, (teams) => chips.wants(teams));
   const ids = new Set((live.matches ?? []).map(({ id }) => id));
@@ -194,6 +198,7 @@ function onLive(live) {
 function onFailure(seconds) {
   panel.clear();
   sources.clear();
+  stores.clear();
   const saved = url === null ? kept() : null;
   if (saved) {
     day.rebase(saved.snapshot);

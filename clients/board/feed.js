@@ -9,6 +9,7 @@
 
 import { dress } from './kit.js';
 import { minuteText, noteText } from './model.js';
+import { plain } from './words.js';
 
 const KINDS = {
   'match.scheduled': ['clock', 'Coming up'],
@@ -25,25 +26,28 @@ const KINDS = {
 
 const text = (value) => (typeof value === 'string' ? value.slice(0, 80) : '');
 
+const minute = (value) => (Number.isInteger(value) && value >= 0 && value <= 200 ? value : null);
+const figure = (value) => minute(value) ?? '?';
+
 /** What an event says, in parts: `{mark, what, who, where, minute, team}`. */
 export function describe(event, nameOf) {
   const data = event.data ?? {};
   const [mark, what] = Object.hasOwn(KINDS, event.type)
     ? KINDS[event.type]
-    : ['clock', text(event.type)];
-  const home = text(data.home_name) || nameOf(text(data.home));
-  const away = text(data.away_name) || nameOf(text(data.away));
-  const goals = data.score ? `${Number(data.score.home)}–${Number(data.score.away)}` : 'v';
+    : ['clock', plain(event.type)];
+  const home = plain(data.home_name) || nameOf(text(data.home));
+  const away = plain(data.away_name) || nameOf(text(data.away));
+  const goals = data.score ? `${figure(data.score.home)}–${figure(data.score.away)}` : 'v';
   const note = noteText(data.note) && `, ${noteText(data.note)}`;
   const swap = data.player_in
-    ? `${text(data.player_in)} for ${text(data.player)}`
-    : text(data.player);
+    ? `${plain(data.player_in)} for ${plain(data.player)}`
+    : plain(data.player);
   return {
     mark,
     what,
     who: swap ? `${swap}${note}` : '',
     where: home && away ? `${home} ${goals} ${away}` : (event.teams ?? []).map(nameOf).join(', '),
-    minute: minuteText({ minute: data.minute, stoppage: data.stoppage }),
+    minute: minuteText({ minute: minute(data.minute), stoppage: minute(data.stoppage) }),
     team: text(data.team),
   };
 }

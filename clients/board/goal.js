@@ -9,6 +9,7 @@
 
 import { dress } from './kit.js';
 import { minuteText, noteText } from './model.js';
+import { plain } from './words.js';
 
 const CALL_MS = 6_500;
 const CALL_MIN_MS = 2_600;
@@ -36,11 +37,10 @@ export class Calls {
 
   /** A goal: `match` after it, `side` that scored, `event` that told. */
   goal(match, side, event) {
-    const { player, note } = event.data;
+    const { note } = event.data;
     const suffix = noteText(note) && ` (${noteText(note)})`;
-    const scorer = player
-      ? `${String(player).slice(0, 80)}${suffix}, ${minuteText(match)}`
-      : minuteText(match);
+    const player = plain(event.data.player);
+    const scorer = player ? `${player}${suffix}, ${minuteText(match)}` : minuteText(match);
     this.#call({ kind: 'goal', what: 'Goal', match, side, who: scorer });
   }
 

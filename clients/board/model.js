@@ -16,6 +16,7 @@
  */
 
 import { Pace } from './clock.js';
+import { plain } from './words.js';
 
 const FEED_MAX = 200;
 const SEEN_MAX = 5_000;
@@ -66,7 +67,8 @@ export class MatchDay {
     this.#applied = new Set();
     for (const event of live.events ?? []) remember(this.#applied, event);
     for (const match of (live.matches ?? []).slice(0, MATCHES_MAX)) this.#put(match);
-    for (const team of live.teams ?? []) this.teams.set(text(team.id), text(team.name, team.id));
+    for (const { id, name } of live.teams ?? [])
+      this.teams.set(text(id), plain(name) || text(id));
     // They come oldest first. Sorting is stable: what has one time stays in the order of the log.
     const fresh = (live.events ?? []).filter((event) => remember(this.#told, event));
     for (const event of fresh) this.#tell(event);
@@ -142,12 +144,12 @@ export class MatchDay {
       id: text(raw.id),
       home: text(raw.home),
       away: text(raw.away),
-      homeName: text(raw.home_name, text(raw.home)),
-      awayName: text(raw.away_name, text(raw.away)),
-      competition: text(raw.competition),
-      round: text(raw.round),
-      ground: text(raw.ground),
-      date: text(raw.date),
+      homeName: plain(raw.home_name) || text(raw.home),
+      awayName: plain(raw.away_name) || text(raw.away),
+      competition: plain(raw.competition),
+      round: plain(raw.round),
+      ground: plain(raw.ground),
+      date: plain(raw.date),
       status: STATUSES.includes(raw.status) ? raw.status : 'scheduled',
       minute: count(raw.minute, 200),
       stoppage: count(raw.stoppage, 60),
@@ -173,7 +175,7 @@ export class MatchDay {
     return {
       id: text(raw.id),
       team: text(raw.team),
-      player: text(raw.player),
+      player: plain(raw.player),
       note: text(raw.note),
       minute: count(raw.minute, 200),
       stoppage: count(raw.stoppage, 60),

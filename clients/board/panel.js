@@ -27,6 +27,29 @@ export function short(value) {
   return value >= 20 || Number.isInteger(value) ? String(Math.round(value)) : value.toFixed(1);
 }
 
+/** A figure among the instruments whose `state` shows in its colour; it draws no line. */
+export class Cell {
+  constructor(name, title) {
+    const term = document.createElement('dt');
+    term.textContent = title;
+    const value = document.createElement('dd');
+    this.figure = document.createElement('b');
+    this.rest = document.createTextNode('');
+    value.append(this.figure, this.rest);
+    this.element = document.createElement('div');
+    this.element.dataset.figure = name;
+    this.element.append(term, value);
+    this.show('–', '', '');
+  }
+
+  /** `figure` in large letters, what follows it, and `fresh`, `stale`, `failing` or nothing. */
+  show(figure, rest, state) {
+    this.figure.textContent = figure;
+    this.rest.data = rest && ` ${rest}`;
+    this.element.dataset.state = state;
+  }
+}
+
 class Instrument {
   #points = [];
 

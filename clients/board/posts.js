@@ -7,6 +7,7 @@
  */
 
 import { dress } from './kit.js';
+import { plain } from './words.js';
 
 const KEPT_MAX = 60;
 const SHOWN_MAX = 6;
@@ -26,7 +27,7 @@ export function readPost({ source, id, teams, data }) {
   if (said === '') return null;
   return {
     id: `${text(source, 64)} ${text(id, 128)}`,
-    author: text(data?.author, AUTHOR_MAX).trim(),
+    author: plain(data?.author, AUTHOR_MAX).trim(),
     said,
     teams: (Array.isArray(teams) ? teams : []).slice(0, TEAMS_MAX).map(String),
   };

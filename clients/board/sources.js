@@ -2,19 +2,18 @@
  * The sources and how each does: fresh, silent, stale or failing, since when, how much comes of it.
  *
  * The server names them worst first. Here each keeps its place by kind and name, so that the list
- * doesn't jump; the figure above the matches says how many are well. State is told by word, colour
- * and shape.
+ * doesn't jump; the figure above the matches says how many are well. Each kind has a head of its
+ * own. State is told by word, colour and shape.
  * @module
  */
 
-import { short } from './panel.js';
+import { Cell, short } from './panel.js';
+import { plain } from './words.js';
 
 const SOURCES_MAX = 32;
 const KINDS = { broadcast: 'webhooks', social: 'posts', sensor: 'sensors' };
 const STATES = { fresh: 'fresh', silent: 'silent', stale: 'stale', failing: 'failing' };
 const BREAKERS = { open: 'paused', half_open: 'trying' };
-
-const text = (value, max) => (typeof value === 'string' ? value.slice(0, max) : '');
 
 /** A time in few letters: `0.4 s`, `48 s`, `5 min`, `3 h`; a dash where nothing was heard. */
 export function age(ms) {
@@ -30,7 +29,7 @@ export function readSource(raw) {
   const state = Object.hasOwn(STATES, raw?.state) ? raw.state : 'silent';
   const breaker = Object.hasOwn(BREAKERS, raw?.breaker) ? BREAKERS[raw.breaker] : '';
   return {
-    name: text(raw?.name, 64),
+    name: plain(raw?.name, 64),
     kind: Object.hasOwn(KINDS, raw?.kind) ? KINDS[raw.kind] : '',
     state,
     said: breaker ? `${STATES[state]}, ${breaker}` : STATES[state],
@@ -68,24 +67,31 @@ class Row {
   }
 }
 
+/** What stands above the sources of a kind. */
+function head(kind) {
+  const element = make('li', 'sort');
+  for (const [name, words] of [
+    ['name', kind],
+    ['age', 'heard'],
+    ['rate', 'events'],
+  ]) {
+    const part = make('span', name);
+    part.textContent = words;
+    element.append(part, ' ');
+  }
+  return element;
+}
+
 export class Sources {
   #at;
   #rows = new Map();
+  #heads = new Map();
 
   /** `elements`: section, list, note, and the panel that gets the figure. */
   constructor(elements) {
     this.#at = elements;
-    const term = make('dt');
-    term.textContent = 'Sources';
-    const value = make('dd');
-    this.figure = make('b');
-    this.figure.textContent = '–';
-    this.rest = document.createTextNode(' well');
-    value.append(this.figure, this.rest);
-    this.cell = make('div');
-    this.cell.dataset.figure = 'sources';
-    this.cell.append(term, value);
-    elements.panel.append(this.cell);
+    this.cell = new Cell('sources', 'Sources');
+    elements.panel.append(this.cell.element);
   }
 
   /** Shows what `/v1/live` says. A server that says nothing of sources has no such list. */
@@ -95,18 +101,23 @@ export class Sources {
     const inOrder = (one, other) =>
       one.kind.localeCompare(other.kind) ||
       one.name.localeCompare(other.name, 'en', { numeric: true });
-    const rows = [...told].sort(inOrder).map((source) => {
-      const key = `${source.kind} ${source.name}`;
+    const kept = new Set();
+    const elements = [];
+    for (const source of [...told].sort(inOrder)) {
+      const { kind } = source;
+      if (!this.#heads.has(kind)) this.#heads.set(kind, head(kind));
+      if (!elements.includes(this.#heads.get(kind))) elements.push(this.#heads.get(kind));
+      const key = `${kind} ${source.name}`;
       if (!this.#rows.has(key)) this.#rows.set(key, new Row());
       this.#rows.get(key).show(source);
-      return [key, this.#rows.get(key).element];
-    });
+      elements.push(this.#rows.get(key).element);
+      kept.add(key);
+    }
     const { list, note } = this.#at;
     const same =
-      rows.length === list.children.length &&
-      rows.every(([, element], index) => list.children[index] === element);
-    if (!same) list.replaceChildren(...rows.map(([, element]) => element));
-    const kept = new Set(rows.map(([key]) => key));
+      elements.length === list.children.length &&
+      elements.every((element, index) => list.children[index] === element);
+    if (!same) list.replaceChildren(...elements);
     for (const key of this.#rows.keys()) if (!kept.has(key)) this.#rows.delete(key);
     const all = Number.isInteger(total) && total >= told.length ? total : told.length;
     note.textContent = all > told.length ? `${all - told.length} more are fresh or better off.` : '';
@@ -116,14 +127,13 @@ export class Sources {
   #sum(told, all) {
     const ill = told.filter(({ state }) => state === 'failing' || state === 'stale').length;
     const failing = told.some(({ state }) => state === 'failing');
-    this.cell.dataset.state = ill === 0 ? 'fresh' : failing ? 'failing' : 'stale';
-    this.figure.textContent = all === 0 ? '–' : `${all - ill}/${all}`;
+    const tone = ill === 0 ? 'fresh' : failing ? 'failing' : 'stale';
+    this.cell.show(all === 0 ? '–' : `${all - ill}/${all}`, 'well', tone);
   }
 
   /** Nobody answers: states of before would be lies. */
   clear() {
     this.#at.section.hidden = true;
-    delete this.cell.dataset.state;
-    this.figure.textContent = '–';
+    this.cell.show('–', 'well', '');
   }
 }

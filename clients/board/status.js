@@ -4,9 +4,11 @@
  *
  * Three notices, since they have different ends: the connection's (ends when it is back), a hole in
  * what was received (ends when the reader has seen it), and ailing streams (ends when the server
- * says so).
+ * says so, see `intake.js`).
  * @module
  */
+
+import { Intake } from './intake.js';
 
 const PILL = {
   idle: 'No matches yet',
@@ -31,11 +33,10 @@ const QUIET_MS = 400;
 export class Status {
   #at;
   #line = 'idle';
-  #ailing = new Set();
+  #intake;
   #quiet = null;
   #clock = null;
   #calm = null;
-  #well = null;
   #wasCut = false;
 
   /**
@@ -43,6 +44,7 @@ export class Status {
    */
   constructor(elements, { retry }) {
     this.#at = elements;
+    this.#intake = new Intake(elements.degraded, () => this.#pill());
     elements.noticeAct.addEventListener('click', retry);
     elements.holeAct.addEventListener('click', () => {
       elements.hole.hidden = true;
@@ -72,28 +74,12 @@ export class Status {
 
   /** Streams fall ill and recover. */
   streams(state, streams) {
-    if (state === 'live' && streams.length === 0) this.#ailing.clear();
-    for (const stream of state === 'degraded' && streams.length === 0 ? ['all'] : streams) {
-      if (state === 'degraded') this.#ailing.add(stream);
-      else this.#ailing.delete(stream);
-    }
-    clearTimeout(this.#well);
-    const { degraded } = this.#at;
-    const names = [...this.#ailing].join(', ');
-    if (names !== '') {
-      degraded.dataset.state = 'degraded';
-      degraded.textContent =
-        `The server can’t take in new events now (${names}). What is shown stands; ` +
-        'what happens meanwhile comes when it can.';
-      degraded.hidden = false;
-    } else if (!degraded.hidden) {
-      degraded.dataset.state = 'resumed';
-      degraded.textContent = 'New events are taken in again.';
-      this.#well = setTimeout(() => {
-        degraded.hidden = true;
-      }, RESUMED_MS);
-    }
-    this.#pill();
+    this.#intake.streams(state, streams);
+  }
+
+  /** What `/v1/live` says of the log. */
+  log(log) {
+    this.#intake.log(log);
   }
 
   /** The server can't be asked either; `seconds` until the next try. */
@@ -155,7 +141,7 @@ export class Status {
     notice.hidden = false;
   }
 
-  #pill(state = this.#line === 'live' && this.#ailing.size > 0 ? 'degraded' : this.#line) {
+  #pill(state = this.#line === 'live' && this.#intake.ails ? 'degraded' : this.#line) {
     this.#at.pill.dataset.state = state;
     this.#at.pillText.textContent = PILL[state] ?? state;
   }

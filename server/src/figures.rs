@@ -1,4 +1,5 @@
-//! Figures for the board: the shards', of the last while, not of all time; and how sources do.
+//! Figures for the board: the shards', of the last while, not of all time; and how sources and log
+//! do.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -6,8 +7,8 @@ use std::time::Duration;
 use touchline_core::metrics::Snapshot;
 use touchline_fanout::Fanout;
 
-use crate::health::{Place, sources};
-use crate::live::{FigureSource, Figures};
+use crate::health::{self, Place};
+use crate::live::FigureSource;
 
 /// What was seen when it was asked last.
 #[derive(Default)]
@@ -22,7 +23,7 @@ pub fn figures(fanout: &Fanout, place: Place) -> FigureSource {
     let before = Mutex::new(Before::default());
     Box::new(move || {
         let mut now = Before::default();
-        let mut figures = Figures { sources: sources(&place), ..Figures::default() };
+        let mut figures = health::look(&place);
         for shard in &shards {
             now.latency.merge(&shard.delivery_latency.snapshot());
             now.spread.merge(&shard.broadcast_spread.snapshot());

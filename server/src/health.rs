@@ -1,11 +1,16 @@
-//! How each source does, for the board: read from what the adapters count.
+//! How each source and the log do, for the board: read from what they count.
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use touchline_core::event::Stream;
+use touchline_core::log::LogHealthError;
 use touchline_ingest::social::Fate;
 
+use crate::live::Figures;
+use crate::live::log::LogFigures;
 use crate::live::sources::{Breaker, Kind, SourceFigures};
+use crate::node_log::NodeLog;
 use crate::running::Appliance;
 
 /// A partner says nothing for as long as nothing happens: only after this is it called silent.
@@ -18,13 +23,33 @@ const STALE_MIN: Duration = Duration::from_secs(2);
 /// The appliance, once it is there: whoever asks is started before it.
 pub type Place = Arc<OnceLock<Weak<Appliance>>>;
 
-/// What is known of every source now.
-pub fn sources(place: &Place) -> Vec<SourceFigures> {
-    let Some(appliance) = place.get().and_then(Weak::upgrade) else { return Vec::new() };
+/// What is known now of every source, of the log and of dead letters.
+pub fn look(place: &Place) -> Figures {
+    let Some(appliance) = place.get().and_then(Weak::upgrade) else { return Figures::default() };
     let mut sources = partners(&appliance);
     sources.extend(sensors(&appliance));
     sources.extend(social(&appliance));
-    sources
+    let depths = appliance.dead.stats().depths();
+    let waiting = Stream::ALL.map(|stream| depths.streams[stream as usize].letters);
+    let dead_letters = waiting.into_iter().sum();
+    Figures { sources, dead_letters, log: log(&appliance.log), ..Figures::default() }
+}
+
+fn log(log: &NodeLog) -> LogFigures {
+    use LogHealthError::{Broken, Clock, DiskFull, ReadOnly, Unreachable};
+    let spool = match log {
+        NodeLog::Spooled(_, spool) => {
+            let stats = spool.stats();
+            (stats.events, stats.oldest, stats.drained)
+        }
+        NodeLog::Journal(_) | NodeLog::Kafka(_) => Default::default(),
+    };
+    // One that is damaged or slow takes events all the same.
+    let refusal = log.health().err();
+    let is_closed = refusal.is_some_and(|it| {
+        matches!(it, Broken(_) | Clock(_) | DiskFull | ReadOnly | Unreachable(_))
+    });
+    LogFigures::judge(log.degraded().is_some(), is_closed, spool)
 }
 
 /// Those that send, those that are polled, and those that are both.

@@ -82,6 +82,58 @@ test('a post that is markup is shown as it was written', { skip }, async (t) => 
   assert.equal(await page.locator('.post .by b').first().textContent(), '<b>mallory</b>');
 });
 
+const fits = (page) =>
+  page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
+
+test('posts that are one endless word, or nothing but emoji, stay within a phone', { skip }, async (t) => {
+  const { server, fixture, page } = await opened(t, { viewport: PHONE });
+  const texts = [
+    'x'.repeat(5_000),
+    '👩‍👩‍👧‍👦⚽🏳️‍🌈'.repeat(20),
+    `https://example.org/${'a'.repeat(250)}`,
+  ];
+  const author = `\u202E${'w'.repeat(300)}`;
+  await server.publish(...texts.map((text) => from('social', fixture, 'post', { text, author })));
+  await eventually(async () => assert.equal(await page.locator('.post').count(), 3));
+  const shown = await page.locator('.post .said').allTextContents();
+  assert.equal(shown[1], texts[1]);
+  assert.equal(shown[2], `${'x'.repeat(280)}…`);
+  const [by] = await page.locator('.post .by b').allTextContents();
+  assert.equal(by, `${'w'.repeat(38)}…`, 'a name can’t turn the line around');
+  assert.ok(await fits(page), 'nothing sticks out of a phone');
+});
+
+test('names of a partner that are markup, turn the line or never end are shown as text', async (t) => {
+  const { server, fixture, page } = await opened(t, { viewport: PHONE });
+  const odd = {
+    home_name: `<script>document.title='pwned'</script>`,
+    away_name: `\u202E${'Llanfairpwll'.repeat(6)}`,
+    ground: `<img src=x onerror="document.title='pwned'">`,
+    competition: '🏆'.repeat(60),
+    player: `⚽\u202E\u0007 <b>${'É'.repeat(200)}`,
+    minute: 7,
+  };
+  const scheduled = fixture.event('match.scheduled', { ...odd, match: 'odd', score: undefined });
+  const goal = fixture.event('goal', { ...odd, match: 'odd', status: 'live', team: fixture.home });
+  goal.data.score = { home: 1, away: 0 };
+  await server.publish(scheduled, goal);
+  const card = page.locator('.card[data-match="odd"]');
+  await card.waitFor();
+  const names = await card.locator('.name').allTextContents();
+  assert.deepEqual(names, [odd.home_name, ` ${'Llanfairpwll'.repeat(6)}`]);
+  const entry = page.locator('.entry[data-mark="goal"]');
+  await eventually(async () => {
+    const where = await entry.locator('.where').textContent();
+    assert.ok(where.includes(`${odd.home_name} 1–0  Llanfairpwll`), where);
+  });
+  assert.match(await entry.locator('.who').textContent(), /^⚽ {3}<b>É+…/);
+  assert.match(await page.locator('#shout').textContent(), /^Goal! <script>/);
+  const inside = ['#cards', '#feed', '#call', '#chips'].map((id) => `${id} :is(script, img)`);
+  assert.equal(await page.locator(inside.join()).count(), 0);
+  assert.equal(await page.title(), 'Touchline: live board');
+  assert.ok(await fits(page), 'nothing sticks out of a phone');
+});
+
 test('a flood of posts leaves a few of them, and those of the chosen teams', { skip }, async (t) => {
   const { server, fixture, page } = await opened(t);
   const flood = Array.from({ length: 300 }, (_, n) =>
@@ -141,6 +193,11 @@ test('every source is there with its state in words, and the sum above the match
       'venue-4 sensors failing, paused 4.8 s 0/s',
       'venue-10 sensors stale 61 s 2.5/s',
     ]),
+  );
+  assert.deepEqual(
+    (await page.locator('.sort').allTextContents()).map((text) => text.trim().replace(/\s+/g, ' ')),
+    ['posts heard events', 'sensors heard events'],
+    'each kind has a head that says what the figures are',
   );
   const sum = page.locator('[data-figure="sources"]');
   assert.equal(await sum.locator('b').textContent(), '2/4');

@@ -173,6 +173,48 @@ test('a page that is too slow is told so', { skip: MOCK_ONLY }, async (t) => {
   );
 });
 
+test('a log that is away, and back, is told in words and figures', { skip: MOCK_ONLY }, async (t) => {
+  const { server, publish, fixture } = await dayWithOneMatch(t);
+  server.mock.keeps = { state: 'open', waiting: 0, handed_on: 7 };
+  const page = await opened(t, server);
+  const told = page.locator('#degraded');
+  const cell = (name) => page.locator(`[data-figure="${name}"] dd`);
+  const says = (words) => eventually(async () => assert.match(await told.innerText(), words));
+  const reads = (name, words) =>
+    eventually(async () => assert.equal((await cell(name).innerText()).trim(), words));
+  await reads('log', 'open');
+  await reads('letters', '0');
+  const all = ['broadcast', 'update', 'social', 'sensor'];
+  server.mock.broadcast({ op: 'status', state: 'degraded', streams: all });
+  await pill(page, 'degraded');
+  server.mock.keeps = { state: 'spooling', waiting: 41, oldest_ms: 9_000, handed_on: 7 };
+  server.mock.panel.dead_letters = 3;
+  await says(/shared log is away.*this server’s disk/);
+  await reads('log', '41 kept');
+  await reads('letters', '3 wait');
+  server.mock.broadcast({ op: 'status', state: 'live', streams: all });
+  server.mock.keeps = { state: 'handing_on', waiting: 12, oldest_ms: 9_000, handed_on: 36 };
+  await says(/is back: what was kept meanwhile is coming in/);
+  await pill(page, 'live');
+  await reads('log', '12 to come');
+  server.mock.keeps = { state: 'open', waiting: 0, handed_on: 48 };
+  await says(/All 41 that had to wait came in/);
+  await publish(fixture.goal('home', 9));
+  await page.waitForSelector('#degraded', { state: 'hidden', timeout: 10_000 });
+  await reads('log', 'open');
+});
+
+test('a log that takes nothing is told where no stream was said to ail', { skip: MOCK_ONLY }, async (t) => {
+  const { server } = await dayWithOneMatch(t);
+  const page = await opened(t, server);
+  server.mock.keeps = { state: 'closed', waiting: 0, handed_on: 0 };
+  await pill(page, 'degraded');
+  assert.match(await page.locator('#degraded').innerText(), /Nothing new comes in now:/);
+  server.mock.keeps = { state: '<b>', waiting: 'x' };
+  await pill(page, 'live');
+  assert.match(await page.locator('#degraded').innerText(), /^New events are taken in again\.$/);
+});
+
 test('ailing sources are named until they are well', { skip: MOCK_ONLY }, async (t) => {
   const { server } = await dayWithOneMatch(t);
   const page = await opened(t, server);

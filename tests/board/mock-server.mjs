@@ -39,8 +39,10 @@ export class Mock {
       p99_ms: 1.8,
       spread_ms: 3.1,
       last_event_age_ms: 400,
+      dead_letters: 0,
     };
     this.sources = [];
+    this.keeps = { state: 'open', waiting: 0, handed_on: 0 };
     this.requests = [];
     this.deaf = false;
   }
@@ -230,6 +232,7 @@ export class Mock {
       panel: this.panel,
       sources: this.sources,
       sources_total: this.sources.length,
+      log: this.keeps,
     };
   }
 

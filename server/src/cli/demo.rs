@@ -2,11 +2,10 @@
 //! a second node beside it, and three brokers below both.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use touchline_ingest::kafka::OpenError;
 use touchline_tuning::host;
 
 use super::{Exit, Failure, Given};
@@ -16,7 +15,7 @@ use crate::demo::cast::Cast;
 use crate::demo::second_node::{SecondNode, SecondNodeOptions};
 use crate::demo::upstream::Upstream;
 use crate::demo::world::World;
-use crate::demo::{self, DemoArgs, Node, Target, make_secret};
+use crate::demo::{self, DemoArgs, Node, Target, make_secret, outages};
 use crate::running::{Appliance, Order, Running, Stage};
 use crate::signals::Attendant;
 use crate::wiring::StartError;
@@ -25,7 +24,7 @@ use crate::{logging, wiring};
 /// How soon the match day notices that the server is on its way down.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long fresh brokers may take to settle, and how often they are tried.
-const SETTLE_MAX: Duration = Duration::from_secs(30);
+const SETTLE_MAX: Duration = Duration::from_secs(90);
 const SETTLE_LOOK: Duration = Duration::from_millis(500);
 
 /// Plays until a signal ends it, within two seconds.
@@ -36,7 +35,8 @@ pub fn demo(given: &Given, args: DemoArgs) -> Result<Exit, Failure> {
     request.demo = defaults(args.trouble);
     request.demo.extend(cast.sections(&secret, upstream.address()));
     // Dropped last: brokers outlive the nodes.
-    let cluster = args.kafka.then(|| Cluster::start(given, &mut request)).transpose()?;
+    let cluster =
+        args.kafka.then(|| Cluster::start(given, &mut request, args.trouble)).transpose()?;
     let loaded = load(request)?;
     logging::init(&loaded.options.logging);
     let plan = wiring::plan(&loaded.options)?;
@@ -50,6 +50,7 @@ pub fn demo(given: &Given, args: DemoArgs) -> Result<Exit, Failure> {
         data_dir: appliance.data_dir(),
         secret,
         world,
+        brokers: cluster.as_ref().filter(|_| args.trouble).map(|it| Arc::clone(&it.brokers)),
     };
     let second = cluster.as_ref().map(|cluster| cluster.second.clone());
     let player = std::thread::Builder::new().name("demo".into()).spawn(move || {
@@ -63,15 +64,13 @@ pub fn demo(given: &Given, args: DemoArgs) -> Result<Exit, Failure> {
     Ok(Exit::Fine)
 }
 
-/// Brokers that have just been started still choose their leaders: what they refuse now they may
-/// take in a moment.
+/// Brokers that have just been started still choose their leaders, and may not know the topics yet
+/// that they have just made: what they refuse or lack now may be there in a moment.
 fn start_settling(loaded: &Loaded) -> Result<Running, StartError> {
     let deadline = Instant::now() + SETTLE_MAX;
     loop {
         match wiring::start(loaded.clone()) {
-            Err(StartError::Kafka(error))
-                if Instant::now() < deadline && !matches!(error, OpenError::Misfit(_)) =>
-            {
+            Err(StartError::Kafka(_)) if Instant::now() < deadline => {
                 std::thread::sleep(SETTLE_LOOK);
             }
             started => return started,
@@ -93,13 +92,13 @@ fn defaults(trouble: bool) -> Vec<(String, String)> {
 /// What stands below two nodes.
 struct Cluster {
     second: SecondNodeOptions,
-    _brokers: Brokers,
+    brokers: outages::Shared,
 }
 
 impl Cluster {
     /// Starts the brokers, makes `request` that of the first of two nodes, and says how the second
-    /// is started.
-    fn start(given: &Given, request: &mut LoadRequest) -> Result<Self, Failure> {
+    /// is started. With `trouble` nodes go on taking webhooks while brokers are away.
+    fn start(given: &Given, request: &mut LoadRequest, trouble: bool) -> Result<Self, Failure> {
         let folder = load(request.clone())?.options.data_dir.join("kafka-demo");
         demo::status::say("Starting three brokers of Apache Kafka; that takes some ten seconds.");
         let brokers = Brokers::start(&folder.join("brokers"))?;
@@ -110,13 +109,17 @@ impl Cluster {
             std::fs::create_dir_all(&own)
                 .with_context(|| format!("make the folder {}", own.display()))?;
         }
-        let own = [("log.kind", "kafka".to_owned()), ("log.kafka.brokers", brokers.addresses())];
+        let own = [
+            ("log.kind", "kafka".to_owned()),
+            ("log.kafka.brokers", brokers.addresses()),
+            ("log.kafka.spool", trouble.to_string()),
+        ];
         request.demo.extend(own.map(|(path, text)| (path.to_owned(), text)));
         let second = second_options(given, &folder, &request.demo);
         for (path, text) in identity("a", &folder) {
             request.flags.push((path.to_owned(), text));
         }
-        Ok(Self { second, _brokers: brokers })
+        Ok(Self { second, brokers: Arc::new(Mutex::new(brokers)) })
     }
 }
 
@@ -166,7 +169,7 @@ fn play(
     if let Some(second) = &second {
         target.nodes.push(second.node());
         demo::status::say(&format!(
-            "Two nodes share the brokers: a with the board below, b with its own at http://{}/",
+            "Nodes a and b share the brokers. The board of b: http://{}/",
             second.addresses().api
         ));
     }

@@ -11,6 +11,7 @@ use clap::Subcommand;
 use touchline_store::journal::offline::{Dumped, SegmentReport, dump, verify};
 
 use super::records::Place;
+use super::screen::counted;
 use super::{Exit, Failure, Given, in_peace, log_kafka, migrate_log, records};
 
 /// What to do with the log.
@@ -84,17 +85,22 @@ fn verify_folder(folder: &Path) -> Result<Exit, Failure> {
         }
     }
     let verdict = if damaged { "damaged" } else { "sound" };
-    in_peace(writeln!(out, "{verdict}: {segments} segment(s), {records} record(s)"))?;
+    let (segments, records) = (counted(segments, "segment"), counted(records, "record"));
+    in_peace(writeln!(out, "{verdict}: {segments}, {records}"))?;
     Ok(if damaged { Exit::Failed } else { Exit::Fine })
 }
 
 fn tell(out: &mut impl io::Write, report: &SegmentReport) -> io::Result<()> {
     let SegmentReport { file, first, next, records, bytes, quarantined, .. } = report;
     let aside = if *quarantined { ", set aside" } else { "" };
-    writeln!(
-        out,
-        "{file}: sequences {first} to {next}, {records} record(s), {bytes} bytes{aside}"
-    )?;
+    let bytes = counted(*bytes, "byte");
+    match next.checked_sub(1).filter(|last| last >= first) {
+        Some(last) => {
+            let records = counted(*records, "record");
+            writeln!(out, "{file}: sequences {first} to {last}, {records}, {bytes}{aside}")?;
+        }
+        None => writeln!(out, "{file}: no records yet, {bytes}{aside}")?,
+    }
     for problem in &report.problems {
         let kind = if problem.unproven_tail { "unproven tail" } else { "damage" };
         writeln!(out, "{file}: {kind} at byte {}: {}", problem.offset, problem.reason)?;

@@ -13,6 +13,7 @@ use touchline_ingest::kafka::judge::Judge;
 use touchline_ingest::kafka::outside::{Found, LaneReach, Outside, Seen};
 
 use super::records::{self, Place};
+use super::screen::counted;
 use super::{Exit, Failure, in_peace};
 use crate::limits::POISON_LINES_MAX;
 
@@ -71,14 +72,8 @@ pub(super) fn verify(options: &KafkaOptions) -> Result<Exit, Failure> {
         duplicates += report.duplicates;
         let short = shortness(&lane, &seen);
         is_damaged |= report.poison + report.missing > 0 || short.is_some();
-        let LaneReach { topic, partition, low, high, .. } = &lane;
-        let Report { bytes, duplicates, poison, missing, .. } = &report;
-        let told = writeln!(
-            out,
-            "lane {}, {topic}/{partition}: offsets {low} to {high}, {} record(s), {bytes} bytes, \
-             {duplicates} repeat(s), {poison} that can't be shown, {missing} missing",
-            lane.lane.0, report.records,
-        );
+        let LaneReach { topic, partition, .. } = &lane;
+        let told = writeln!(out, "{}", sum(&lane, &report));
         let lines = report.lines.iter().chain(&short);
         let told = lines.fold(told, |told, line| {
             told.and_then(|()| writeln!(out, "{topic}/{partition}: {line}"))
@@ -89,12 +84,33 @@ pub(super) fn verify(options: &KafkaOptions) -> Result<Exit, Failure> {
     }
     let verdict = if is_damaged { "damaged" } else { "sound" };
     let (epoch, generation) = (outside.epoch().0, outside.generation());
+    let (records, duplicates) = (counted(records, "record"), counted(duplicates, "repeat"));
     in_peace(writeln!(
         out,
-        "{verdict}: life {generation}, epoch {epoch:016x}, {records} record(s), {duplicates} \
-         repeat(s)"
+        "{verdict}: life {generation}, epoch {epoch:016x}, {records}, {duplicates}"
     ))?;
     Ok(if is_damaged { Exit::Failed } else { Exit::Fine })
+}
+
+/// One line of a lane: what it holds, and what is odd about it.
+fn sum(lane: &LaneReach, report: &Report) -> String {
+    let LaneReach { lane, topic, partition, low, high, .. } = lane;
+    let mut line = format!("lane {}, {topic}/{partition}: ", lane.0);
+    line += &match high.checked_sub(1).filter(|last| last >= low) {
+        Some(last) => format!("offsets {low} to {last}, {}", counted(report.records, "record")),
+        None => "no records".to_owned(),
+    };
+    line += &format!(", {}", counted(report.bytes, "byte"));
+    for (count, what) in [
+        (report.duplicates, "repeated"),
+        (report.poison, "that can't be shown"),
+        (report.missing, "missing"),
+    ] {
+        if count > 0 {
+            line += &format!(", {count} {what}");
+        }
+    }
+    line
 }
 
 fn verify_lane(

@@ -17,6 +17,7 @@ use touchline_core::log::{ReadChunk, ReadRequest, Record};
 use touchline_ingest::kafka::Import;
 use touchline_store::journal::Journal;
 
+use super::screen::counted;
 use super::{Exit, Failure, Given, in_peace};
 use crate::limits::{MIGRATE_BATCH_MAX, MIGRATE_READ_BYTES};
 
@@ -80,9 +81,10 @@ pub(super) fn migrate(given: &Given, args: &MigrateArgs) -> Result<Exit, Failure
     moving.import.finish(end)?;
     moving.bar.finish_and_clear();
     let mut out = std::io::stdout().lock();
+    let moved_told = counted(moved, "record");
     in_peace(writeln!(
         out,
-        "{moved} record(s) are in Kafka now, {skipped} were there from a run before, {left_out} \
+        "In Kafka now: {moved_told}; {skipped} were there from a run before, {left_out} \
          could not be read; sequences {first} to {end}, epoch {epoch:016x}\n\n\
          What is left to do:\n  \
          1. on every node: `[log] kind = \"kafka\"`, and `[log.kafka]` as it was here\n  \

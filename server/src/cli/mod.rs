@@ -8,10 +8,13 @@
 mod config;
 mod demo;
 mod dlq;
+#[cfg(test)]
+mod documented;
 mod log;
 mod log_kafka;
 mod migrate_log;
 mod records;
+mod screen;
 mod serve;
 mod source;
 mod tail;

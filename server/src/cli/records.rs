@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use touchline_core::log::{Epoch, Lane, Record, token};
 
+use super::screen;
 use crate::logging::{escape_rest, put_visible};
 
 /// Where to begin or to end: `42`, or a position's token.
@@ -56,19 +57,33 @@ pub fn to_json(epoch: Epoch, record: &Record) -> String {
     escape_rest(object.to_string())
 }
 
-/// `42 18:03:11 broadcast:ars+che skyline/g-1 goal {"minute":7}`
+/// `42 2026-11-22T18:03:11Z broadcast:ars+che skyline/g-1 goal {"minute":7}`
 pub fn to_text(record: &Record) -> String {
-    text_at(&record.position.seq.to_string(), record)
+    text_at(&record.position.seq.to_string(), record, |time| time)
 }
 
 /// The same where there are several lanes: `3:42 ...`.
 pub fn to_text_of_lanes(record: &Record) -> String {
-    text_at(&format!("{}:{}", record.position.lane.0, record.position.seq), record)
+    text_at(&place_of_lane(record), record, |time| time)
 }
 
-fn text_at(place: &str, record: &Record) -> String {
+/// As much as a terminal of `width` columns has room for: `42 11-22 18:03:11 ...`.
+pub fn to_screen(record: &Record, is_of_lanes: bool, width: usize) -> String {
+    let place = match is_of_lanes {
+        true => place_of_lane(record),
+        false => record.position.seq.to_string(),
+    };
+    let brief = |time: String| time.get(5..19).map_or(time.clone(), |it| it.replace('T', " "));
+    screen::fit(&text_at(&place, record, brief), Some(width))
+}
+
+fn place_of_lane(record: &Record) -> String {
+    format!("{}:{}", record.position.lane.0, record.position.seq)
+}
+
+fn text_at(place: &str, record: &Record, tell: impl Fn(String) -> String) -> String {
     let event = &record.event;
-    let time = event.occurred_at.to_rfc3339();
+    let time = tell(event.occurred_at.to_rfc3339());
     let data = match serde_json::from_slice::<&RawValue>(&event.data) {
         Ok(data) => data.get().split_whitespace().collect::<Vec<_>>().join(" "),
         Err(_) => String::from_utf8_lossy(&event.data).into_owned(),
@@ -131,5 +146,18 @@ mod tests {
         assert_eq!(json["seq"], 42);
         assert_eq!(json["data"]["a"], "\u{9b}x\u{202e}");
         assert_eq!(json["topic"], "broadcast:ars+che");
+    }
+
+    #[test]
+    fn a_terminal_gets_a_line_that_it_has_room_for() {
+        let record = record(r#"{"minute":7,"player":"Saka"}"#);
+        for width in [20, 80] {
+            let line = to_screen(&record, false, width);
+            assert!(line.chars().count() <= width, "{line}");
+            assert!(line.starts_with("      42 01-01 00:0"), "{line}");
+        }
+        let line = to_screen(&record, true, 300);
+        assert!(line.starts_with("    0:42 01-01 00:00:00 broadcast:ars+che"), "{line}");
+        assert!(line.ends_with(r#"goal {"minute":7,"player":"Saka"}"#), "{line}");
     }
 }

@@ -25,6 +25,7 @@ use touchline_ingest::sensor::trial::{Trial, TrialError, try_partner, try_sensor
 use touchline_ingest::sensor::{Ask, SensorSource};
 use touchline_ingest::social::SocialSource;
 
+use super::screen::counted;
 use super::{Exit, Failure, Given, say};
 use crate::config::Loaded;
 use crate::logging::put_visible;
@@ -65,8 +66,10 @@ pub fn source(given: &Given, command: &SourceCommand) -> Result<Exit, Failure> {
     let SourceCommand::Test(args) = command;
     let loaded = given.load()?;
     let Some(found) = find(&loaded, &args.name) else {
+        let file = loaded.file.as_ref().map(|file| file.display().to_string());
+        let read = file.unwrap_or_else(|| "the built-in defaults: --config names a file".into());
         let known = names(&loaded).join(", ");
-        eprintln!("touchline: no source is called `{}`; there are: {known}", args.name);
+        eprintln!("touchline: no source is called `{}`; there are: {known} (by {read})", args.name);
         return Ok(Exit::Usage);
     };
     let clock: Clock = Arc::new(system_clock);
@@ -233,7 +236,8 @@ fn to_text(trial: &Trial, beside: &Beside) -> String {
         let _ = writeln!(out, "{line}");
     }
     let (events, problems) = (trial.events.len(), trial.troubles.len());
-    let _ = writeln!(out, "{events} event(s) would be published, {problems} problem(s)");
+    let (events, problems) = (counted(events as u64, "event"), counted(problems as u64, "problem"));
+    let _ = writeln!(out, "{events} would be published, {problems}");
     if let Some(asked) = &beside.asked {
         let _ = writeln!(out, "asked: {asked}");
     }

@@ -16,7 +16,7 @@ use touchline_core::log::Record;
 use touchline_store::journal::offline::{Dumped, dump, end};
 
 use super::records::Place;
-use super::{Exit, Failure, Given, in_peace, records, tail_kafka};
+use super::{Exit, Failure, Given, in_peace, records, screen, tail_kafka};
 
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(250);
@@ -24,7 +24,7 @@ const POLL: Duration = Duration::from_millis(250);
 /// What to show.
 #[derive(Debug, Args)]
 pub struct TailArgs {
-    /// One JSON object a line
+    /// One JSON object a line, whole; without it a terminal's lines are cut to its width
     #[arg(long)]
     pub(super) json: bool,
     /// Begin so many events back
@@ -110,14 +110,18 @@ fn newest(dir: &Path) -> io::Result<Option<(SystemTime, std::ffi::OsString, u64)
 
 /// Prints what is there from `from` on. `None`: nobody reads our output any more.
 fn print(dir: &Path, from: u64, args: &TailArgs) -> Result<Option<u64>, Failure> {
+    let width = screen::width();
     let mut out = io::stdout().lock();
     let mut written = Ok(true);
     let reached = dump(dir, from, u64::MAX, |found| {
         let line = match found {
-            Dumped::Record { epoch, record, .. } if args.wants(&record) => match args.json {
-                true => records::to_json(epoch, &record),
-                false => records::to_text(&record),
-            },
+            Dumped::Record { epoch, record, .. } if args.wants(&record) => {
+                match (args.json, width) {
+                    (true, _) => records::to_json(epoch, &record),
+                    (false, Some(width)) => records::to_screen(&record, false, width),
+                    (false, None) => records::to_text(&record),
+                }
+            }
             Dumped::Record { .. } => return true,
             Dumped::Damage { file, offset, reason } => {
                 eprintln!("touchline: {file} at {offset}: {reason}");

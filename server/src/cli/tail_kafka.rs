@@ -6,14 +6,14 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 
-use touchline_core::log::{Lane, Position, Record};
+use touchline_core::log::{Epoch, Lane, Position, Record};
 use touchline_ingest::kafka::KafkaOptions;
 use touchline_ingest::kafka::judge::Judge;
 use touchline_ingest::kafka::outside::{Found, LaneReach, Outside};
 
 use super::records::Place;
 use super::tail::TailArgs;
-use super::{Exit, Failure, in_peace, records};
+use super::{Exit, Failure, in_peace, records, screen};
 
 /// What has been read so far: where each lane goes on, and what was said in it.
 struct Lanes {
@@ -76,15 +76,20 @@ pub(super) fn tail(options: &KafkaOptions, args: &TailArgs) -> Result<Exit, Fail
     outside.follow(&from, |found| {
         let record = found.and_then(|found| lanes.take(found)).filter(|it| args.wants(it));
         if let Some(record) = record {
-            let line = match args.json {
-                true => records::to_json(epoch, &record),
-                false => records::to_text_of_lanes(&record),
-            };
+            let line = line(args, epoch, &record);
             written = in_peace(writeln!(out, "{line}").and_then(|()| out.flush()));
         }
         matches!(written, Ok(true)) && !(args.no_follow && lanes.is_at_end())
     })?;
     Ok(written.map(|_| Exit::Fine)?)
+}
+
+fn line(args: &TailArgs, epoch: Epoch, record: &Record) -> String {
+    match (args.json, screen::width()) {
+        (true, _) => records::to_json(epoch, record),
+        (false, Some(width)) => records::to_screen(record, true, width),
+        (false, None) => records::to_text_of_lanes(record),
+    }
 }
 
 /// One lane begins there, the others at their end.
@@ -137,9 +142,7 @@ fn show_last(
     }
     let mut out = io::stdout().lock();
     let epoch = outside.epoch();
-    let lines = newest.values().filter(|record| args.wants(record)).map(|record| match args.json {
-        true => records::to_json(epoch, record),
-        false => records::to_text_of_lanes(record),
-    });
+    let lines = newest.values().filter(|record| args.wants(record));
+    let lines = lines.map(|record| line(args, epoch, record));
     Ok(lines.into_iter().try_for_each(|line| writeln!(out, "{line}")).and_then(|()| out.flush()))
 }

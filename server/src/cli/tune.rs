@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
 use rustix::process::geteuid;
-use rustix::termios::tcgetwinsize;
 use touchline_tuning::apply::apply;
 use touchline_tuning::check::{Report, State, check};
 use touchline_tuning::knob::{Knob, all, find};
@@ -25,7 +24,7 @@ use touchline_tuning::table::{self, Style};
 use touchline_tuning::{explain, script};
 
 use self::need::need;
-use super::{Exit, Failure, Given, say};
+use super::{Exit, Failure, Given, say, screen};
 use crate::config::Options;
 
 /// Columns where nobody tells.
@@ -184,13 +183,10 @@ pub fn tune(given: &Given, command: TuneCommand) -> Result<Exit, Failure> {
 }
 
 fn style(all: bool) -> Style {
-    let out = io::stdout();
-    let is_terminal = out.is_terminal();
-    let width = tcgetwinsize(&out).ok().filter(|size| is_terminal && size.ws_col > 0);
     let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     Style {
-        width: width.map_or(WIDTH, |size| size.ws_col.into()),
-        colour: is_terminal && !is_plain,
+        width: screen::width().unwrap_or(WIDTH),
+        colour: io::stdout().is_terminal() && !is_plain,
         all,
     }
 }

@@ -1,7 +1,8 @@
 //! Three Kafka brokers for `touchline demo --kafka`, by `scripts/kafka.sh`.
 //!
 //! The script is told whose brokers they are: they end with this process, also when it is killed.
-//! What they hold is of no use without the demo and goes with them.
+//! What they hold is of no use without the demo and goes with them; a guard sees to that where none
+//! of them is left to do it.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -26,7 +27,9 @@ pub struct Brokers {
     script: PathBuf,
     folder: PathBuf,
     first_port: u16,
-    children: Vec<Child>,
+    /// By broker: `None` is away.
+    nodes: Vec<Option<Child>>,
+    guard: Option<Child>,
 }
 
 impl Brokers {
@@ -42,7 +45,8 @@ impl Brokers {
             .with_context(|| format!("make the brokers' folder {}", folder.display()))?;
         let folder = folder.canonicalize().context("find the brokers' folder")?;
         let first_port = free_ports()?;
-        let mut brokers = Self { script, folder, first_port, children: Vec::new() };
+        let nodes = (0..BROKERS).map(|_| None).collect();
+        let mut brokers = Self { script, folder, first_port, nodes, guard: None };
         let prepared = brokers.command(&["prepare", &BROKERS.to_string()]).output();
         let prepared = prepared.context("run scripts/kafka.sh; it needs bash")?;
         ensure!(
@@ -50,11 +54,38 @@ impl Brokers {
             "the brokers can't be prepared: {}",
             String::from_utf8_lossy(&prepared.stderr).trim()
         );
+        let guard = brokers.command(&["guard"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        brokers.guard = Some(guard.context("start the brokers' guard")?);
         for node in 1..=BROKERS {
-            brokers.run(node)?;
+            brokers.bring_back(node)?;
         }
         brokers.wait()?;
         Ok(brokers)
+    }
+
+    /// Kills broker `node`, as a host that loses power does; what it holds stays.
+    pub fn take_away(&mut self, node: u16) {
+        if let Some(mut child) = self.nodes[usize::from(node) - 1].take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Starts broker `node` if it is away; doesn't wait until it listens.
+    ///
+    /// # Errors
+    /// When the system starts no process.
+    pub fn bring_back(&mut self, node: u16) -> anyhow::Result<()> {
+        let index = usize::from(node) - 1;
+        if self.nodes[index].is_none() {
+            self.nodes[index] = Some(self.spawn(node)?);
+        }
+        Ok(())
+    }
+
+    /// Whether broker `node` takes connections.
+    pub fn listens(&self, node: u16) -> bool {
+        TcpStream::connect_timeout(&self.address(node), LOOK).is_ok()
     }
 
     /// For `log.kafka.brokers`.
@@ -90,23 +121,23 @@ impl Brokers {
         self.folder.join(node.to_string()).join("broker.log")
     }
 
-    fn run(&mut self, node: u16) -> anyhow::Result<()> {
+    fn spawn(&self, node: u16) -> anyhow::Result<Child> {
         let log = File::create(self.log_of(node)).context("make a broker's log file")?;
         let mut command = self.command(&["run", &node.to_string()]);
         command.stdout(log.try_clone().context("share a log file")?).stderr(log);
-        self.children.push(command.spawn().context("start a broker")?);
-        Ok(())
+        command.spawn().context("start a broker")
     }
 
     fn wait(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + BROKERS_START_MAX;
         for node in 1..=BROKERS {
-            while TcpStream::connect_timeout(&self.address(node), LOOK).is_err() {
-                let child = &mut self.children[usize::from(node) - 1];
-                let log = self.folder.join(node.to_string()).join("broker.log");
-                if child.try_wait().context("look after a broker")?.is_some() {
+            while !self.listens(node) {
+                let child = self.nodes[usize::from(node) - 1].as_mut();
+                let ended =
+                    child.map(Child::try_wait).transpose().context("look after a broker")?;
+                if ended.flatten().is_some() {
                     // Its folder goes with the demo: what it said last is worth more than its path.
-                    bail!("broker {node} has ended: {}", last_line(&log));
+                    bail!("broker {node} has ended: {}", last_line(&self.log_of(node)));
                 }
                 let slow = "is the host busy, or short of memory? Three brokers take about 1 GB";
                 ensure!(Instant::now() < deadline, "broker {node} doesn't listen: {slow}");
@@ -119,7 +150,7 @@ impl Brokers {
 
 impl Drop for Brokers {
     fn drop(&mut self) {
-        for child in &mut self.children {
+        for child in self.nodes.iter_mut().flatten().chain(&mut self.guard) {
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::limits::demo::{FLIGHT_WAIT_MAX, FLIGHTS_MAX, NODES_MAX};
+use crate::limits::demo::{FLIGHT_WAIT_MAX, FLIGHTS_MAX, NODES_MAX, NOTES_MAX};
 
 /// Half of what a percentile looks back on.
 const FIGURES_WAIT: Duration = Duration::from_secs(10);
@@ -45,6 +45,8 @@ pub struct Totals {
     pub gaps: u64,
     /// Connections that ended and were made again.
     pub reconnects: u64,
+    /// Brokers that have been taken away.
+    pub brokers_away: u64,
     /// What went wrong last, until something goes right.
     pub trouble: Option<String>,
 }
@@ -83,6 +85,7 @@ struct Inner {
     order: VecDeque<u64>,
     latency_us: Recent,
     spread_us: Recent,
+    notes: VecDeque<String>,
     read_at: Instant,
     read_deliveries: u64,
 }
@@ -95,6 +98,7 @@ impl Default for Meter {
             order: VecDeque::new(),
             latency_us: Recent::new(),
             spread_us: Recent::new(),
+            notes: VecDeque::new(),
             read_at: Instant::now(),
             read_deliveries: 0,
         };
@@ -142,6 +146,19 @@ impl Meter {
     /// Changes the totals.
     pub fn count(&self, change: impl FnOnce(&mut Totals)) {
         change(&mut self.lock().totals);
+    }
+
+    /// Something a person should read: shown above the status line.
+    pub fn note(&self, text: String) {
+        let notes = &mut self.lock().notes;
+        if notes.len() < NOTES_MAX {
+            notes.push_back(text);
+        }
+    }
+
+    /// What is to be shown and hasn't been.
+    pub fn take_notes(&self) -> Vec<String> {
+        self.lock().notes.drain(..).collect()
     }
 
     /// The partner is about to send event `id` for the first time.

@@ -17,6 +17,7 @@
 //! | [`world`], [`upstream`] | what is going on, and the sources that the appliance asks for it |
 //! | [`cast`] | the sections of the configuration that connect them |
 //! | [`brokers`], [`second_node`] | what `--kafka` starts |
+//! | [`outages`] | how it takes brokers away, with `--trouble` |
 //! | [`followers`] | the crowd |
 //! | [`meter`], [`status`] | what they see, and one line of it |
 //!
@@ -39,6 +40,7 @@ pub mod league;
 pub mod meter;
 mod names;
 pub mod openfootball;
+pub mod outages;
 pub mod partner;
 mod play;
 pub mod replay;
@@ -93,7 +95,8 @@ pub struct DemoArgs {
     #[arg(long)]
     pub fresh: bool,
     /// Let sources misbehave: slow, failing and frozen sensors, a partner that repeats itself and
-    /// takes goals back, a stream that is cut, repeats and sends junk
+    /// takes goals back, a stream that is cut, repeats and sends junk; with --kafka, let brokers be
+    /// killed as well
     #[arg(long)]
     pub trouble: bool,
     /// Run two nodes on three Kafka brokers, all of them started here and ended with the demo; each
@@ -122,6 +125,8 @@ pub struct Target {
     pub secret: String,
     /// Told which day is under way.
     pub world: World,
+    /// Brokers that are to be taken away by turns.
+    pub brokers: Option<outages::Shared>,
 }
 
 /// A secret for [`PARTNER`], new at each start: nobody but this process needs it.
@@ -156,7 +161,7 @@ pub async fn run(
     let simulator = Simulator::open(options, partner, meter.clone(), target.world)?;
     status::say(&format!("The board: {}", boards.first().map_or("", String::as_str)));
     status::say(&format!(
-        "The simulator {}, {} times as fast as life; Ctrl-C ends it.",
+        "The simulator {},\n{} times as fast as life; Ctrl-C ends it.",
         simulator.describe(),
         args.speed
     ));
@@ -169,7 +174,11 @@ pub async fn run(
     };
     let crowd = Followers::start(crowd, meter.clone(), stopped.clone())
         .context("start the followers' thread")?;
-    let status = tokio::spawn(status::show(meter, args.followers, stopped.clone()));
+    let status = tokio::spawn(status::show(meter.clone(), args.followers, stopped.clone()));
+    let outages = target.brokers.map(|brokers| {
+        status::say(&outages::describe());
+        tokio::spawn(outages::play(brokers, meter, stopped.clone()))
+    });
     let mut telling = std::pin::pin!(simulator.run(stopped));
     let early = tokio::select! {
         ended = &mut telling => Some(ended),
@@ -182,6 +191,9 @@ pub async fn run(
         None => tokio::time::timeout(Duration::from_secs(1), telling).await.unwrap_or(Ok(())),
     };
     drop(status.await);
+    if let Some(outages) = outages {
+        drop(outages.await);
+    }
     drop(tokio::task::spawn_blocking(move || crowd.join()).await);
     Ok(ended?)
 }

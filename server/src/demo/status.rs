@@ -11,10 +11,10 @@ use super::meter::{Meter, Reading};
 
 /// Between two updates on a terminal.
 const UPDATE: Duration = Duration::from_secs(1);
-/// Between two plain lines.
-const PLAIN: Duration = Duration::from_secs(5);
+/// Updates from one plain line to the next.
+const PLAIN_EVERY: u32 = 5;
 
-/// Shows the meter until told to stop, then once more.
+/// Shows the meter, and what is noted in it, until told to stop; then the meter once more.
 pub async fn show(meter: Meter, followers: usize, mut stop: Stop) {
     if std::io::stdout().is_terminal() {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout());
@@ -22,12 +22,19 @@ pub async fn show(meter: Meter, followers: usize, mut stop: Stop) {
             bar.set_style(style);
         }
         while !stop.sleep(UPDATE).await {
+            meter.take_notes().iter().for_each(|note| bar.println(note));
             bar.set_message(line(&meter.read(), followers));
         }
         bar.finish_and_clear();
     } else {
-        while !stop.sleep(PLAIN).await {
-            say(&line(&meter.read(), followers));
+        for turn in 1.. {
+            if stop.sleep(UPDATE).await {
+                break;
+            }
+            meter.take_notes().iter().for_each(|note| say(note));
+            if turn % PLAIN_EVERY == 0 {
+                say(&line(&meter.read(), followers));
+            }
         }
     }
     say(&summary(&meter.read()));
@@ -75,6 +82,7 @@ fn oddities(reading: &Reading) -> String {
         (totals.refused, "refused"),
         (totals.too_old, "too old"),
         (totals.reconnects, "reconnects"),
+        (totals.brokers_away, "brokers away"),
     ];
     let odd = counts.iter().filter(|(count, _)| *count > 0);
     let mut text: String =

@@ -68,6 +68,10 @@ pub const LEGS_MAX: usize = 64;
 pub const SPEED_MILLI_MIN: u64 = 100;
 /// See [`SPEED_MILLI_MIN`].
 pub const SPEED_MILLI_MAX: u64 = 10_000_000;
+/// Lines for a person that wait to be shown: one is every few seconds.
+pub const NOTES_MAX: usize = 16;
+/// Brokers that were started again listen within ten seconds; a busy host takes several times that.
+pub const BROKERS_BACK_MAX: Duration = Duration::from_secs(90);
 /// Events whose way to the followers is measured at a time.
 pub const FLIGHTS_MAX: usize = 4_096;
 /// An event's way is measured for so long; what comes later was a resume.

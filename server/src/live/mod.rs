@@ -20,13 +20,14 @@
 //! |---|---|
 //! | [`fact`] | what `data` of a match event says: the agreement with partners |
 //! | [`state`] | the matches, derived from events |
-//! | [`sources`] | how each source does |
+//! | [`sources`], [`log`] | how each source does, and the log |
 //! | `follow` | keeps the state in step with the log |
 //! | `snapshot`, `http` | the answer, and who gets it |
 
 pub mod fact;
 mod follow;
 mod http;
+pub mod log;
 mod snapshot;
 pub mod sources;
 pub mod state;
@@ -48,6 +49,7 @@ pub use http::router;
 
 use crate::limits::live::{BUILD_INTERVAL, RECORD_BYTES, TAP_BATCHES_MAX, TAP_BYTES_MAX};
 use follow::Reader;
+use log::{Log, LogFigures};
 use snapshot::Snapshot;
 use sources::{Rates, SourceFigures, Sources};
 
@@ -73,8 +75,12 @@ pub struct Figures {
     pub p99_ms: Option<f64>,
     /// First to last socket of one event, of the last while, in milliseconds; `None` when idle.
     pub spread_ms: Option<f64>,
+    /// Dead letters that wait for somebody.
+    pub dead_letters: u64,
     /// What is known of each source.
     pub sources: Vec<SourceFigures>,
+    /// And of the log.
+    pub log: LogFigures,
 }
 
 /// Gives the shards' figures; called from our thread, about once a second.
@@ -89,6 +95,16 @@ pub(crate) struct Panel {
     p99_ms: Option<f64>,
     spread_ms: Option<f64>,
     last_event_age_ms: Option<u64>,
+    dead_letters: u64,
+}
+
+/// What the page is told beside the day.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Around {
+    panel: Panel,
+    #[serde(flatten)]
+    sources: Sources,
+    log: Log,
 }
 
 /// A batch on its way from the log's thread to ours.
@@ -158,8 +174,7 @@ impl Live {
                 rates: Rates::default(),
                 at: None,
             },
-            panel: Panel::default(),
-            sources: Sources::default(),
+            around: Around::default(),
         };
         let thread = std::thread::Builder::new().name("live".into()).spawn(|| worker.run())?;
         let live = Arc::new(Self { shared, thread: Mutex::new(Some(thread)) });
@@ -193,8 +208,7 @@ struct Worker {
     shared: Arc<Shared>,
     stream: StreamAddress,
     gauge: Gauge,
-    panel: Panel,
-    sources: Sources,
+    around: Around,
 }
 
 impl Worker {
@@ -235,12 +249,12 @@ impl Worker {
 
     fn publish(&mut self) {
         let day = self.reader.day();
-        if let Some((panel, sources)) = self.gauge.read(day.events_total) {
-            (self.panel, self.sources) = (panel, sources);
+        if let Some(around) = self.gauge.read(day.events_total) {
+            self.around = around;
         }
         let age = day.last_event_age(now());
-        self.panel.last_event_age_ms = age.map(|age| age.as_millis() as u64);
-        match Snapshot::build(day, self.reader.mark(), &self.stream, self.panel, &self.sources) {
+        self.around.panel.last_event_age_ms = age.map(|age| age.as_millis() as u64);
+        match Snapshot::build(day, self.reader.mark(), &self.stream, &self.around) {
             Ok(snapshot) => self.shared.snapshot.store(Arc::new(snapshot)),
             Err(error) => tracing::error!(%error, "the live state can't be written as JSON"),
         }
@@ -257,7 +271,7 @@ struct Gauge {
 }
 
 impl Gauge {
-    fn read(&mut self, events_total: u64) -> Option<(Panel, Sources)> {
+    fn read(&mut self, events_total: u64) -> Option<Around> {
         let now = Instant::now();
         let first = self.at.is_none();
         let elapsed = self.at.map_or(Duration::ZERO, |at| now - at);
@@ -276,10 +290,12 @@ impl Gauge {
             p99_ms: figures.p99_ms.map(round),
             spread_ms: figures.spread_ms.map(round),
             last_event_age_ms: None,
+            dead_letters: figures.dead_letters,
         };
+        let log = figures.log.into();
         let sources = self.rates.judge(&figures.sources, elapsed.as_secs_f64());
         (self.last, self.events_total, self.at) = (figures, events_total, Some(now));
-        Some((panel, sources))
+        Some(Around { panel, sources, log })
     }
 }
 

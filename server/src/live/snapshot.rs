@@ -14,9 +14,8 @@ use touchline_core::frame::Published;
 use touchline_core::log::{Mark, token};
 use touchline_core::time::Monotonic;
 
-use super::sources::Sources;
 use super::state::{Match, MatchDay};
-use super::{Panel, StreamAddress};
+use super::{Around, StreamAddress};
 
 /// An answer, ready to be sent.
 #[derive(Clone, Debug, Default)]
@@ -49,9 +48,8 @@ struct Body<'a> {
     teams: Vec<Team<'a>>,
     matches: &'a [Match],
     events: Vec<Box<RawValue>>,
-    panel: Panel,
     #[serde(flatten)]
-    sources: &'a Sources,
+    around: &'a Around,
 }
 
 impl Snapshot {
@@ -60,8 +58,7 @@ impl Snapshot {
         day: &MatchDay,
         mark: &Mark,
         stream: &StreamAddress,
-        panel: Panel,
-        sources: &Sources,
+        around: &Around,
     ) -> serde_json::Result<Self> {
         let body = Body {
             mark: token::encode_mark(mark),
@@ -69,8 +66,7 @@ impl Snapshot {
             teams: teams(&day.teams),
             matches: &day.matches,
             events: events(day, mark),
-            panel,
-            sources,
+            around,
         };
         let live = Bytes::from(serde_json::to_vec(&body)?);
         let teams = Bytes::from(serde_json::to_vec(&Teams { teams: teams(&day.teams) })?);

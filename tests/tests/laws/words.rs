@@ -30,6 +30,9 @@ const FOREIGN: [&str; 4] =
 
 const ARCHITECTURE: &str = "docs/ARCHITECTURE.md";
 
+/// What a path in a document ends with.
+const ENDINGS: [&str; 9] = [".rs", ".sh", ".js", ".mjs", ".py", ".toml", ".json", ".md", ".html"];
+
 #[test]
 fn nothing_of_a_workplace_is_left_in_the_tree() {
     let mut violations = Vec::new();
@@ -87,33 +90,110 @@ fn holds_word(line: &str, text: &str) -> bool {
 }
 
 #[test]
-fn architecture_names_only_what_exists() {
-    let text = read(ARCHITECTURE);
+fn documents_name_only_what_exists() {
     let mut violations = Vec::new();
     let mut names = 0;
-    for quoted in text.split('`').skip(1).step_by(2) {
-        let Some((path, name)) = quoted.split_once(".rs::") else { continue };
-        names += 1;
-        let path = format!("{path}.rs");
-        let Some(source) = sources().iter().find(|source| source.path == path) else {
-            violations.push(format!("`{quoted}`: there is no {path}"));
-            continue;
-        };
-        let defined = defined_names(&source.text);
-        for part in name.trim_end_matches("()").split("::") {
-            if !defined.contains(part) {
-                violations.push(format!("`{quoted}`: {path} defines no {part}"));
+    for document in documents() {
+        let text = read(document);
+        for quoted in text.split('`').skip(1).step_by(2) {
+            let named = quoted.split_once(".rs::");
+            names += usize::from(document == ARCHITECTURE && named.is_some());
+            let path = named.map_or(quoted.to_owned(), |(path, _)| format!("{path}.rs"));
+            if named.is_none() && !is_path_of_ours(quoted) {
+                continue;
+            }
+            if !exists(document, &path) {
+                violations.push(format!("{document}: `{quoted}`: there is no {path}"));
+            } else if let Some((_, name)) = named {
+                violations.extend(undefined(document, quoted, &path, name));
             }
         }
     }
-    assert!(names >= 10, "{ARCHITECTURE} follows a goal by `path.rs::name`; found only {names}");
-    check("docs/ARCHITECTURE.md names what exists", violations);
+    assert!(names >= 30, "{ARCHITECTURE} follows a goal by `path.rs::name`; found only {names}");
+    check("documents name what exists", violations);
+}
+
+#[test]
+fn architecture_names_threads_that_are_started() {
+    let text = read(ARCHITECTURE);
+    let table = text.split("# Threads").nth(1).and_then(|rest| rest.split("\n# ").next());
+    let rows = table.unwrap_or_default().lines().filter_map(|line| line.strip_prefix("| "));
+    let names = rows.filter_map(|row| row.split(" | ").next()).flat_map(|names| {
+        names.split('`').skip(1).step_by(2).map(|name| name.trim_end_matches('N').to_owned())
+    });
+    let names: Vec<String> = names.collect();
+    assert!(names.len() > 10, "{ARCHITECTURE} lists threads; found {names:?}");
+    let is_started = |name: &String| {
+        let quoted = [format!("\"{name}\""), format!("\"{name}{{")];
+        let ours = sources().iter().filter(|source| !source.is_test());
+        ours.into_iter().any(|source| quoted.iter().any(|quoted| source.text.contains(quoted)))
+    };
+    let missing = names.iter().filter(|name| !is_started(name));
+    let violations = missing.map(|name| format!("no thread is called `{name}`")).collect();
+    check("docs/ARCHITECTURE.md lists threads there are", violations);
+}
+
+fn documents() -> impl Iterator<Item = &'static String> {
+    files().iter().filter(|path| path.ends_with(".md"))
+}
+
+/// Whether it reads like a file below one of our folders, and not like the pattern of one.
+fn is_path_of_ours(quoted: &str) -> bool {
+    let folder = quoted.split_once('/').map_or("", |(folder, _)| folder);
+    let is_folder = !folder.is_empty()
+        && files().iter().any(|path| {
+            path.strip_prefix("docs/").unwrap_or(path).starts_with(&format!("{folder}/"))
+        });
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_-./".contains(letter);
+    is_folder
+        && !quoted.contains("NAME")
+        && quoted.chars().all(is_plain)
+        && ENDINGS.iter().any(|ending| quoted.ends_with(ending))
+}
+
+/// Whether `document` can mean a file by `path`: from the root, or from where it stands.
+fn exists(document: &str, path: &str) -> bool {
+    let folder = document.rsplit_once('/').map_or("", |(folder, _)| folder);
+    [root().join(path), root().join(folder).join(path), root().join("docs").join(path)]
+        .iter()
+        .any(|path| path.exists())
+}
+
+fn undefined(document: &str, quoted: &str, path: &str, name: &str) -> Vec<String> {
+    let source = sources().iter().find(|source| source.path == path);
+    let defined = source.map(|source| defined_names(&source.text)).unwrap_or_default();
+    let parts = name.trim_end_matches("()").split("::");
+    let missing = parts.filter(|part| !defined.contains(*part));
+    missing.map(|part| format!("{document}: `{quoted}`: {path} defines no {part}")).collect()
+}
+
+/// `make TARGET`, where a document shows it as a command.
+#[test]
+fn documents_make_only_what_can_be_made() {
+    let makefile = read("Makefile");
+    let targets: BTreeSet<&str> =
+        makefile.lines().filter_map(|line| line.split_once(": ##").map(|(name, _)| name)).collect();
+    let (mut violations, mut shown) = (Vec::new(), 0);
+    for document in documents() {
+        let text = read(document);
+        let blocks = text.split("```").skip(1).step_by(2).flat_map(str::lines);
+        let quoted = text.split('`').skip(1).step_by(2);
+        let commands = blocks.chain(quoted).filter_map(|line| line.trim().strip_prefix("make "));
+        for target in commands.filter_map(|rest| rest.split_whitespace().next()) {
+            shown += 1;
+            if !targets.contains(target) {
+                violations.push(format!("{document}: there is no `make {target}`"));
+            }
+        }
+    }
+    assert!(shown > 5 && targets.len() > 5, "{shown} of {targets:?}");
+    check("documents make what can be made", violations);
 }
 
 #[test]
 fn links_in_documents_lead_to_files_that_exist() {
     let mut violations = Vec::new();
-    for path in files().iter().filter(|path| path.ends_with(".md")) {
+    for path in documents() {
         let text = read(path);
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         for after in text.split("](").skip(1) {

@@ -120,7 +120,7 @@ fn log_verify_and_dump_tell_sound_from_damaged() {
     let folder = home.journal();
     let sound = at(&home, &["log", "verify"]);
     assert_eq!(sound.status.code(), Some(0), "{}", words(&sound));
-    assert!(words(&sound).contains("sound: ") && words(&sound).contains("40 record(s)"));
+    assert!(words(&sound).contains("sound: ") && words(&sound).contains("40 records"));
     let dump = at(&home, &["log", "dump", "--from", "3", "--to", "5"]);
     let text = words(&dump);
     assert_eq!(text.lines().count(), 2, "{text}");

@@ -16,7 +16,7 @@ use touchline_ingest::broadcast::system_clock;
 use touchline_ingest::kafka::letters::read_letters;
 use touchline_store::dead::{Book, Filter};
 
-use super::{Exit, Failure, Given, in_peace, say};
+use super::{Exit, Failure, Given, in_peace, say, screen};
 use crate::dead::{Which, courier};
 
 /// What to do with dead letters.
@@ -124,7 +124,7 @@ fn list(given: &Given, which: &Which, limit: usize, json: bool) -> Result<Exit, 
     letters.truncate(limit);
     let text = match json {
         true => letters.iter().map(|letter| format!("{}\n", page::to_json(letter))).collect(),
-        false => page::table(&letters, None, now),
+        false => page::table(&letters, None, now, screen::width()),
     };
     say(text.as_bytes())?;
     if is_cut {
@@ -153,7 +153,7 @@ fn list_all(given: &Given, which: &Which, limit: usize, json: bool) -> Result<Ex
     let (nodes, letters): (Vec<String>, Vec<_>) = found.into_iter().unzip();
     let text = match json {
         true => letters.iter().zip(&nodes).map(page::to_json_of).collect(),
-        false => page::table(&letters, Some(&nodes), now),
+        false => page::table(&letters, Some(&nodes), now, screen::width()),
     };
     say(text.as_bytes())?;
     if is_cut {

@@ -8,15 +8,23 @@ use serde_json::{Value, json};
 use touchline_core::time::Timestamp;
 use touchline_store::dead::Letter;
 
+use crate::cli::screen;
 use crate::logging::put_visible;
 
 /// Of a detail, in a table.
 const DETAIL_CHARS: usize = 60;
+/// A detail that has less room beside the others gets a line of its own.
+const DETAIL_CHARS_LEAST: usize = 24;
 /// Bytes of one line of a hex dump.
 const HEX_BYTES: usize = 16;
 
-/// A table for people; with `nodes`, whose each is.
-pub fn table(letters: &[Letter], nodes: Option<&[String]>, now: Timestamp) -> String {
+/// A table for people, in so many columns of a terminal; with `nodes`, whose each is.
+pub fn table(
+    letters: &[Letter],
+    nodes: Option<&[String]>,
+    now: Timestamp,
+    columns: Option<usize>,
+) -> String {
     if letters.is_empty() {
         return "no letters\n".into();
     }
@@ -45,20 +53,34 @@ pub fn table(letters: &[Letter], nodes: Option<&[String]>, now: Timestamp) -> St
     let numbers = if nodes.is_some() { [7, 8] } else { [6, 7] };
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let widths: Vec<usize> = (0..rows[0].len()).map(|it| width(it).unwrap_or(0)).collect();
+    let before_detail: usize = widths[..widths.len() - 1].iter().map(|width| width + 2).sum();
+    let is_narrow = columns.is_some_and(|most| before_detail + DETAIL_CHARS_LEAST > most);
     let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (n, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            // Numbers stand under each other by their last digit.
-            let _ = match n {
-                n if numbers.contains(&n) => write!(line, "{cell:>width$}  "),
-                _ => write!(line, "{cell:<width$}  "),
-            };
+    for (n, row) in rows.iter().enumerate() {
+        // Numbers and the detail stand last.
+        let shown = if is_narrow { numbers[0] } else { row.len() };
+        let line = joined(&row[..shown], &widths, numbers);
+        let _ = writeln!(text, "{}", screen::fit(&line, columns));
+        let [.., times, bytes, detail] = &row[..] else { continue };
+        if is_narrow && n > 0 {
+            let more = format!("  times {times}, bytes {bytes}: {detail}");
+            let _ = writeln!(text, "{}", screen::fit(&more, columns));
         }
-        text.push_str(line.trim_end());
-        text.push('\n');
     }
     text
+}
+
+fn joined(row: &[String], widths: &[usize], numbers: [usize; 2]) -> String {
+    let mut line = String::new();
+    for (n, (cell, width)) in row.iter().zip(widths).enumerate() {
+        // Numbers stand under each other by their last digit.
+        let _ = match n {
+            n if numbers.contains(&n) => write!(line, "{cell:>width$}  "),
+            _ => write!(line, "{cell:<width$}  "),
+        };
+    }
+    line.truncate(line.trim_end().len());
+    line
 }
 
 /// All of one letter.
@@ -210,7 +232,7 @@ mod tests {
     fn fault_45_nothing_that_a_partner_sent_acts_on_a_terminal() {
         let hour = Timestamp(3_600_000_000);
         let raw = "{\"a\":\"\u{1b}]0;x\u{7}\"\n\tb\r}".as_bytes();
-        for text in [table(&[letter()], None, hour), whole(&letter(), raw)] {
+        for text in [table(&[letter()], None, hour, None), whole(&letter(), raw)] {
             assert!(text.chars().all(|c| !c.is_control() || c == '\n'), "{text:?}");
         }
         let text = whole(&letter(), raw);
@@ -229,15 +251,28 @@ mod tests {
 
     #[test]
     fn a_table_has_a_line_for_each_letter() {
-        assert_eq!(table(&[], None, Timestamp(0)), "no letters\n");
-        let text = table(&[letter(), letter()], None, Timestamp(7_200_000_000));
+        assert_eq!(table(&[], None, Timestamp(0), None), "no letters\n");
+        let text = table(&[letter(), letter()], None, Timestamp(7_200_000_000), None);
         assert_eq!(text.lines().count(), 3);
         assert!(
             text.lines().nth(1).unwrap().starts_with("0198  2h   broadcast  skyline"),
             "{text}"
         );
-        let text = table(&[letter()], Some(&["a".into()]), Timestamp(7_200_000_000));
+        let text = table(&[letter()], Some(&["a".into()]), Timestamp(7_200_000_000), None);
         assert!(text.starts_with("ID    AGE  NODE  STREAM"), "{text}");
         assert!(text.lines().nth(1).unwrap().starts_with("0198  2h   a     broadcast"), "{text}");
+    }
+
+    #[test]
+    fn a_terminal_gets_a_table_that_it_has_room_for() {
+        let mut letter = letter();
+        letter.id = "01a2223f-4e59-76de-9e26-86e6a99e46ba".into();
+        letter.detail = "it is no JSON object: expected value at line 1 column 1".into();
+        for (columns, lines) in [(80, 3), (120, 3), (140, 2)] {
+            let text = table(std::slice::from_ref(&letter), None, Timestamp(9), Some(columns));
+            assert_eq!(text.lines().count(), lines, "{columns}:\n{text}");
+            assert!(text.lines().all(|line| line.chars().count() <= columns), "{text}");
+            assert!(text.contains("it is no JSON object: exp"), "{text}");
+        }
     }
 }
