@@ -34,6 +34,8 @@ pub struct Sources {
     pub crowd_posts_per_s: f64,
     /// How many of a second are kept for each team.
     pub crowd_kept_per_s: u32,
+    /// Whether clients follow what is kept.
+    pub crowd_is_followed: bool,
     /// Whether everything goes wrong that can: slow and failing sensors, streams that end and
     /// stall, partners that send what nobody can take.
     pub trouble: bool,
@@ -156,10 +158,11 @@ impl Setup {
         rates.len() >= RAMP_LOADS_MIN
     }
 
-    /// Streams that its clients follow: those by which its events come, and the crowd's.
+    /// Streams that its clients follow: those by which its events come, and the crowd's where that
+    /// is wanted.
     pub fn streams(&self) -> Vec<Stream> {
         let mut streams = self.schedule(0).streams();
-        if self.sources.crowd_posts_per_s > 0.0 && !streams.contains(&Stream::Social) {
+        if self.sources.crowd_is_followed && !streams.contains(&Stream::Social) {
             streams.push(Stream::Social);
         }
         streams

@@ -86,8 +86,9 @@ pub fn ticks(place: &Place, sink: &mut Sink) -> Result<Findings> {
     Ok(findings)
 }
 
-/// Row `posts`: goals alone, and the same goals while the crowd writes. Everybody follows both
-/// streams, so what is kept of the posts goes to the same sockets.
+/// Row `posts`: goals alone; the same goals while the crowd writes; and the same while everybody
+/// follows what is kept of its posts, too, which is shown and not judged: ten posts a second are
+/// twenty times as many deliveries.
 pub fn posts(place: &Place, sink: &mut Sink) -> Result<Findings> {
     let mut findings = Findings::default();
     if needs_server(place, &mut findings) {
@@ -97,8 +98,9 @@ pub fn posts(place: &Place, sink: &mut Sink) -> Result<Findings> {
     let quiet = Setup::even(SOCKETS, TEAMS, vec![warm_up(), goals]);
     let crowd_posts_per_s = POSTS_PER_S;
     let sources = Sources { crowd_posts_per_s, crowd_kept_per_s: KEPT_PER_S, ..Sources::default() };
-    let loud = Setup { sources, ..quiet.clone() };
-    let cases = [quiet, loud].map(|setup| Case { subject: Subject::Touchline, setup });
+    let heard = Sources { crowd_is_followed: true, ..sources.clone() };
+    let [loud, heard] = [sources, heard].map(|sources| Setup { sources, ..quiet.clone() });
+    let cases = [quiet, loud, heard].map(|setup| Case { subject: Subject::Touchline, setup });
     let runs = interleave(place, sink, &cases)?;
     let took = |run: &Run| run.harvest.windows[0].took_s.max(1e-9);
     let taken = |run: &Run| {
@@ -111,10 +113,11 @@ pub fn posts(place: &Place, sink: &mut Sink) -> Result<Findings> {
     findings.add("of them published", runs[1].iter().map(kept));
     findings.add("ms p99 of broadcast, nobody writes", runs[0].iter().map(p99_ms));
     findings.add("ms p99 of broadcast, the crowd writes", runs[1].iter().map(p99_ms));
+    findings.add("ms p99 of broadcast, posts are followed", runs[2].iter().map(p99_ms));
     let moved = paired(&runs[0], &runs[1]).map(|(a, b)| (p99_ms(b) / p99_ms(a) - 1.0) * 100.0);
     let moved = findings.add("% moved", moved);
     findings.add("of a core, the crowd writes", runs[1].iter().map(|run| run.cpu.of_a_core));
-    findings.met = Some(moved.median < 10.0 && runs[1].iter().all(Run::is_whole));
+    findings.met = Some(moved.median < 10.0 && runs[1..].iter().flatten().all(Run::is_whole));
     findings.doubt(&runs);
     Ok(findings)
 }

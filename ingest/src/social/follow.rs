@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use fastwebsockets::{Frame, Payload};
 use reqwest::Response;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -15,13 +13,14 @@ use super::connect::{Connector, Lost, Opened, Token};
 use super::events::{Events, Found};
 use super::funnel::{Funnel, Moment};
 use super::lines::{Ends, Lines, Piece};
+use super::pieces::{chunk, first_message, is_whole};
 use super::place::{Mark, Place};
 use super::place_file::PlaceFile;
 use super::publish::Append;
 use super::stats::{SocialStats, Trouble};
 use super::websocket::{Heard, Messages, Socket};
 use super::{Rewind, SocialKind, SocialSource};
-use crate::limits::{BACKFILL_MINUTES_MAX, SOCIAL_APPENDS_MAX};
+use crate::limits::{BACKFILL_MINUTES_MAX, SOCIAL_APPENDS_MAX, SOCIAL_GATHER};
 use crate::outbound::Surroundings;
 use crate::roster::Roster;
 
@@ -49,6 +48,8 @@ pub(super) struct Follower {
     stats: Arc<SocialStats>,
     /// Appends under way.
     appends: JoinSet<Settled>,
+    /// What gathers until then goes with one append.
+    flush_at: Instant,
     place: Place,
     keeps: Keeps,
     /// Nobody here knows since when nothing was heard: as far back as it may be.
@@ -91,6 +92,7 @@ impl Follower {
             around,
             stats,
             appends: JoinSet::new(),
+            flush_at: Instant::now(),
             began: Instant::now(),
             heard_at: None,
             posts_seen: 0,
@@ -145,6 +147,7 @@ impl Follower {
 
     /// Another node goes on with it: our place is none any more.
     fn leave(&mut self) {
+        self.append();
         self.go_back_to("");
         (self.heard_at, self.asks_all_minutes) = (None, true);
         self.place.forget();
@@ -205,6 +208,7 @@ impl Follower {
             (Opened::Body(body), _) => self.read_lines(body).await,
             (Opened::Socket(socket), _) => self.read_socket(*socket).await,
         };
+        self.append();
         self.stats.set_connected(false);
         if self.funnel.posts() > posts && at.elapsed() >= self.source.backoff.good_after {
             self.backoff.reset();
@@ -228,7 +232,6 @@ impl Follower {
                     if is_whole(lines.unfinished()) {
                         funnel.take(lines.unfinished(), at);
                     }
-                    self.flush();
                     return lost;
                 }
             }
@@ -296,6 +299,7 @@ impl Follower {
                     self.settle(settled);
                     self.flush();
                 }
+                () = sleep_until(self.flush_at), if self.may_append() => self.append(),
                 () = sleep_until(self.place.due().unwrap_or(self.began)),
                     if self.place.due().is_some() => self.keep(),
             }
@@ -336,6 +340,7 @@ impl Follower {
     /// Notes where the stream is, for when the log has all of it.
     fn keep(&mut self) {
         let Some(heard_at) = self.heard_at else { return };
+        self.append();
         let id = match self.source.rewind {
             Rewind::None | Rewind::BackfillMinutes => String::new(),
             Rewind::LastEventId if self.source.kind == SocialKind::Events => self.event_id.clone(),
@@ -360,35 +365,26 @@ impl Follower {
         }
     }
 
-    /// Hands what has gathered to the log. While that is behind, posts gather on, up to the bound
-    /// of the funnel.
+    /// Appends if it is time, or much has gathered.
     fn flush(&mut self) {
-        if self.appends.len() >= SOCIAL_APPENDS_MAX {
-            return;
+        if self.flush_at <= Instant::now() || self.funnel.is_half_full() {
+            self.append();
         }
-        let events = self.funnel.batch();
-        if !events.is_empty() {
+    }
+
+    /// While the log is behind, posts gather on, up to the bound of the funnel.
+    fn may_append(&self) -> bool {
+        !self.funnel.is_empty() && self.appends.len() < SOCIAL_APPENDS_MAX
+    }
+
+    /// Hands what has gathered to the log.
+    fn append(&mut self) {
+        if self.may_append() {
+            let events = self.funnel.batch();
+            self.flush_at = Instant::now() + SOCIAL_GATHER;
             let (number, stats) = (self.place.begin(), Arc::clone(&self.stats));
             let append = Append::begin(&self.around.log, events, (self.around.clock)());
             self.appends.spawn(async move { (number, append.settle(stats).await) });
         }
     }
-}
-
-/// The next bytes, keep-alives included.
-async fn chunk(body: &mut Response, stall: Duration) -> Result<Bytes, Lost> {
-    match timeout(stall, body.chunk()).await {
-        Err(_) => Err(Lost::new(Trouble::Stalled, format!("nothing has come for {stall:?}"))),
-        Ok(Ok(Some(chunk))) => Ok(chunk),
-        Ok(Ok(None)) => Err(Lost::new(Trouble::Ended, "it has ended the stream")),
-        Ok(Err(error)) => Err(Lost::of(error)),
-    }
-}
-
-fn first_message(text: &str) -> Frame<'static> {
-    Frame::text(Payload::Owned(text.as_bytes().to_vec()))
-}
-
-fn is_whole(line: &[u8]) -> bool {
-    line.starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
 }

@@ -169,6 +169,12 @@ impl Funnel {
         }
     }
 
+    /// Whether posts should go on before there is no room for more.
+    pub fn is_half_full(&self) -> bool {
+        self.batch.len() >= SOCIAL_BATCH_EVENTS_MAX / 2
+            || self.batch_bytes > SOCIAL_BATCH_BYTES_MAX / 2
+    }
+
     fn is_open(&self, now: Duration) -> bool {
         self.rough.iter().any(|team| self.pace.is_open(*team, now))
     }

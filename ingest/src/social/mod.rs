@@ -22,6 +22,7 @@
 //! | [`pace`], [`recent`] | how many a second; which came before |
 //! | [`funnel`] | all of these, cheapest first |
 //! | [`backoff`], `connect` | when and how a stream is opened |
+//! | `pieces` | what comes off a stream, and goes onto it |
 //! | `follow`, `publish` | the task, and the log |
 //! | `place`, `place_file` | how far the log has what came; where that is written down |
 //! | [`stats`] | what is counted |
@@ -33,6 +34,7 @@ mod follow;
 pub mod funnel;
 pub mod lines;
 pub mod pace;
+mod pieces;
 mod place;
 mod place_file;
 pub mod post;
