@@ -31,11 +31,8 @@ impl Brokers {
         let folder = tempfile::Builder::new().prefix(&child::folder_prefix()).tempdir()?;
         let brokers = Self { folder, first_port: free_ports()? };
         let log = std::fs::File::create(brokers.folder.path().join("log"))?;
-        let started = brokers
-            .command(&["start", &BROKERS.to_string()])
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .status()
+        let mut command = brokers.command(&["start", &BROKERS.to_string()]);
+        let started = child::run_anywhere(command.stdout(log.try_clone()?).stderr(log))
             .context("run scripts/kafka.sh; it needs bash")?;
         let said = std::fs::read_to_string(brokers.folder.path().join("log")).unwrap_or_default();
         ensure!(started.success(), "the brokers can't be started: {}", said.trim());

@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -208,6 +208,18 @@ fn remove_folders() {
     ours.for_each(|entry| drop(std::fs::remove_dir_all(entry.path())));
 }
 
+/// Runs `command` to its end, on whichever cores there are: what a pinned thread starts would share
+/// its core.
+pub fn run_anywhere(command: &mut Command) -> std::io::Result<ExitStatus> {
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| {
+            sys::unpin()?;
+            command.status()
+        });
+        run.join().expect("waiting doesn't panic")
+    })
+}
+
 /// Starts `command` pinned to `core`: a child inherits the affinity of the thread that starts it.
 pub fn spawn_pinned(command: &mut Command, core: usize) -> Result<Child> {
     let program = command.get_program().to_string_lossy().into_owned();
@@ -219,4 +231,31 @@ pub fn spawn_pinned(command: &mut Command, core: usize) -> Result<Child> {
         });
         spawned.join().expect("spawning doesn't panic")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The cores on which what `start` starts may run.
+    fn cores(start: impl FnOnce(&mut Command) -> std::io::Result<ExitStatus>) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut command = Command::new("grep");
+        command.args(["Cpus_allowed_list", "/proc/self/status"]).stdout(file.reopen().unwrap());
+        assert!(start(&mut command).unwrap().success());
+        std::fs::read_to_string(file.path()).unwrap()
+    }
+
+    #[test]
+    fn what_a_pinned_thread_runs_anywhere_is_not_pinned() {
+        let free = cores(Command::status);
+        std::thread::spawn(move || {
+            sys::pin(sys::current_core().unwrap()).unwrap();
+            assert_eq!(cores(run_anywhere), free);
+            let only_here = cores(Command::status);
+            assert!(!only_here.contains([',', '-']), "{only_here}");
+        })
+        .join()
+        .unwrap();
+    }
 }

@@ -75,6 +75,20 @@ pub fn pin(core: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets the calling thread, and what it starts from now on, run on every core again that its cgroup
+/// allows.
+pub fn unpin() -> io::Result<()> {
+    // SAFETY: all bits set is a valid cpu_set_t; the kernel leaves out cores that there aren't.
+    let set = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        (0..libc::CPU_SETSIZE as usize).for_each(|core| libc::CPU_SET(core, &mut set));
+        set
+    };
+    // SAFETY: `set` outlives the call; 0 names the calling thread.
+    check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) })?;
+    Ok(())
+}
+
 /// The core on which the calling thread runs.
 pub fn current_core() -> io::Result<usize> {
     // SAFETY: takes no pointers.

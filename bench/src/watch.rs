@@ -103,7 +103,7 @@ impl<'a> Watch<'a> {
         watcher: Watcher<'_>,
     ) -> Result<Used> {
         let schedule = &self.plan.schedule;
-        let warm_ns = schedule.window(1.min(schedule.phases.len() - 1)).from_ns;
+        let warm_ns = schedule.warm_ns();
         let (end_ns, length_s) = (schedule.end_ns(), self.since_start(schedule.end_ns()));
         let mut meter = Meter::new(self.place, server.pid(), &crew.pids())?;
         let (mut is_warm, mut before) = (false, 0);

@@ -137,11 +137,12 @@ impl Publisher {
     }
 
     /// Posts `plan` in bodies of `batch` events, each when its first event is due, whatever
-    /// became of the others: up to `flights_max` at once.
+    /// became of the others: up to `flights_max` at once. Those of a warm-up aren't counted.
     async fn flood(&self, plan: &Arc<Plan>, Flood { batch, flights_max }: Flood) -> Result<Posted> {
         let mut latencies = histogram();
         let mut posted = Posted::default();
         let mut flights = tokio::task::JoinSet::new();
+        let warm_ns = plan.schedule.warm_ns();
         let mut next = 0;
         while !self.stop.load(Relaxed) && (next < plan.events() || !flights.is_empty()) {
             let wait = plan.due_ns(next).saturating_sub(sys::now_ns());
@@ -154,13 +155,17 @@ impl Publisher {
                     flights.spawn(async move {
                         let body = body(publisher.run, &plan, next..end);
                         let retries = publisher.post(&body, next).await?;
-                        let waited = sys::now_ns().saturating_sub(plan.due_ns(next));
-                        anyhow::Ok((u64::from(end - next), retries, waited))
+                        let due_ns = plan.due_ns(next);
+                        let waited = sys::now_ns().saturating_sub(due_ns);
+                        anyhow::Ok((due_ns, u64::from(end - next), retries, waited))
                     });
                     next = end;
                 }
                 Some(done) = flights.join_next() => {
-                    let (events, retries, waited) = done.context("a post panicked")??;
+                    let (due_ns, events, retries, waited) = done.context("a post panicked")??;
+                    if due_ns < warm_ns {
+                        continue;
+                    }
                     posted.posts += 1;
                     posted.events += events;
                     posted.retries += retries;
@@ -168,7 +173,9 @@ impl Publisher {
                 }
             }
         }
-        Ok(posted.finish(plan, &latencies))
+        posted = posted.finish(plan, &latencies);
+        posted.seconds = sys::now_ns().saturating_sub(warm_ns) as f64 / 1e9;
+        Ok(posted)
     }
 
     /// Posts one body until it is answered 202; says how many attempts were put off.

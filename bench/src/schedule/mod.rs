@@ -132,6 +132,11 @@ impl Schedule {
         Window { from_ns, to_ns, team_first: 0, stream: self.streams()[0] }
     }
 
+    /// When the warm-up is over: the first phase, unless it is the only one.
+    pub fn warm_ns(&self) -> u64 {
+        self.window(1.min(self.phases.len().saturating_sub(1))).from_ns
+    }
+
     /// The ways by which its events come in, the one that is timed first: broadcast wherever there
     /// is any.
     pub fn streams(&self) -> Vec<Stream> {

@@ -16,13 +16,13 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`options`] | what it is told, why it may not start |
-//! | [`lanes`], [`judge`], `wire`, `door`, `flight`, `clock` | the logic, without brokers |
+//! | [`lanes`], [`judge`], `wire`, `door`, `flight`, `clock`, `gate` | the logic, without brokers |
 //! | `hints` | what keeps us from the brokers, in words of our configuration |
 //! | `client`, `token` | clients, and how they sign in |
 //! | `topics`, `meta`, `life`, `notes` | topics, what nodes tell each other |
 //! | `claims` | nodes and a migration that begin in the same second |
 //! | `opening`, `reach` | a start; how far lanes reach |
-//! | `sender`, `producer` | sending, and what becomes of it |
+//! | `sender`, `line`, `producer` | sending, and what becomes of it |
 //! | `tail`, `scan` | reading as the log grows; reading a range back |
 //! | `roster` | which node asks which source |
 //! | [`letters`] | dead letters where every node sees them |
@@ -31,7 +31,7 @@
 //! | [`outside`], `import` | reading without being a node; moving a journal in |
 //!
 //! # Threads
-//! `kafka-tail`, `kafka-scan`, `kafka-watch`, `kafka-roster`, and those of librdkafka. No caller
+//! `kafka-tail`, `kafka-scan`, `kafka-watch`, `kafka-roster`, `kafka-acks`, `kafka-mend`, and those of librdkafka. No caller
 //! ever waits for a broker.
 
 mod claims;
@@ -39,12 +39,14 @@ mod client;
 mod clock;
 mod door;
 mod flight;
+mod gate;
 mod hints;
 mod import;
 pub mod judge;
 pub mod lanes;
 pub mod letters;
 mod life;
+mod line;
 mod meta;
 mod notes;
 mod opening;
@@ -179,6 +181,10 @@ impl KafkaLog {
         for thread in threads {
             let _ = thread.join();
         }
+        self.sender.end();
+        if let Some(orderly) = &*lock(&self.orderly) {
+            orderly.end();
+        }
     }
 }
 
@@ -196,7 +202,7 @@ impl KafkaLog {
             return Ok(Arc::clone(sender));
         }
         let (options, context) = &self.origin;
-        let sender = Arc::new(Sender::new(options, context, &self.shared, Manner::InOrder)?);
+        let sender = Sender::new(options, context, &self.shared, Manner::InOrder)?;
         let mended = Arc::clone(&sender);
         self.spawn("kafka-mend-2", move || mended.mend())?;
         Ok(Arc::clone(orderly.insert(sender)))

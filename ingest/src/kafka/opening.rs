@@ -277,7 +277,7 @@ impl Opener {
             .map_err(OpenError::Client)?;
         let scan = Scan::new(reader(options, context)?, Arc::clone(shared), options.windows);
         let watch = Watch::new(asking, Arc::clone(shared), options.windows, witness);
-        let sender = Arc::new(Sender::new(options, context, shared, Manner::Quick)?);
+        let sender = Sender::new(options, context, shared, Manner::Quick)?;
         let mended = Arc::clone(&sender);
         let (reads, requests) = sync_channel(READS_WAITING_MAX);
         let (roster, threads): (Arc<dyn Roster>, _) = (Arc::new(Alone), Mutex::default());

@@ -1,7 +1,7 @@
 //! What becomes of each message that was sent.
 
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use rdkafka::ClientContext;
 use rdkafka::client::OAuthToken;
@@ -14,7 +14,8 @@ use touchline_core::log::{AppendError, Outcome, Position};
 use super::client::Context;
 use super::door::New;
 use super::flight::Flight;
-use super::sender::Load;
+use super::line::Load;
+use super::sender::Sender;
 use super::state::{Shared, lock};
 
 /// A message's ticket: whose it is, and where it counts.
@@ -28,6 +29,7 @@ pub(super) struct Deliveries {
     pub context: Context,
     pub shared: Arc<Shared>,
     pub load: Arc<Load>,
+    pub sender: Weak<Sender>,
 }
 
 impl ClientContext for Deliveries {
@@ -64,6 +66,9 @@ impl ProducerContext for Deliveries {
             self.load.lose();
         }
         settle(&self.shared, &ticket.flight, ticket.new, result);
+        if let Some(sender) = self.sender.upgrade() {
+            sender.landed(ticket.new.lane);
+        }
     }
 }
 

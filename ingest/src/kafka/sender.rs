@@ -8,7 +8,8 @@
 //!
 //! # Two manners
 //! - [`Manner::Quick`], for sources: each message has its own time, and one that isn't
-//!   acknowledged by then is unknown while those behind it go on.
+//!   acknowledged by then is unknown while those behind it go on. Of each lane one batch is under
+//!   way at a time, and what comes meanwhile gathers ([`super::gate`]).
 //! - [`Manner::InOrder`], for who hands on what was kept (R18): of each lane one batch is under way
 //!   at a time, which brokers take as a whole or not at all, and the next follows once it is known
 //!   to be in. Messages have no time of their own. If one fails, or brokers take too long, nothing
@@ -17,33 +18,28 @@
 //!   repeat some, and a repeat changes nothing: of all events the first copies stand in order.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rdkafka::producer::{BaseRecord, Producer, PurgeConfig, ThreadedProducer};
+use rdkafka::message::OwnedHeaders;
 use touchline_core::event::Event;
 use touchline_core::log::{AppendError, Lane};
 use touchline_core::retry::Backoff;
 use touchline_core::time::Timestamp;
 
-use super::client::{Context, config};
+use super::client::Context;
 use super::door::New;
 use super::flight::Flight;
+use super::gate::{EVENT_HEAD_BYTES, Gate, Waiting, fits};
+use super::line::{LOOK_EVERY, Line, Message};
 use super::options::{KafkaOptions, OpenError};
 use super::producer::{Deliveries, Ticket, said, settle};
 use super::state::{Shared, lock};
 use super::wire;
 
-/// How often it is looked whether a producer has failed or is late.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A producer that has served for so long was no part of the trouble before it.
 const STEADY: Duration = Duration::from_secs(60);
-/// Bytes of a batch of several: what topics must take at least is 128 KiB (`max.message.bytes`
-/// bounds batches), so none is refused for what stands beside it.
-const BATCH_BYTES: usize = 100_000;
-/// What an event takes in a batch beside its own bytes, at most.
-const EVENT_HEAD_BYTES: usize = 512;
 
 /// What is promised of the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,44 +50,15 @@ pub(super) enum Manner {
     InOrder,
 }
 
-/// Whether a producer has lost a message, or failed for good.
-#[derive(Default)]
-pub(super) struct Load {
-    failed: Mutex<Option<Arc<str>>>,
-    has_lost: AtomicBool,
-    bell: Condvar,
-}
-
-impl Load {
-    /// A message was not acknowledged.
-    pub fn lose(&self) {
-        self.has_lost.store(true, Ordering::Release);
+impl Manner {
+    /// How long librdkafka may take for a message, where messages have a time: the rest of
+    /// `deliver_max` is for waiting at the gate.
+    pub fn deliver_max(self, options: &KafkaOptions) -> Duration {
+        match self {
+            Self::Quick => options.deliver_max * 3 / 4,
+            Self::InOrder => options.deliver_max,
+        }
     }
-
-    /// The producer has failed for good; the first reason counts.
-    pub fn fail(&self, why: &str) {
-        lock(&self.failed).get_or_insert_with(|| why.into());
-        self.lose();
-        self.bell.notify_all();
-    }
-
-    /// Whether nothing more may be sent in order.
-    fn has_lost(&self) -> bool {
-        self.has_lost.load(Ordering::Acquire)
-    }
-
-    /// Why it has failed, if it has. Waits a little for that.
-    fn failure(&self) -> Option<Arc<str>> {
-        let failed = lock(&self.failed);
-        let waited = self.bell.wait_timeout_while(failed, LOOK_EVERY, |it| it.is_none());
-        waited.unwrap_or_else(std::sync::PoisonError::into_inner).0.clone()
-    }
-}
-
-/// One producer.
-struct Line {
-    producer: ThreadedProducer<Deliveries>,
-    load: Arc<Load>,
 }
 
 /// The way into the log.
@@ -100,9 +67,22 @@ pub(super) struct Sender {
     context: Context,
     shared: Arc<Shared>,
     manner: Manner,
-    line: Mutex<Arc<Line>>,
+    /// `None` once it has ended.
+    line: Mutex<Option<Arc<Line>>>,
+    gate: Gate<Parcel>,
     replaced: AtomicU64,
 }
+
+/// An event that is ready to be sent.
+struct Parcel {
+    ticket: Box<Ticket>,
+    key: Box<str>,
+    value: Vec<u8>,
+    headers: OwnedHeaders,
+}
+
+/// What wasn't taken, and why.
+type Failed = (Box<Ticket>, AppendError);
 
 impl Sender {
     pub fn new(
@@ -110,74 +90,139 @@ impl Sender {
         context: &Context,
         shared: &Arc<Shared>,
         manner: Manner,
-    ) -> Result<Self, OpenError> {
-        let line = Line::new(options, context, shared, manner)?;
+    ) -> Result<Arc<Self>, OpenError> {
+        let gate = Gate::new(shared.lanes.count());
         let (options, context, shared) = (options.clone(), context.clone(), Arc::clone(shared));
-        let (line, replaced) = (Mutex::new(Arc::new(line)), AtomicU64::new(0));
-        Ok(Self { options, context, shared, manner, line, replaced })
+        let (line, replaced) = (Mutex::new(None), AtomicU64::new(0));
+        let sender = Arc::new(Self { options, context, shared, manner, line, gate, replaced });
+        *lock(&sender.line) = Some(sender.new_line()?);
+        Ok(sender)
     }
 
     /// Sends `new` of `events`. Each settles its part of `flight`, here or later. In order it waits
     /// for brokers meanwhile.
     pub fn send(&self, flight: &Arc<Flight>, new: Vec<New>, events: &[Event], at: Timestamp) {
-        // One producer for all of them: what it doesn't take the next one must not be given.
-        let line = self.line();
         match self.manner {
-            Manner::Quick => new.into_iter().for_each(|new| {
-                self.send_one(&line, flight, new, &events[new.index], at);
-            }),
+            Manner::Quick => self.send_quickly(flight, new, events, at),
             Manner::InOrder => {
+                // One producer for all: what it doesn't take the next one must not be given.
+                let line = self.line();
                 for wave in waves(new, events) {
-                    self.send_wave(&line, flight, wave, events, at);
+                    self.send_wave(line.as_deref(), flight, wave, events, at);
                 }
             }
+        }
+    }
+
+    fn send_quickly(
+        &self,
+        flight: &Arc<Flight>,
+        mut new: Vec<New>,
+        events: &[Event],
+        at: Timestamp,
+    ) {
+        let until = Instant::now() + self.options.deliver_max / 4;
+        // All of a lane enters at once, so that it is one batch. The sort keeps order in each.
+        new.sort_by_key(|it| it.lane.0);
+        for of_lane in new.chunk_by(|a, b| a.lane == b.lane) {
+            let waiting = of_lane.iter().map(|new| {
+                let event = &events[new.index];
+                let bytes = event.size_bytes() + EVENT_HEAD_BYTES;
+                Waiting { it: Parcel::new(flight, *new, event, at), bytes, until }
+            });
+            let waiting: Vec<_> = waiting.collect();
+            let failed = self.gate.enter(of_lane[0].lane, waiting, |it| self.post(it));
+            self.settle_failed(failed);
+        }
+    }
+
+    /// The outcome of one of `lane` is known: what has waited for that goes on.
+    pub fn landed(&self, lane: Lane) {
+        if self.manner == Manner::Quick {
+            self.settle_failed(self.gate.leave(lane, |it| self.post(it)));
+        }
+    }
+
+    fn post(&self, parcel: Parcel) -> Result<(), Failed> {
+        match self.line() {
+            Some(line) => self.hand_over(&line, parcel),
+            None => Err((parcel.ticket, AppendError::Closed)),
+        }
+    }
+
+    fn hand_over(&self, line: &Line, parcel: Parcel) -> Result<(), Failed> {
+        let Parcel { ticket, key, value, headers } = parcel;
+        let New { lane, index, .. } = ticket.new;
+        let Some((stream, partition)) = self.shared.lanes.place(lane) else {
+            return Err((ticket, AppendError::Closed));
+        };
+        let message = Message::with_opaque_to(self.shared.lanes.topic(stream), ticket)
+            .partition(partition)
+            .key(&*key)
+            .payload(&*value)
+            .headers(headers);
+        line.send(message).map_err(|(error, ticket)| {
+            line.load.lose();
+            (ticket, said(&error, index))
+        })
+    }
+
+    fn settle_failed(&self, failed: Vec<Failed>) {
+        for (ticket, error) in failed {
+            settle(&self.shared, &ticket.flight, ticket.new, Err(error));
         }
     }
 
     /// A batch of each lane, and its outcome; nothing, once anything was lost.
     fn send_wave(
         &self,
-        line: &Line,
+        line: Option<&Line>,
         flight: &Arc<Flight>,
         wave: Vec<New>,
         events: &[Event],
         at: Timestamp,
     ) {
+        let unknown = || AppendError::Unknown("an earlier one was not acknowledged".into());
         for new in wave {
-            match line.load.has_lost() {
-                false => self.send_one(line, flight, new, &events[new.index], at),
-                true => {
-                    let error = AppendError::Unknown("an earlier one was not acknowledged".into());
-                    settle(&self.shared, flight, new, Err(error));
-                }
-            }
+            let parcel = Parcel::new(flight, new, &events[new.index], at);
+            let sent = match line.filter(|it| !it.load.has_lost()) {
+                Some(line) => self.hand_over(line, parcel),
+                None => Err((parcel.ticket, unknown())),
+            };
+            self.settle_failed(sent.err().into_iter().collect());
         }
-        if line.producer.flush(self.options.deliver_max).is_err() {
+        let Some(line) = line else { return };
+        if !line.flush(self.options.deliver_max) {
             line.load.fail("brokers did not acknowledge a batch in time");
         } else if line.load.has_lost() {
             line.load.fail("brokers did not acknowledge a batch");
         }
     }
 
-    fn send_one(&self, line: &Line, flight: &Arc<Flight>, new: New, event: &Event, at: Timestamp) {
-        let Some((stream, partition)) = self.shared.lanes.place(new.lane) else { return };
-        let value = wire::encode(event, at);
-        let ticket = Box::new(Ticket { flight: Arc::clone(flight), new });
-        let record = BaseRecord::with_opaque_to(self.shared.lanes.topic(stream), ticket)
-            .partition(partition)
-            .key(event.route.as_str())
-            .payload(&value)
-            .headers(wire::headers(event));
-        if let Err((error, record)) = line.producer.send(record) {
-            drop(record);
-            line.load.lose();
-            settle(&self.shared, flight, new, Err(said(&error, new.index)));
+    /// Waits until everything is settled, for so long at most; whether it is.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        let until = Instant::now() + timeout;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let is_flushed = self.line().is_none_or(|line| line.flush(left));
+            // What was settled may have let others go on.
+            if is_flushed && self.gate.is_idle() {
+                return true;
+            }
+            if left.is_zero() {
+                return false;
+            }
         }
     }
 
-    /// Waits until everything is settled, for so long at most; whether it is.
-    pub fn flush(&self, timeout: Duration) -> bool {
-        self.line().producer.flush(timeout).is_ok()
+    /// Gives up what is under way, and takes nothing any more.
+    pub fn end(&self) {
+        // Not locked meanwhile: its thread may be asking for it.
+        let line = lock(&self.line).take();
+        if let Some(line) = line {
+            line.purge();
+            line.end();
+        }
     }
 
     /// How often a producer has taken the place of another.
@@ -186,18 +231,16 @@ impl Sender {
     }
 
     /// Watches over the producer until the log is closed.
-    pub fn mend(&self) {
+    pub fn mend(self: &Arc<Self>) {
         let mut backoff = Backoff::new();
         let mut up_since = Instant::now();
         while !self.shared.is_closing() {
-            let line = self.line();
-            // It is told of as well, where its thread gets to it.
-            if let Some((_, why)) = line.producer.client().fatal_error() {
-                line.load.fail(&why);
-            }
-            match line.load.failure() {
+            let Some(line) = self.line() else { return };
+            let late = self.gate.expire(Instant::now());
+            self.settle_failed(late.into_iter().map(|it| (it.ticket, AppendError::Busy)).collect());
+            match line.failure() {
                 Some(why) => {
-                    self.replace(line, &why, &mut backoff);
+                    self.replace(&line, &why, &mut backoff);
                     up_since = Instant::now();
                 }
                 None if up_since.elapsed() >= STEADY => backoff.reset(),
@@ -206,15 +249,25 @@ impl Sender {
         }
     }
 
-    fn line(&self) -> Arc<Line> {
-        Arc::clone(&lock(&self.line))
+    fn line(&self) -> Option<Arc<Line>> {
+        lock(&self.line).clone()
+    }
+
+    fn new_line(self: &Arc<Self>) -> Result<Arc<Line>, OpenError> {
+        let deliveries = Deliveries {
+            context: self.context.clone(),
+            shared: Arc::clone(&self.shared),
+            load: Arc::default(),
+            sender: Arc::downgrade(self),
+        };
+        Line::new(&self.options, deliveries, self.manner).map(Arc::new)
     }
 
     /// Puts another producer in place of `old`, if one can be made.
-    fn replace(&self, old: Arc<Line>, why: &Arc<str>, backoff: &mut Backoff) {
+    fn replace(self: &Arc<Self>, old: &Line, why: &Arc<str>, backoff: &mut Backoff) {
         // Nothing gets in behind what it has lost.
         old.load.fail(why);
-        old.producer.purge(PurgeConfig::default().queue().inflight());
+        old.purge();
         let wait = backoff.next(rand::random());
         if self.manner == Manner::Quick {
             self.shared.set_mending(Some(why));
@@ -231,8 +284,8 @@ impl Sender {
         while Instant::now() < until && !self.shared.is_closing() {
             std::thread::sleep(LOOK_EVERY.min(wait));
         }
-        match Line::new(&self.options, &self.context, &self.shared, self.manner) {
-            Ok(line) => *lock(&self.line) = Arc::new(line),
+        match self.new_line() {
+            Ok(line) => *lock(&self.line) = Some(line),
             Err(error) => {
                 tracing::error!(%error, "no producer can be made; it is tried again");
                 return;
@@ -243,9 +296,17 @@ impl Sender {
             self.shared.set_mending(None);
             tracing::info!("another producer is in place");
         }
-        // Its end joins its thread, which may just be calling us: so it ends here.
-        while Arc::strong_count(&old) > 1 && !self.shared.is_closing() {
-            std::thread::sleep(LOOK_EVERY);
+        old.end();
+    }
+}
+
+impl Parcel {
+    fn new(flight: &Arc<Flight>, new: New, event: &Event, at: Timestamp) -> Self {
+        Self {
+            ticket: Box::new(Ticket { flight: Arc::clone(flight), new }),
+            key: event.route.as_str().into(),
+            value: wire::encode(event, at),
+            headers: wire::headers(event),
         }
     }
 }
@@ -258,7 +319,7 @@ fn waves(new: Vec<New>, events: &[Event]) -> Vec<Vec<New>> {
     for new in new {
         let bytes = events[new.index].size_bytes() + EVENT_HEAD_BYTES;
         let (wave, filled) = ends.entry(new.lane).or_insert((0, 0));
-        if *filled > 0 && *filled + bytes > BATCH_BYTES {
+        if !fits(*filled, bytes) {
             (*wave, *filled) = (*wave + 1, 0);
         }
         *filled += bytes;
@@ -268,46 +329,4 @@ fn waves(new: Vec<New>, events: &[Event]) -> Vec<Vec<New>> {
         waves[*wave].push(new);
     }
     waves
-}
-
-impl Line {
-    fn new(
-        options: &KafkaOptions,
-        context: &Context,
-        shared: &Arc<Shared>,
-        manner: Manner,
-    ) -> Result<Self, OpenError> {
-        let load = Arc::new(Load::default());
-        let deliveries = Deliveries {
-            context: context.clone(),
-            shared: Arc::clone(shared),
-            load: Arc::clone(&load),
-        };
-        let deliver_ms = options.deliver_max.as_millis().to_string();
-        let queue_kib = (options.pending_bytes_max / 512).max(1_024).to_string();
-        let mut config = config(options);
-        config
-            .set("acks", "all")
-            .set("enable.idempotence", "true")
-            .set("request.timeout.ms", &deliver_ms)
-            .set("retry.backoff.ms", "50")
-            .set("retry.backoff.max.ms", "500")
-            // The door bounds bytes; this is twice as much, for what librdkafka keeps beside them.
-            .set("queue.buffering.max.kbytes", &queue_kib)
-            .set("queue.buffering.max.messages", "500000")
-            .set("batch.num.messages", "10000")
-            .set("message.max.bytes", "1000000");
-        match manner {
-            Manner::Quick => config
-                // What was not acknowledged by then is unknown (R14), whatever comes of it.
-                .set("message.timeout.ms", &deliver_ms)
-                // Load makes batches: a lone event waits for a millisecond at most.
-                .set("linger.ms", "1")
-                .set("batch.size", BATCH_BYTES.to_string()),
-            // A wave waits until it is flushed, so that it is one batch of each lane.
-            Manner::InOrder => config.set("message.timeout.ms", "0").set("linger.ms", "600000"),
-        };
-        let producer = config.create_with_context(deliveries).map_err(OpenError::Client)?;
-        Ok(Self { producer, load })
-    }
 }
