@@ -47,7 +47,7 @@ fn log(log: &NodeLog) -> LogFigures {
     // One that is damaged or slow takes events all the same.
     let refusal = log.health().err();
     let is_closed = refusal.is_some_and(|it| {
-        matches!(it, Broken(_) | Clock(_) | DiskFull | ReadOnly | Unreachable(_))
+        matches!(it, Broken(_) | Clock(_) | DiskFull | ReadOnly | Unreachable(..))
     });
     LogFigures::judge(log.degraded().is_some(), is_closed, spool)
 }

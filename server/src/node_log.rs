@@ -65,7 +65,7 @@ impl NodeLog {
         let health = self.kafka().map_or_else(|| self.health(), |kafka| kafka.health());
         let error = health.err()?;
         let takes_nothing =
-            matches!(error, DiskFull | ReadOnly | Broken(_) | Mending(_) | Unreachable(_));
+            matches!(error, DiskFull | ReadOnly | Broken(_) | Mending(_) | Unreachable(..));
         // Of a journal only what sources send is held up; without brokers nothing comes at all.
         let streams = match self {
             Self::Journal(_) => StreamSet::EMPTY.with(Stream::Broadcast),

@@ -324,10 +324,15 @@ pub enum LogHealthError {
     /// Something has failed, and what writes to the log is being made anew.
     #[error("the log takes nothing at the moment, and is mended by itself: {0}")]
     Mending(Arc<str>),
-    /// No broker answers.
-    #[error("no broker of the log answers since {0:?}: check the cluster, and the way to it")]
-    Unreachable(Duration),
+    /// No broker answers, or none lets us in: for how long, and what that most likely means, as far
+    /// as it is known.
+    #[error("no broker of the log answers since {0:?}: {likely}", likely = likely(.1))]
+    Unreachable(Duration, Arc<str>),
     /// The oldest waiting append has waited longer than it should.
     #[error("the log's disk is slow: the oldest append has waited {0:?}")]
     Slow(Duration),
+}
+
+fn likely(known: &str) -> &str {
+    if known.is_empty() { "check the cluster, and the way to it" } else { known }
 }

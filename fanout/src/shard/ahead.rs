@@ -88,7 +88,7 @@ impl Shard {
         if self.ahead.is_waiting() {
             self.log.look_ahead();
         }
-        let is_unreachable = matches!(self.log.health(), Err(LogHealthError::Unreachable(_)));
+        let is_unreachable = matches!(self.log.health(), Err(LogHealthError::Unreachable(..)));
         for (id, Waiting { messages, .. }) in over {
             if is_unreachable && messages.iter().any(|it| is_ahead(it, &bounds)) {
                 // Nobody can say whose positions these are, and so nobody may deny them.

@@ -13,7 +13,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 
 use super::clock::millis;
-use super::hints::Trouble;
+use super::hints::{NO_TOKEN, Trouble};
 use super::options::{DenialCause, KafkaOptions, OpenError};
 use super::state::lock;
 use super::token::TokenFile;
@@ -85,6 +85,21 @@ impl Context {
         lock(&self.voice.trouble).told()
     }
 
+    /// The same, as far as it was said lately.
+    pub fn trouble_lately(&self) -> String {
+        lock(&self.voice.trouble).told_lately()
+    }
+
+    /// A reason that stands in an answer, where no client can tell it.
+    pub fn hear_trouble(&self, why: &str) {
+        lock(&self.voice.trouble).hear(why);
+    }
+
+    /// Brokers have let us in: what was said is over, and a hang-up means less from now on.
+    pub fn end_trouble(&self) {
+        *lock(&self.voice.trouble) = Trouble::after_all();
+    }
+
     /// A reason that no client has told yet.
     pub fn set_trouble(&self, why: &str) {
         let mut trouble = lock(&self.voice.trouble);
@@ -114,6 +129,7 @@ impl ClientContext for Context {
     fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
         let token = self.token().unwrap_or_else(|| Err("no token file is configured".into()));
         token.map_err(|why| {
+            self.hear_trouble(&format!("{NO_TOKEN}{why}"));
             tracing::error!(why, "this node can't sign in to Kafka with a token");
             why.into()
         })

@@ -10,8 +10,18 @@ use std::time::{Duration, Instant};
 /// is down, both are said in turn.
 const STANDS: Duration = Duration::from_secs(60);
 
-/// By what stands in a reason: what is likely, and how much more that tells than others.
-const HINTS: [(&str, u8, &str); 11] = [
+/// How often a hint is told at most.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// How a reason of ours begins, where there is no token to sign in with.
+pub(super) const NO_TOKEN: &str = "no token: ";
+
+/// By what stands in a reason: how much more it tells than others, and what is likely.
+type Hint = (&'static str, u8, &'static str);
+
+/// What hang-ups of brokers that have never let us in mean. Of those that have, a hang-up says no
+/// more than that: whoever kills a broker ends young connections as well.
+const GUESSES: [Hint; 5] = [
     (
         "connecting to a SSL listener?",
         2,
@@ -36,16 +46,40 @@ const HINTS: [(&str, u8, &str); 11] = [
         "the brokers most likely ask for a certificate of ours: set `log.kafka.cert_file` and \
          `key_file`",
     ),
+    ("Disconnected", 1, "the other side hangs up: are these brokers of Kafka?"),
+];
+
+/// What brokers, the system or librdkafka say outright.
+const HINTS: [Hint; 10] = [
+    (
+        "alert certificate expired",
+        2,
+        "our certificate has expired: renew what `log.kafka.cert_file` and `key_file` hold, and \
+         restart this node",
+    ),
+    ("certificate has expired", 2, "a certificate of the brokers has expired: renew it there"),
     (
         "certificate could not be verified",
         2,
-        "an unknown signer: let `log.kafka.ca_file` hold who has signed the brokers' certificates",
+        "an unknown signer, or a certificate that has expired: let `log.kafka.ca_file` hold who has \
+         signed the brokers' certificates, and see how long those are good for",
+    ),
+    (
+        NO_TOKEN,
+        2,
+        "this node can't sign in: let `log.kafka.sasl_token_file` hold a token that is good",
+    ),
+    (
+        "authorization failed",
+        2,
+        "the brokers let us in and don't allow it: give this node's user the rights that \
+         docs/kafka.md names",
     ),
     (
         "SASL authentication error",
         2,
         "we are not let in: check `log.kafka.sasl_user`, `sasl_mechanism` and what \
-         `sasl_password_file` holds",
+         `sasl_password_file` (or `sasl_token_file`) holds",
     ),
     (
         "SSL handshake failed",
@@ -56,7 +90,6 @@ const HINTS: [(&str, u8, &str); 11] = [
     ("Connection refused", 1, "nothing listens there: start the brokers, or mend the port"),
     ("Failed to resolve", 1, "no such name: mend `log.kafka.brokers`, or the host's resolver"),
     ("timed out", 1, "nothing answers there: a firewall, or brokers that hang"),
-    ("Disconnected", 1, "the other side hangs up: are these brokers of Kafka?"),
 ];
 
 /// Why the brokers can't be used, as it was heard last, or most tellingly.
@@ -65,12 +98,18 @@ pub(super) struct Trouble {
     reason: String,
     weight: u8,
     at: Option<Instant>,
+    was_let_in: bool,
 }
 
 impl Trouble {
+    /// Of a client that brokers have let in.
+    pub fn after_all() -> Self {
+        Self { was_let_in: true, ..Self::default() }
+    }
+
     /// A client has said so.
     pub fn hear(&mut self, reason: &str) {
-        let weight = hint(reason).map_or(0, |(weight, _)| weight);
+        let weight = hint(reason, self.was_let_in).map_or(0, |(weight, _)| weight);
         let stands = self.at.is_some_and(|at| at.elapsed() < STANDS);
         if weight >= self.weight || !stands {
             reason.clone_into(&mut self.reason);
@@ -85,17 +124,48 @@ impl Trouble {
 
     /// What it is, and what that means; empty where nothing is known.
     pub fn told(&self) -> String {
-        match hint(&self.reason) {
-            Some((_, likely)) => format!("{likely} ({})", self.reason),
-            None => self.reason.clone(),
-        }
+        explained(&self.reason, self.was_let_in)
+    }
+
+    /// The same, if it was heard lately: who has long been let in knows old troubles as well.
+    pub fn told_lately(&self) -> String {
+        let is_fresh = self.at.is_some_and(|at| at.elapsed() < STANDS);
+        if is_fresh { self.told() } else { String::new() }
     }
 }
 
-fn hint(reason: &str) -> Option<(u8, &'static str)> {
-    let means = |sign: &str| HINTS.iter().find(|(part, ..)| sign.contains(part));
-    let known = hung_up(reason).and_then(means).or_else(|| means(reason));
-    known.map(|(_, weight, likely)| (*weight, *likely))
+/// `reason`, and what it means where that is known. `was_let_in`: brokers have let us in before.
+pub(super) fn explained(reason: &str, was_let_in: bool) -> String {
+    match hint(reason, was_let_in) {
+        Some((_, likely)) => format!("{likely} ({reason})"),
+        None => reason.to_owned(),
+    }
+}
+
+/// When a hint is told, beside where it can be asked for: once a minute, whatever outages come.
+#[derive(Debug, Default)]
+pub(super) struct Telling {
+    told_at: Option<Instant>,
+}
+
+impl Telling {
+    /// Whether `likely` is to be told `now`.
+    pub fn is_due(&mut self, likely: &str, now: Instant) -> bool {
+        let is_due = !likely.is_empty()
+            && self.told_at.is_none_or(|at| now.saturating_duration_since(at) >= TELL_EVERY);
+        if is_due {
+            self.told_at = Some(now);
+        }
+        is_due
+    }
+}
+
+fn hint(reason: &str, was_let_in: bool) -> Option<(u8, &'static str)> {
+    let guesses = if was_let_in { &[][..] } else { &GUESSES };
+    let known = || guesses.iter().chain(&HINTS);
+    let means = |sign: &str| known().find(|(part, ..)| sign.contains(part));
+    let found = hung_up(reason).and_then(means).or_else(|| means(reason));
+    found.map(|(_, weight, likely)| (*weight, *likely))
 }
 
 /// What a disconnect means by how far the connection had got. librdkafka knows as well, and says so
@@ -157,8 +227,42 @@ mod tests {
             ("a:9092/1: Disconnected (after 51200ms in state UP)", "hangs up"),
             ("sasl_plaintext://a:9092/1: Disconnected (after 12ms in state UP)", "hangs up"),
         ] {
-            let told = hint(reason).map_or("", |(_, likely)| likely);
-            assert!(told.contains(likely), "{reason}: {told}");
+            let told = |was_let_in| hint(reason, was_let_in).map_or("", |(_, likely)| likely);
+            assert!(told(false).contains(likely), "{reason}: {}", told(false));
+            assert_eq!(told(true), "", "{reason}: a broker that was killed hangs up as well");
         }
+    }
+
+    #[test]
+    fn what_ends_a_session_that_ran_is_told_by_whose_turn_it_is() {
+        for (reason, likely) in [
+            ("b:9092: SSL handshake failed: ssl/tls alert certificate expired", "our certificate"),
+            ("b:9092: ... certificate verify failed: certificate has expired", "of the brokers"),
+            ("b:9092: certificate could not be verified, verify ssl.ca.location", "how long those"),
+            ("b:9092: SASL authentication error: Authentication failed", "`sasl_password_file`"),
+            ("no token: /t: No such file or directory", "`log.kafka.sasl_token_file`"),
+            ("broadcast-events: Broker: Topic authorization failed", "docs/kafka.md"),
+        ] {
+            let told = explained(reason, true);
+            assert!(told.contains(likely), "{told}");
+            assert!(told.ends_with(&format!("({reason})")), "librdkafka's own words: {told}");
+        }
+    }
+
+    #[test]
+    fn a_hint_is_told_once_a_minute_at_most_and_only_one_that_says_something() {
+        let (mut telling, begin) = (Telling::default(), Instant::now());
+        let mut at = |s: u64, likely: &str| telling.is_due(likely, begin + Duration::from_secs(s));
+        let told = [at(0, ""), at(1, "a"), at(2, "a"), at(59, "b"), at(61, ""), at(62, "b")];
+        assert_eq!(told, [false, true, false, false, false, true]);
+    }
+
+    #[test]
+    fn what_was_heard_long_ago_says_nothing_of_an_outage_of_now() {
+        let mut trouble = Trouble::default();
+        trouble.hear("a:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection refused");
+        assert!(trouble.told_lately().starts_with("nothing listens there"));
+        trouble.at = Instant::now().checked_sub(STANDS);
+        assert_eq!(trouble.told_lately(), "");
     }
 }

@@ -6,7 +6,7 @@
 //! messages, so all agree.
 
 use std::hash::{BuildHasher, RandomState};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use touchline_core::log::Epoch;
@@ -14,7 +14,10 @@ use touchline_core::log::Epoch;
 use super::client::{Reader, unreachable};
 use super::meta::{Meta, Writer};
 use super::options::{KafkaOptions, OpenError};
-use super::topics::meta_topic;
+use super::topics::{APPEAR_MAX, meta_topic};
+
+/// How often it is looked whether a life that was written can be read.
+const READ_BACK_LOOK: Duration = Duration::from_millis(200);
 
 /// One life of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,10 +78,20 @@ pub(super) fn begin(
     let epoch = RandomState::new().hash_one(Instant::now()).max(1);
     let life = Life { generation, epoch, partitions: options.partitions };
     writer.put(&life.key(), &life).map_err(unreachable(options, "store the epoch"))?;
-    Meta::read(options, reader)?.life.ok_or_else(|| OpenError::Life {
-        topic: meta_topic(options).into(),
-        why: "what was just written can't be read back".into(),
-    })
+    let written = Instant::now();
+    loop {
+        match Meta::read(options, reader)?.life {
+            Some(life) => return Ok(life),
+            // Another broker is asked than has taken it, and may yet have to hear of the topic.
+            None if written.elapsed() < APPEAR_MAX => std::thread::sleep(READ_BACK_LOOK),
+            None => {
+                return Err(OpenError::Life {
+                    topic: meta_topic(options).into(),
+                    why: "what was just written can't be read back".into(),
+                });
+            }
+        }
+    }
 }
 
 /// Of the highest generation, the first. `lives` are in the order of the topic.

@@ -9,32 +9,26 @@
 //! What stands under other keys is passed by: a later build may know it. A message without a value
 //! takes back what stood under its key.
 
+mod writer;
+
 use std::collections::BTreeMap;
-use std::error::Error;
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
-use rdkafka::client::OAuthToken;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Message, Timestamp as Stamp};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, ProducerContext};
 use rdkafka::{Offset, TopicPartitionList};
-use serde::Serialize;
+
+pub(super) use writer::Writer;
 
 use super::claims::SILENCE;
-use super::client::{ASK_MAX, Context, Reader, config, drain, poll, unreachable};
+use super::client::{ASK_MAX, Reader, drain, poll, unreachable};
 use super::clock::millis;
 use super::import::Progress;
 use super::life::{Life, chosen};
 use super::notes::Note;
 use super::options::{KafkaOptions, OpenError};
 use super::topics::meta_topic;
-
-/// How long brokers may take to acknowledge what is written here.
-const WRITE_MAX: Duration = Duration::from_secs(5);
 
 /// All that the topic held when it was read.
 #[derive(Debug, Default)]
@@ -229,98 +223,6 @@ pub(super) fn stamp(stamp: Stamp) -> i64 {
     match stamp {
         Stamp::LogAppendTime(ms) | Stamp::CreateTime(ms) => ms,
         Stamp::NotAvailable => 0,
-    }
-}
-
-/// Writes to the topic, one message at a time.
-pub(super) struct Writer {
-    producer: BaseProducer<Told>,
-    topic: String,
-}
-
-/// Tells whoever waits for a message what has become of it.
-struct Told(Context);
-
-impl ClientContext for Told {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn generate_oauth_token(&self, of: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
-        self.0.generate_oauth_token(of)
-    }
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.0.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.0.error(error, reason);
-    }
-}
-
-impl ProducerContext for Told {
-    type DeliveryOpaque = Box<SyncSender<KafkaResult<Placed>>>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, told: Self::DeliveryOpaque) {
-        let result = match result {
-            Ok(message) => {
-                Ok(Placed { at_ms: stamp(message.timestamp()), offset: message.offset() })
-            }
-            Err((error, _)) => Err(error.clone()),
-        };
-        // Whoever waited may have lost patience.
-        let _ = told.try_send(result);
-    }
-}
-
-impl Writer {
-    pub fn new(options: &KafkaOptions, context: &Context) -> Result<Self, OpenError> {
-        let producer = config(options)
-            .set("acks", "all")
-            .set("enable.idempotence", "true")
-            .set("linger.ms", "0")
-            .set("message.timeout.ms", WRITE_MAX.as_millis().to_string())
-            .create_with_context(Told(context.clone()))
-            .map_err(OpenError::Client)?;
-        Ok(Self { producer, topic: meta_topic(options) })
-    }
-
-    /// Puts `value` under `key`; answers what its broker has made of it.
-    pub fn put(&self, key: &str, value: &impl Serialize) -> KafkaResult<Placed> {
-        self.put_within(WRITE_MAX * 2, key, value)
-    }
-
-    /// The same for who can't wait long.
-    pub fn put_within(
-        &self,
-        patience: Duration,
-        key: &str,
-        value: &impl Serialize,
-    ) -> KafkaResult<Placed> {
-        let value = serde_json::to_vec(value).unwrap_or_default();
-        self.write(patience, key, Some(&value))
-    }
-
-    /// Takes back what stands under `key`.
-    pub fn remove(&self, key: &str) -> KafkaResult<Placed> {
-        self.write(WRITE_MAX * 2, key, None)
-    }
-
-    fn write(&self, patience: Duration, key: &str, value: Option<&[u8]>) -> KafkaResult<Placed> {
-        let (told, answer) = sync_channel(1);
-        let record = BaseRecord::with_opaque_to(&self.topic, Box::new(told)).partition(0).key(key);
-        let record = match value {
-            Some(value) => record.payload(value),
-            None => record,
-        };
-        self.producer.send(record).map_err(|(error, _)| error)?;
-        let deadline = Instant::now() + patience;
-        while Instant::now() < deadline {
-            self.producer.poll(Duration::from_millis(50));
-            if let Ok(result) = answer.try_recv() {
-                return result;
-            }
-        }
-        Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut))
     }
 }
 

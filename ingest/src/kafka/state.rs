@@ -12,6 +12,7 @@ use touchline_core::log::{Record, Span, TailSink};
 
 use super::clock::BrokerClock;
 use super::door::Door;
+use super::hints::explained;
 use super::lanes::Lanes;
 use super::stats::Stats;
 use crate::limits::SUPPRESSED_MAX;
@@ -33,7 +34,7 @@ pub(super) struct Shared {
     places: Vec<Place>,
     pasts: Mutex<Vec<Past>>,
     sinks: Mutex<Vec<Box<dyn TailSink>>>,
-    down_since: Mutex<Option<Instant>>,
+    down: Mutex<Option<Down>>,
     /// Why nothing can be taken until a restart.
     broken: Mutex<Option<Arc<str>>>,
     /// Why another producer is being made.
@@ -44,6 +45,13 @@ pub(super) struct Shared {
     is_over: AtomicBool,
     /// Nobody can know yet that this node runs: nothing is appended.
     is_unheard: AtomicBool,
+}
+
+/// No broker answers.
+struct Down {
+    since: Instant,
+    /// What that most likely means, as far as it is known.
+    likely: Arc<str>,
 }
 
 /// How far a lane reaches.
@@ -105,7 +113,7 @@ impl Shared {
             places: (0..count).map(|_| Place::default()).collect(),
             pasts: Mutex::new(vec![Past::default(); count]),
             sinks: Mutex::default(),
-            down_since: Mutex::default(),
+            down: Mutex::default(),
             broken: Mutex::default(),
             mending: Mutex::default(),
             looks_ahead: AtomicBool::new(false),
@@ -225,16 +233,28 @@ impl Shared {
 
     /// Brokers have answered, or haven't.
     pub fn set_up(&self, is_up: bool) {
-        let mut down_since = lock(&self.down_since);
+        let mut down = lock(&self.down);
+        let begin = || Down { since: Instant::now(), likely: Arc::default() };
         match is_up {
-            true => *down_since = None,
-            false => drop(down_since.get_or_insert_with(Instant::now)),
+            true => *down = None,
+            false => drop(down.get_or_insert_with(begin)),
+        }
+    }
+
+    /// While no broker answers: what that most likely means. What was known stays where nothing is
+    /// said any more.
+    pub fn set_likely(&self, likely: &str) {
+        if let Some(down) = &mut *lock(&self.down)
+            && !likely.is_empty()
+            && likely != &*down.likely
+        {
+            down.likely = likely.into();
         }
     }
 
     /// For how long no broker has answered.
     pub fn down_for(&self) -> Option<Duration> {
-        lock(&self.down_since).map(|since| since.elapsed())
+        lock(&self.down).as_ref().map(|down| down.since.elapsed())
     }
 
     /// From now on nothing is taken until a restart; the first reason stays.
@@ -287,11 +307,12 @@ impl Shared {
         if let Some(why) = lock(&self.broken).clone() {
             return Err(LogHealthError::Broken(why));
         }
-        if let Some(since) = self.down_for() {
-            return Err(LogHealthError::Unreachable(since));
+        if let Some(down) = &*lock(&self.down) {
+            let likely = Arc::clone(&down.likely);
+            return Err(LogHealthError::Unreachable(down.since.elapsed(), likely));
         }
-        match lock(&self.mending).clone() {
-            Some(why) => Err(LogHealthError::Mending(why)),
+        match lock(&self.mending).as_deref() {
+            Some(why) => Err(LogHealthError::Mending(explained(why, true).into())),
             None => Ok(()),
         }
     }

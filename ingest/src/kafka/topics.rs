@@ -1,4 +1,10 @@
 //! The topics: made where they are missing, refused where they couldn't keep what we acknowledge.
+//!
+//! Brokers hear of a topic one after the other. One that hasn't yet says that there is none, or
+//! none of its partitions, and a cluster that has just begun lacks brokers for a while. So what may
+//! only be young is looked at again, for [`APPEAR_MAX`]; what is surely wrong is said at once.
+
+mod settings;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,18 +14,19 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::consumer::Consumer;
 use rdkafka::error::RDKafkaErrorCode;
 use touchline_core::event::Stream;
+use touchline_core::retry::Backoff;
 
 use super::client::{ASK_MAX, Context, Reader, config, unreachable};
 use super::lanes::Lanes;
 use super::options::{KafkaOptions, OpenError};
 use super::token::give;
 use crate::limits::LETTER_CUT_BYTES;
+use settings::wrong_settings;
 
-/// How long a new topic may take to be seen by everybody.
-const APPEAR_MAX: Duration = Duration::from_secs(15);
-
-/// What a topic must take: an event of 64 KiB, and what stands around it.
-const MESSAGE_BYTES_MIN: i64 = 128 << 10;
+/// How long a new topic may take to be seen by everybody, and a new cluster to be whole.
+pub(super) const APPEAR_MAX: Duration = Duration::from_secs(15);
+/// The longest wait between two looks.
+const LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// Name of the compacted topic that holds the epochs.
 pub(super) fn meta_topic(options: &KafkaOptions) -> String {
@@ -47,6 +54,42 @@ fn wanted(options: &KafkaOptions, lanes: &Lanes) -> Vec<(String, Kind)> {
     events.chain([(meta_topic(options), Kind::Meta)]).chain(letters).collect()
 }
 
+/// Why the topics don't fit.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Misfits {
+    /// What stays so until somebody mends it.
+    wrong: Vec<String>,
+    /// What may be so only because a topic, or the cluster, is young.
+    young: Vec<String>,
+}
+
+impl Misfits {
+    fn is_empty(&self) -> bool {
+        self.wrong.is_empty() && self.young.is_empty()
+    }
+
+    /// Files `line` by what a broker has said.
+    fn add(&mut self, said: RDKafkaErrorCode, line: String) {
+        use RDKafkaErrorCode as Said;
+        match said {
+            Said::BrokerNotAvailable
+            | Said::InvalidReplicationFactor
+            | Said::LeaderNotAvailable
+            | Said::NetworkException
+            | Said::NotController
+            | Said::OperationTimedOut
+            | Said::RequestTimedOut
+            | Said::UnknownTopicOrPartition => self.young.push(line),
+            _ => self.wrong.push(line),
+        }
+    }
+
+    /// What to tell: not what is probably young, where something is surely wrong.
+    fn into_lines(self) -> Vec<String> {
+        if self.wrong.is_empty() { self.young } else { self.wrong }
+    }
+}
+
 /// Makes what is missing and checks the rest; whether a topic of events had to be made, by us: a
 /// broker that has yet to hear of topics must not begin a new life.
 pub(super) fn ensure(
@@ -61,50 +104,157 @@ pub(super) fn ensure(
         let given = token.and_then(|token| give(&admin, &token));
         given.map_err(|why| OpenError::Options(why.into()))?;
     }
-    let topics = wanted(options, lanes);
-    let present = layout(options, reader)?;
-    let missing: Vec<(&str, Kind)> = topics
-        .iter()
-        .filter(|(name, _)| !present.contains_key(name))
-        .map(|(name, kind)| (name.as_str(), *kind))
-        .collect();
-    let mut made = Vec::new();
-    if !missing.is_empty() {
-        if !options.creates_topics {
-            let lack = |(name, kind): &(&str, Kind)| match kind {
-                Kind::Letters => format!(
-                    "topic {name} doesn't exist: make it, or set log.kafka.dead_letter_topics = false"
-                ),
-                _ => format!("topic {name} doesn't exist: make it"),
-            };
-            return Err(OpenError::Misfit(missing.iter().map(lack).collect()));
+    let wanted = wanted(options, lanes);
+    let (fresh, made) = (Vec::new(), Vec::new());
+    let mut look = Look { options, lanes, reader, admin: &admin, wanted, fresh, made };
+    let (begin, mut backoff) = (Instant::now(), Backoff::new());
+    loop {
+        let misfits = look.once()?;
+        if misfits.is_empty() {
+            break;
         }
-        made = create(options, &admin, &missing)?;
-        await_topics(options, reader, &missing)?;
-    }
-    if options.checks_topics {
-        let begin = Instant::now();
-        while let Some(misfits) = misfits(options, lanes, reader, &admin, &topics)? {
-            // A broker may not have heard of topics that another has just made.
-            if missing.is_empty() || begin.elapsed() > APPEAR_MAX {
-                return Err(OpenError::Misfit(misfits));
-            }
-            std::thread::sleep(Duration::from_millis(200));
+        if !misfits.wrong.is_empty() || begin.elapsed() > APPEAR_MAX {
+            return Err(OpenError::Misfit(misfits.into_lines()));
         }
+        tracing::debug!(?misfits, "the topics are looked at again: brokers may yet hear of them");
+        std::thread::sleep(backoff.next(rand::random()).min(LOOK_MAX));
     }
-    let is_event = |name: &String| topics.iter().any(|it| it == &(name.clone(), Kind::Events));
-    Ok(made.iter().any(is_event))
+    let is_event = |name: &String| look.wanted.contains(&(name.clone(), Kind::Events));
+    Ok(look.made.iter().any(is_event))
 }
 
-/// Replicas of each partition, by topic.
-type Layout = BTreeMap<String, Vec<usize>>;
+/// What a look at the topics needs, and what it has made.
+struct Look<'a> {
+    options: &'a KafkaOptions,
+    lanes: &'a Lanes,
+    reader: &'a Reader,
+    admin: &'a AdminClient<Context>,
+    wanted: Vec<(String, Kind)>,
+    /// Topics that weren't there when they were first looked for: brokers may yet hear of all that
+    /// is to be known of them.
+    fresh: Vec<String>,
+    /// Those that were made here, not by another node.
+    made: Vec<String>,
+}
+
+impl Look<'_> {
+    /// Makes what is missing, and tells what doesn't fit.
+    fn once(&mut self) -> Result<Misfits, OpenError> {
+        let layout = layout(self.options, self.reader)?;
+        let mut misfits = Misfits::default();
+        let missing = self.wanted.iter().filter(|(name, _)| !layout.contains_key(name));
+        let missing: Vec<(&str, Kind)> =
+            missing.map(|(name, kind)| (name.as_str(), *kind)).collect();
+        if missing.is_empty() {
+            let is_leaderless = |name: &&String| !layout.get(*name).is_some_and(|it| it.is_led);
+            let leaderless = self.fresh.iter().filter(is_leaderless);
+            let line = |name| format!("topic {name} was just made, and has no leaders");
+            misfits.young.extend(leaderless.map(line));
+            let is_through = !misfits.is_empty() || !self.options.checks_topics;
+            return if is_through { Ok(misfits) } else { self.check(&layout) };
+        }
+        if self.options.creates_topics {
+            self.made.extend(create(self.options, self.admin, &missing, &mut misfits)?);
+        }
+        for topic in &missing {
+            if !self.options.creates_topics {
+                misfits.young.push(lack(topic));
+            } else if misfits.is_empty() {
+                misfits.young.push(format!("topic {} was just made, and isn't there", topic.0));
+            }
+        }
+        self.fresh.extend(missing.iter().map(|(name, _)| (*name).to_owned()));
+        Ok(misfits)
+    }
+
+    fn check(&self, layout: &Layout) -> Result<Misfits, OpenError> {
+        let names = self.wanted.iter().map(|(name, _)| ResourceSpecifier::Topic(name));
+        let timeouts = AdminOptions::new().request_timeout(Some(ASK_MAX * 2));
+        let described =
+            block_on(self.admin.describe_configs(&names.collect::<Vec<_>>(), &timeouts))
+                .map_err(unreachable(self.options, "describe its topics"))?;
+        let mut all = Misfits::default();
+        for ((name, kind), described) in self.wanted.iter().zip(described) {
+            let replicas = layout.get(name).map_or(&[][..], |it| &it.replicas);
+            let mut misfits = Misfits::default();
+            self.check_layout(name, *kind, replicas, &mut misfits);
+            match described {
+                Ok(config) => {
+                    let value = |key: &str| config.get(key).and_then(|entry| entry.value.clone());
+                    misfits.wrong.extend(wrong_settings(self.options, name, *kind, value));
+                }
+                Err(code) => misfits.add(
+                    code,
+                    format!(
+                        "topic {name}: its settings can't be read ({code}): allow us \
+                         DescribeConfigs"
+                    ),
+                ),
+            }
+            let is_fresh = self.fresh.contains(name);
+            let wrong = if is_fresh { &mut all.young } else { &mut all.wrong };
+            wrong.append(&mut misfits.wrong);
+            all.young.append(&mut misfits.young);
+        }
+        Ok(all)
+    }
+
+    fn check_layout(&self, name: &str, kind: Kind, replicas: &[usize], misfits: &mut Misfits) {
+        let partitions = match kind {
+            Kind::Events => usize::from(self.lanes.partitions()),
+            Kind::Meta => 1,
+            // Each letter has its own order.
+            Kind::Letters => replicas.len().max(1),
+        };
+        let Some(fewest) = replicas.iter().min() else {
+            misfits.young.push(format!(
+                "the brokers know no partition of topic {name}: see whether they are well"
+            ));
+            return;
+        };
+        if replicas.len() != partitions {
+            misfits.wrong.push(format!(
+                "topic {name} has {} partitions, not {partitions}: set log.kafka.partitions to \
+                 what it has (the count is fixed for an epoch)",
+                replicas.len()
+            ));
+        }
+        if *fewest < usize::from(self.options.replication) {
+            misfits.wrong.push(format!(
+                "topic {name} keeps {fewest} copies, not {}: reassign its partitions",
+                self.options.replication
+            ));
+        }
+    }
+}
+
+fn lack((name, kind): &(&str, Kind)) -> String {
+    match kind {
+        Kind::Letters => format!(
+            "topic {name} doesn't exist: make it, or set log.kafka.dead_letter_topics = false"
+        ),
+        _ => format!("topic {name} doesn't exist: make it"),
+    }
+}
+
+/// What brokers tell of a topic.
+struct Told {
+    /// Of each partition.
+    replicas: Vec<usize>,
+    /// Whether there are partitions, and each has a leader.
+    is_led: bool,
+}
+
+type Layout = BTreeMap<String, Told>;
 
 fn layout(options: &KafkaOptions, reader: &Reader) -> Result<Layout, OpenError> {
     let asked = unreachable(options, "list its topics");
     let metadata = reader.client().fetch_metadata(None, ASK_MAX).map_err(asked)?;
     let of = |topic: &rdkafka::metadata::MetadataTopic| {
-        let replicas = topic.partitions().iter().map(|it| it.replicas().len()).collect();
-        (topic.name().to_owned(), replicas)
+        let partitions = topic.partitions();
+        let replicas = partitions.iter().map(|it| it.replicas().len()).collect();
+        let is_led = !partitions.is_empty() && partitions.iter().all(|it| it.leader() >= 0);
+        (topic.name().to_owned(), Told { replicas, is_led })
     };
     Ok(metadata.topics().iter().filter(|topic| topic.error().is_none()).map(of).collect())
 }
@@ -114,6 +264,7 @@ fn create(
     options: &KafkaOptions,
     admin: &AdminClient<Context>,
     missing: &[(&str, Kind)],
+    misfits: &mut Misfits,
 ) -> Result<Vec<String>, OpenError> {
     let in_sync = options.in_sync_min.to_string();
     let retention = options.retention.as_millis().to_string();
@@ -144,186 +295,38 @@ fn create(
         AdminOptions::new().request_timeout(Some(ASK_MAX * 2)).operation_timeout(Some(ASK_MAX * 2));
     let results = block_on(admin.create_topics(&topics, &timeouts))
         .map_err(unreachable(options, "make topics"))?;
-    let (mut made, mut refused) = (Vec::new(), Vec::new());
+    let mut made = Vec::new();
     for result in results {
         match result {
             Ok(name) => made.push(name),
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-            Err((name, RDKafkaErrorCode::InvalidReplicationFactor)) => refused.push(format!(
-                "topic {name} needs {} brokers, which the cluster hasn't: add brokers, or set \
-                 log.kafka.replication and log.kafka.in_sync_min lower and know that less copies \
-                 are kept",
-                options.replication
-            )),
-            Err((name, code)) => refused.push(format!("topic {name} can't be made: {code}")),
+            Err((name, code @ RDKafkaErrorCode::InvalidReplicationFactor)) => misfits.add(
+                code,
+                format!(
+                    "topic {name} needs {} brokers, which the cluster hasn't: add brokers, or set \
+                     log.kafka.replication and log.kafka.in_sync_min lower and know that less \
+                     copies are kept",
+                    options.replication
+                ),
+            ),
+            Err((name, code)) => misfits.add(code, format!("topic {name} can't be made: {code}")),
         }
     }
-    if refused.is_empty() { Ok(made) } else { Err(OpenError::Misfit(refused)) }
-}
-
-/// Waits until brokers know the leaders of all partitions of `names`.
-fn await_topics(
-    options: &KafkaOptions,
-    reader: &Reader,
-    names: &[(&str, Kind)],
-) -> Result<(), OpenError> {
-    let begin = Instant::now();
-    loop {
-        let asked = unreachable(options, "list its topics");
-        let metadata = reader.client().fetch_metadata(None, ASK_MAX).map_err(asked)?;
-        let has_leaders = |(name, _): &(&str, Kind)| {
-            metadata.topics().iter().any(|topic| {
-                topic.name() == *name
-                    && topic.error().is_none()
-                    && !topic.partitions().is_empty()
-                    && topic.partitions().iter().all(|it| it.leader() >= 0)
-            })
-        };
-        if names.iter().all(has_leaders) {
-            return Ok(());
-        }
-        if begin.elapsed() > APPEAR_MAX {
-            let text = format!("topics that were just made have no leaders after {APPEAR_MAX:?}");
-            return Err(OpenError::Misfit(vec![text]));
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-fn misfits(
-    options: &KafkaOptions,
-    lanes: &Lanes,
-    reader: &Reader,
-    admin: &AdminClient<Context>,
-    topics: &[(String, Kind)],
-) -> Result<Option<Vec<String>>, OpenError> {
-    let mut misfits = Vec::new();
-    let layout = layout(options, reader)?;
-    let asked: Vec<_> = topics.iter().map(|(name, _)| ResourceSpecifier::Topic(name)).collect();
-    let timeouts = AdminOptions::new().request_timeout(Some(ASK_MAX * 2));
-    let described = block_on(admin.describe_configs(&asked, &timeouts))
-        .map_err(unreachable(options, "describe its topics"))?;
-    for ((name, kind), described) in topics.iter().zip(described) {
-        let replicas = layout.get(name).map(Vec::as_slice).unwrap_or_default();
-        let partitions = match kind {
-            Kind::Events => usize::from(lanes.partitions()),
-            Kind::Meta => 1,
-            // Each letter has its own order.
-            Kind::Letters => replicas.len().max(1),
-        };
-        if replicas.len() != partitions {
-            misfits.push(format!(
-                "topic {name} has {} partitions, not {partitions}: set log.kafka.partitions to \
-                 what it has (the count is fixed for an epoch)",
-                replicas.len()
-            ));
-        }
-        let fewest = replicas.iter().min().copied().unwrap_or(0);
-        if fewest < usize::from(options.replication) {
-            misfits.push(format!(
-                "topic {name} keeps {fewest} copies, not {}: reassign its partitions",
-                options.replication
-            ));
-        }
-        match described {
-            Ok(config) => {
-                let value = |key: &str| config.get(key).and_then(|entry| entry.value.clone());
-                misfits.extend(wrong_settings(options, name, *kind, value));
-            }
-            Err(code) => misfits.push(format!(
-                "topic {name}: its settings can't be read ({code}): allow us DescribeConfigs"
-            )),
-        }
-    }
-    Ok((!misfits.is_empty()).then_some(misfits))
-}
-
-/// What of a topic's settings would lose or hide what we acknowledge. `value` gives a setting.
-fn wrong_settings(
-    options: &KafkaOptions,
-    name: &str,
-    kind: Kind,
-    value: impl Fn(&str) -> Option<String>,
-) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let number = |key: &str| value(key).and_then(|text| text.parse::<i64>().ok());
-    let mut expect = |is_right: bool, key: &str, wanted: String| {
-        if !is_right {
-            let now = value(key).unwrap_or_else(|| "unknown".into());
-            wrong.push(format!("topic {name}: {key} is {now}, must be {wanted}"));
-        }
-    };
-    let in_sync = i64::from(options.in_sync_min);
-    expect(
-        number("min.insync.replicas").is_some_and(|it| it >= in_sync),
-        "min.insync.replicas",
-        format!("{in_sync} or more"),
-    );
-    let is = |key: &str, wanted: &str| value(key).as_deref() == Some(wanted);
-    let key = "unclean.leader.election.enable";
-    expect(is(key, "false"), key, "false".into());
-    let key = "cleanup.policy";
-    let compacts = || value(key).is_some_and(|it| it.split(',').any(|it| it.trim() == "compact"));
-    match kind {
-        Kind::Events => expect(is(key, "delete"), key, "delete".into()),
-        Kind::Meta => expect(is(key, "compact"), key, "compact".into()),
-        Kind::Letters => expect(compacts(), key, "compact,delete".into()),
-    }
-    if kind != Kind::Events {
-        return wrong;
-    }
-    let key = "message.timestamp.type";
-    expect(is(key, "LogAppendTime"), key, "LogAppendTime (all nodes judge repeats by it)".into());
-    let least = i64::try_from(options.window_max().as_millis() * 2).unwrap_or(i64::MAX);
-    let is_long = number("retention.ms").is_some_and(|it| it == -1 || it >= least);
-    expect(is_long, "retention.ms", format!("{least} or more, twice the longest dedupe window"));
-    let key = "retention.bytes";
-    expect(is(key, "-1"), key, "-1 (a size would cut into the dedupe window)".into());
-    let key = "max.message.bytes";
-    let is_large = number(key).is_some_and(|it| it >= MESSAGE_BYTES_MIN);
-    expect(is_large, key, format!("{MESSAGE_BYTES_MIN} or more, the largest event"));
-    wrong
+    Ok(made)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn judged(changes: &[(&str, &str)], kind: Kind) -> Vec<String> {
-        let mut settings = BTreeMap::from([
-            ("min.insync.replicas", "2"),
-            ("unclean.leader.election.enable", "false"),
-            ("cleanup.policy", if kind == Kind::Events { "delete" } else { "compact" }),
-            ("message.timestamp.type", "LogAppendTime"),
-            ("retention.ms", "604800000"),
-            ("retention.bytes", "-1"),
-            ("max.message.bytes", "1048588"),
-        ]);
-        settings.extend(changes.iter().copied());
-        let value = |key: &str| settings.get(key).map(|value| (*value).to_owned());
-        wrong_settings(&KafkaOptions::default(), "broadcast-events", kind, value)
-    }
-
     #[test]
-    fn each_setting_that_could_lose_an_event_is_named_with_what_it_must_be() {
-        assert!(
-            [Kind::Events, Kind::Meta, Kind::Letters].iter().all(|it| judged(&[], *it).is_empty())
-        );
-        assert!(judged(&[("retention.ms", "-1")], Kind::Events).is_empty());
-        for (key, bad) in [
-            ("min.insync.replicas", "1"),
-            ("unclean.leader.election.enable", "true"),
-            ("cleanup.policy", "compact"),
-            ("message.timestamp.type", "CreateTime"),
-            ("retention.ms", "3600000"),
-            ("retention.bytes", "1000000"),
-            ("max.message.bytes", "65536"),
-        ] {
-            let [line] = &judged(&[(key, bad)], Kind::Events)[..] else { panic!("{key}") };
-            assert!(line.contains(&format!("{key} is {bad}, must be ")), "{line}");
-        }
-        assert_eq!(judged(&[("cleanup.policy", "delete")], Kind::Meta).len(), 1);
-        assert_eq!(judged(&[("cleanup.policy", "delete")], Kind::Letters).len(), 1);
-        assert!(judged(&[("cleanup.policy", "compact,delete")], Kind::Letters).is_empty());
+    fn what_may_be_young_is_told_only_where_nothing_is_surely_wrong() {
+        use RDKafkaErrorCode as Said;
+        let mut misfits = Misfits::default();
+        misfits.add(Said::UnknownTopicOrPartition, "unheard of".into());
+        misfits.add(Said::InvalidReplicationFactor, "too few".into());
+        assert!(misfits.wrong.is_empty(), "{misfits:?}");
+        misfits.add(Said::TopicAuthorizationFailed, "forbidden".into());
+        assert_eq!(misfits.into_lines(), ["forbidden"]);
     }
 }

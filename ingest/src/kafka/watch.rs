@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 use touchline_core::event::Stream;
 use touchline_core::log::Lane;
 
-use super::client::{ASK_MAX, Reader, drain, poll};
+use super::client::{ASK_MAX, Context, Reader, drain, poll};
 use super::clock::millis;
+use super::hints::Telling;
 use super::state::{Shared, lock};
 use super::wire::decode;
 use super::witness::Witness;
@@ -32,6 +34,8 @@ const REACH_EVERY: Duration = Duration::from_secs(10);
 /// The watchman.
 pub(super) struct Watch {
     reader: Reader,
+    context: Context,
+    telling: Telling,
     shared: Arc<Shared>,
     windows: [Duration; 4],
     /// By lane: where retention has been found to begin.
@@ -45,21 +49,26 @@ pub(super) struct Watch {
 impl Watch {
     pub fn new(
         reader: Reader,
+        context: &Context,
         shared: Arc<Shared>,
         windows: [Duration; 4],
         witness: Witness,
     ) -> Self {
         let count = shared.lanes.count();
         let (lows, short) = (vec![0; count], vec![None; count]);
-        Self { reader, shared, windows, lows, reached_at: None, short, witness }
+        let (context, telling) = (context.clone(), Telling::default());
+        let reached_at = None;
+        Self { reader, context, telling, shared, windows, lows, reached_at, short, witness }
     }
 
     /// Looks until the log is closed.
     pub fn run(mut self) {
+        self.context.end_trouble();
         while !self.shared.is_closing() {
             let begin = Instant::now();
             self.look();
             drain(&self.reader);
+            self.tell();
             if let Some(now_ms) = self.shared.broker_now_ms() {
                 lock(&self.shared.door).set_now(now_ms);
             }
@@ -80,21 +89,51 @@ impl Watch {
     fn look(&mut self) {
         let topic = self.shared.lanes.topic(Stream::Broadcast);
         let answer = self.reader.client().fetch_metadata(Some(topic), LOOK_MAX);
-        let has_leaders = answer.as_ref().is_ok_and(|metadata| {
-            let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-            partitions.filter(|it| it.leader() >= 0).count()
-                == usize::from(self.shared.lanes.partitions())
-        });
+        let refusal = match answer {
+            Ok(metadata) => self.refusal(&metadata),
+            Err(error) => Some(error.to_string()),
+        };
         let was_up = self.shared.down_for().is_none();
-        self.shared.set_up(has_leaders);
-        match (was_up, has_leaders) {
-            (true, false) => {
-                let why =
-                    answer.err().map_or("a partition has no leader".into(), |e| e.to_string());
-                tracing::error!(%why, "Kafka is away: sources are refused, sockets stay");
+        self.shared.set_up(refusal.is_none());
+        match (was_up, refusal) {
+            (true, Some(why)) => {
+                tracing::error!(why, "Kafka is away: sources are refused, sockets stay");
             }
-            (false, true) => tracing::info!("Kafka is back"),
+            (false, None) => {
+                self.context.end_trouble();
+                tracing::info!("Kafka is back");
+            }
             _ => {}
+        }
+    }
+
+    /// Why nothing can be taken, though a broker answers.
+    fn refusal(&self, metadata: &Metadata) -> Option<String> {
+        for topic in metadata.topics() {
+            if let Some(error) = topic.error() {
+                let why = format!("{}: {}", topic.name(), RDKafkaErrorCode::from(error));
+                self.context.hear_trouble(&why);
+                return Some(why);
+            }
+        }
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        let with_leader = partitions.filter(|it| it.leader() >= 0).count();
+        let are_all_led = with_leader == usize::from(self.shared.lanes.partitions());
+        (!are_all_led).then(|| "a partition has no leader".to_owned())
+    }
+
+    /// Says what keeps this node from the brokers, where it can be asked for, and now and then in
+    /// the log: what a client has heard of it comes later than the outage.
+    fn tell(&mut self) {
+        let Some(away) = self.shared.down_for() else { return };
+        let likely = self.context.trouble_lately();
+        self.shared.set_likely(&likely);
+        if self.telling.is_due(&likely, Instant::now()) {
+            tracing::warn!(
+                away_s = away.as_secs(),
+                likely,
+                "Kafka is away, and this is likely why"
+            );
         }
     }
 

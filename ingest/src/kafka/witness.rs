@@ -20,6 +20,9 @@ const FILE_EVERY: Duration = Duration::from_secs(10);
 const TOPIC_EVERY: Duration = Duration::from_secs(60);
 /// How often a node tries to be heard that wasn't when it began.
 const UNHEARD_EVERY: Duration = Duration::from_secs(2);
+/// How soon a note is written again that has failed: others take a node for dead after 90 s without
+/// one.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// How long a note may take: whoever writes it also looks whether brokers are there.
 const NOTE_MAX: Duration = Duration::from_secs(2);
 /// How long a node that ends waits for its last note.
@@ -34,6 +37,7 @@ pub(super) struct Witness {
     in_file: Option<Note>,
     filed_at: Instant,
     topic_at: Instant,
+    has_failed: bool,
     has_told_loss: bool,
     /// The first note of a node that wasn't heard when it began.
     heard: Option<Placed>,
@@ -51,6 +55,7 @@ impl Witness {
             in_file: None,
             filed_at: now.checked_sub(FILE_EVERY).unwrap_or(now),
             topic_at: now,
+            has_failed: false,
             has_told_loss: false,
             heard: None,
         }
@@ -64,11 +69,17 @@ impl Witness {
             self.filed_at = Instant::now();
             self.put_file(shared, true);
         }
-        let every = if shared.is_unheard() { UNHEARD_EVERY } else { TOPIC_EVERY };
+        let every = match self.has_failed {
+            _ if shared.is_unheard() => UNHEARD_EVERY,
+            true => AGAIN_AFTER,
+            false => TOPIC_EVERY,
+        };
         if is_loss || (self.topic_at.elapsed() >= every && shared.down_for().is_none()) {
             self.topic_at = Instant::now();
             let (key, note) = (Note::key(&self.options.node), self.present(shared, true));
-            match self.writer.put_within(NOTE_MAX, &key, &note) {
+            let noted = self.writer.put_within(NOTE_MAX, &key, &note);
+            self.has_failed = noted.is_err();
+            match noted {
                 Ok(placed) => {
                     shared.saw_stamp(placed.at_ms);
                     self.heard = self.heard.or(Some(placed));

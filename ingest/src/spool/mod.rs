@@ -173,7 +173,7 @@ impl Shared {
 
     fn is_away(&self) -> bool {
         use LogHealthError::{Mending, Unreachable};
-        matches!(self.log.health(), Err(Mending(_) | Unreachable(_)))
+        matches!(self.log.health(), Err(Mending(_) | Unreachable(..)))
     }
 
     fn lane(&self, event: &Event) -> Lane {
@@ -284,7 +284,7 @@ impl EventLog for SpooledLog {
     fn health(&self) -> Result<(), LogHealthError> {
         let shared = &self.shared;
         match shared.log.health() {
-            Err(error @ (LogHealthError::Mending(_) | LogHealthError::Unreachable(_))) => {
+            Err(error @ (LogHealthError::Mending(_) | LogHealthError::Unreachable(..))) => {
                 shared.spool.health()?;
                 let ledger = shared.ledger();
                 let is_full = ledger.bytes() >= shared.options.bytes_max

@@ -120,7 +120,7 @@ impl EventLog for FakeLog {
 
     fn health(&self) -> Result<(), LogHealthError> {
         match lock(&self.inner).mood {
-            Mood::Away => Err(LogHealthError::Unreachable(Duration::from_secs(1))),
+            Mood::Away => Err(LogHealthError::Unreachable(Duration::from_secs(1), "".into())),
             _ => Ok(()),
         }
     }

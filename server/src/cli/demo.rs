@@ -3,29 +3,25 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use touchline_tuning::host;
 
 use super::{Exit, Failure, Given};
-use crate::config::{LoadRequest, Loaded, load};
+use crate::config::{LoadRequest, load};
 use crate::demo::brokers::Brokers;
 use crate::demo::cast::Cast;
 use crate::demo::second_node::{SecondNode, SecondNodeOptions};
 use crate::demo::upstream::Upstream;
 use crate::demo::world::World;
 use crate::demo::{self, DemoArgs, Node, Target, make_secret, outages};
-use crate::running::{Appliance, Order, Running, Stage};
+use crate::running::{Appliance, Order, Stage};
 use crate::signals::Attendant;
-use crate::wiring::StartError;
 use crate::{logging, wiring};
 
 /// How soon the match day notices that the server is on its way down.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long fresh brokers may take to settle, and how often they are tried.
-const SETTLE_MAX: Duration = Duration::from_secs(90);
-const SETTLE_LOOK: Duration = Duration::from_millis(500);
 
 /// Plays until a signal ends it, within two seconds.
 pub fn demo(given: &Given, args: DemoArgs) -> Result<Exit, Failure> {
@@ -42,7 +38,7 @@ pub fn demo(given: &Given, args: DemoArgs) -> Result<Exit, Failure> {
     let plan = wiring::plan(&loaded.options)?;
     demo::check_followers(args.followers, host::facts().nofile_hard, !plan.private_tables)?;
     let attendant = Attendant::new()?;
-    let running = if args.kafka { start_settling(&loaded)? } else { wiring::start(loaded)? };
+    let running = wiring::start(loaded)?;
     let appliance = running.appliance();
     say_if_plain(&appliance);
     let target = Target {
@@ -62,20 +58,6 @@ pub fn demo(given: &Given, args: DemoArgs) -> Result<Exit, Failure> {
     attendant.attend(running);
     player.join().map_err(|_| anyhow!("the match day panicked; the log above says where"))??;
     Ok(Exit::Fine)
-}
-
-/// Brokers that have just been started still choose their leaders, and may not know the topics yet
-/// that they have just made: what they refuse or lack now may be there in a moment.
-fn start_settling(loaded: &Loaded) -> Result<Running, StartError> {
-    let deadline = Instant::now() + SETTLE_MAX;
-    loop {
-        match wiring::start(loaded.clone()) {
-            Err(StartError::Kafka(_)) if Instant::now() < deadline => {
-                std::thread::sleep(SETTLE_LOOK);
-            }
-            started => return started,
-        }
-    }
 }
 
 /// What the demo changes about the built-in defaults; a file, variables and flags still win.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use super::ledger::Ledger;
 use crate::limits::demo::{FLIGHT_WAIT_MAX, FLIGHTS_MAX, NODES_MAX, NOTES_MAX};
 
 /// Half of what a percentile looks back on.
@@ -39,8 +40,14 @@ pub struct Totals {
     pub values: u64,
     /// Events a follower got twice.
     pub duplicates: u64,
-    /// Events a follower knows it didn't get, without having been told.
+    /// Events of matches a follower knows it didn't get, without having been told; one that comes
+    /// late no longer counts.
     pub missing: u64,
+    /// Posts that came to no follower of their topic: thinned, or written while nobody took them.
+    pub left_out: u64,
+    /// Events that were acknowledged and hadn't come to a follower when it left, nor were known to
+    /// be missing: behind the last it had, or before the first.
+    pub owed: u64,
     /// Gaps the server announced.
     pub gaps: u64,
     /// Connections that ended and were made again.
@@ -86,6 +93,7 @@ struct Inner {
     latency_us: Recent,
     spread_us: Recent,
     notes: VecDeque<String>,
+    ledger: Ledger,
     read_at: Instant,
     read_deliveries: u64,
 }
@@ -99,6 +107,7 @@ impl Default for Meter {
             latency_us: Recent::new(),
             spread_us: Recent::new(),
             notes: VecDeque::new(),
+            ledger: Ledger::default(),
             read_at: Instant::now(),
             read_deliveries: 0,
         };
@@ -146,6 +155,11 @@ impl Meter {
     /// Changes the totals.
     pub fn count(&self, change: impl FnOnce(&mut Totals)) {
         change(&mut self.lock().totals);
+    }
+
+    /// Reads or changes what followers are owed.
+    pub fn ledger<T>(&self, with: impl FnOnce(&mut Ledger) -> T) -> T {
+        with(&mut self.lock().ledger)
     }
 
     /// Something a person should read: shown above the status line.

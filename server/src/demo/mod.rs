@@ -19,7 +19,7 @@
 //! | [`brokers`], [`second_node`] | what `--kafka` starts |
 //! | [`outages`] | how it takes brokers away, with `--trouble` |
 //! | [`followers`] | the crowd |
-//! | [`meter`], [`status`] | what they see, and one line of it |
+//! | [`meter`], [`ledger`], [`status`] | what they see, what they are owed, and one line of it |
 //!
 //! # Invariants
 //! - All is settled by the seed but the wall clock: the same seed plays the same day.
@@ -37,6 +37,7 @@ pub mod day;
 pub mod day_file;
 pub mod followers;
 pub mod league;
+pub mod ledger;
 pub mod meter;
 mod names;
 pub mod openfootball;
@@ -177,7 +178,7 @@ pub async fn run(
     let status = tokio::spawn(status::show(meter.clone(), args.followers, stopped.clone()));
     let outages = target.brokers.map(|brokers| {
         status::say(&outages::describe());
-        tokio::spawn(outages::play(brokers, meter, stopped.clone()))
+        tokio::spawn(outages::play(brokers, meter.clone(), stopped.clone()))
     });
     let mut telling = std::pin::pin!(simulator.run(stopped));
     let early = tokio::select! {
@@ -195,6 +196,8 @@ pub async fn run(
         drop(outages.await);
     }
     drop(tokio::task::spawn_blocking(move || crowd.join()).await);
+    // Now that everybody has said what it lacks.
+    status::say(&status::summary(&meter.read()));
     Ok(ended?)
 }
 

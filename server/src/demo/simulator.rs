@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -240,14 +240,19 @@ impl Teller {
             tokio::time::sleep(until(occurred_at)).await;
             let item = self.day.item(&self.state.day, fixture, n, occurred_at);
             let Ok(body) = serde_json::to_vec(&item).map(Bytes::from) else { return };
-            self.deliver(&item.id, &body, occurred_at).await;
+            let (number, sides) = (n as u64 + 1, item.teams.each_ref().map(String::as_str));
+            self.meter.ledger(|ledger| ledger.send(&game, sides, number, Instant::now()));
+            if self.deliver(&item.id, &body, occurred_at).await {
+                self.meter.ledger(|ledger| ledger.acknowledge(&game, number, Instant::now()));
+            }
             let mut acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
             acknowledged.insert(game.clone(), n + 1);
         }
     }
 
-    /// Delivers an event; now and then again, at once or one after the other.
-    async fn deliver(&self, id: &str, body: &Bytes, occurred_at: Timestamp) {
+    /// Delivers an event; now and then again, at once or one after the other. Whether it is to be
+    /// shown.
+    async fn deliver(&self, id: &str, body: &Bytes, occurred_at: Timestamp) -> bool {
         let webhook_id = format!("msg_{:016x}", dice(id, 1));
         let once = || {
             let (partner, webhook_id, body) =
@@ -256,23 +261,25 @@ impl Teller {
         };
         self.meter.sent(id);
         let (copies, at_once) = copies(id, self.trouble);
-        if !at_once {
-            for _ in 0..copies {
-                self.note(id, once().await);
+        let (mut all, mut is_taken) = (JoinSet::new(), false);
+        for _ in 0..copies {
+            match at_once {
+                true => drop(all.spawn(once())),
+                false => is_taken |= self.note(id, once().await),
             }
-            return;
         }
-        let mut all = JoinSet::new();
-        (0..copies).for_each(|_| drop(all.spawn(once())));
         while let Some(delivered) = all.join_next().await {
             // Fails only while everything ends.
             if let Ok(verdict) = delivered {
-                self.note(id, verdict);
+                is_taken |= self.note(id, verdict);
             }
         }
+        is_taken
     }
 
-    fn note(&self, id: &str, verdict: Verdict) {
+    /// Whether it was taken, and is to be shown.
+    fn note(&self, id: &str, verdict: Verdict) -> bool {
+        let is_taken = matches!(verdict, Verdict::Accepted(tally) if tally.too_old == 0);
         match verdict {
             Verdict::Accepted(tally) => self.meter.count(|totals| {
                 totals.events += tally.accepted;
@@ -288,6 +295,7 @@ impl Teller {
                 });
             }
         }
+        is_taken
     }
 }
 

@@ -14,7 +14,7 @@ const UPDATE: Duration = Duration::from_secs(1);
 /// Updates from one plain line to the next.
 const PLAIN_EVERY: u32 = 5;
 
-/// Shows the meter, and what is noted in it, until told to stop; then the meter once more.
+/// Shows the meter, and what is noted in it, until told to stop.
 pub async fn show(meter: Meter, followers: usize, mut stop: Stop) {
     if std::io::stdout().is_terminal() {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout());
@@ -37,7 +37,6 @@ pub async fn show(meter: Meter, followers: usize, mut stop: Stop) {
             }
         }
     }
-    say(&summary(&meter.read()));
 }
 
 /// A line on standard output. A reader that has gone is no reason to end.
@@ -79,6 +78,7 @@ fn oddities(reading: &Reading) -> String {
         (totals.duplicates, "received twice"),
         (totals.missing, "missing"),
         (totals.gaps, "gaps"),
+        (totals.left_out, "posts left out"),
         (totals.refused, "refused"),
         (totals.too_old, "too old"),
         (totals.reconnects, "reconnects"),
@@ -96,18 +96,21 @@ fn oddities(reading: &Reading) -> String {
     text
 }
 
-fn summary(reading: &Reading) -> String {
+/// What it has come to, once all followers have left.
+pub fn summary(reading: &Reading) -> String {
     let totals = &reading.totals;
     format!(
-        "told {} events, {} of them again; {} deliveries, {} of them posts and {} values, {} received \
-         twice, {} missing, {} gaps",
+        "told {} events, {} of them again; {} deliveries, {} of them posts and {} values; {} posts \
+         left out; {} received twice, {} missing, {} not there yet, {} gaps",
         grouped(totals.events + totals.repeats),
         grouped(totals.repeats),
         grouped(totals.deliveries),
         grouped(totals.posts),
         grouped(totals.values),
+        grouped(totals.left_out),
         grouped(totals.duplicates),
         grouped(totals.missing),
+        grouped(totals.owed),
         grouped(totals.gaps),
     )
 }

@@ -37,6 +37,15 @@ pub const HEAD_BYTES_MAX: usize = 4 << 10;
 pub const FRAME_BYTES_MAX: usize = 256 << 10;
 /// Topics a follower keeps a position of: the matches of its teams, several days of them.
 pub const TOPICS_MAX: usize = 64;
+/// Matches of a topic of which a follower knows what has come: the one that is told, and the one
+/// before, of which something may come late.
+pub const ROWS_MAX: usize = 2;
+/// Holes of a match that may still be filled: a match has fewer events.
+pub const HOLES_MAX: usize = 64;
+/// Matches of which is known what was acknowledged: those of two days.
+pub const LEDGER_GAMES_MAX: usize = 2 * DAY_MATCHES_MAX;
+/// What was acknowledged so long ago should have come, while brokers are there.
+pub const DELIVERY_WAIT: Duration = Duration::from_secs(2);
 /// Followers wait up to so long before they first come back; it doubles,
 pub const RECONNECT_WAIT_MIN: Duration = Duration::from_secs(1);
 /// and stays below this.

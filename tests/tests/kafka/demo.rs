@@ -1,14 +1,18 @@
-//! `touchline demo --kafka`: two nodes on three brokers, and nothing of it is left afterwards,
-//! however it ends.
+//! `touchline demo --kafka`: two nodes on three brokers; with `--trouble` brokers come and go and
+//! nothing is lost; and nothing of it is left afterwards, however it ends.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use touchline_tests::e2e::http::request;
 use touchline_tests::e2e::server::binary;
 
 use crate::alone;
@@ -27,13 +31,14 @@ struct Demo {
 }
 
 impl Demo {
-    fn start() -> Self {
+    fn start(more: &[&str]) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
         let dir = tempfile::tempdir().expect("a folder");
         let folder = dir.path().canonicalize().expect("it is there");
         let mut child = Command::new(binary())
             .args(["demo", "--kafka", "--speed", "300", "--followers", "40", "--seed", "5"])
             .args(["--stream", "127.0.0.1:0", "--api", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(more)
             .arg("--data-dir")
             .arg(&folder)
             .env("TOUCHLINE_KAFKA_SCRIPT", root.join("scripts/kafka.sh"))
@@ -56,6 +61,17 @@ impl Demo {
         }
         let errors = std::fs::read_to_string(self.folder.join("errors")).unwrap_or_default();
         panic!("{what}: {seen:#?}\n{errors}");
+    }
+
+    /// Where the boards of both nodes are, once they are there.
+    fn boards(&mut self) -> [SocketAddr; 2] {
+        let lines = self.read_until("a board", |line| line.starts_with("The board: "));
+        let address = |start: &str| {
+            let line = lines.iter().find_map(|line| line.split_once(start));
+            let (_, address) = line.expect("a board");
+            address.trim_end_matches('/').parse().expect("an address")
+        };
+        [address("The board: http://"), address("The board of b: http://")]
     }
 
     fn signal(&self, signal: Signal) {
@@ -107,10 +123,16 @@ fn processes_of(folder: &Path) -> Vec<(i32, String)> {
     lines.filter(|(_, line)| line.contains(&*folder)).collect()
 }
 
+/// What the board is told; nothing while it can't be asked.
+fn live(board: SocketAddr) -> Option<Value> {
+    let answer = request(board, "GET", "/v1/live", &[], "").ok()?;
+    serde_json::from_str(&answer.body).ok()
+}
+
 #[test]
 fn the_demo_runs_two_nodes_and_when_all_are_killed_nothing_of_it_is_left() {
     let _turn = alone();
-    let mut demo = Demo::start();
+    let mut demo = Demo::start(&[]);
     demo.read_until("followers on both nodes, and events", |line| {
         line.contains("40 sockets (a 20, b 20)") && !line.starts_with("0 ev")
     });
@@ -131,10 +153,81 @@ fn the_demo_runs_two_nodes_and_when_all_are_killed_nothing_of_it_is_left() {
 #[test]
 fn an_interrupt_ends_brokers_and_nodes_with_the_demo() {
     let _turn = alone();
-    let mut demo = Demo::start();
-    demo.read_until("a board", |line| line.starts_with("The board: "));
+    let mut demo = Demo::start(&[]);
+    demo.boards();
     demo.signal(Signal::INT);
     let (said, status) = demo.wait();
     assert!(status.success(), "{status}: {said:#?}");
     demo.check_that_nothing_is_left();
+}
+
+/// FAULTS 35, as a person sees it on the boards: what is promised of each stream is kept.
+#[test]
+fn fault_35_in_trouble_brokers_come_and_go_and_nothing_is_lost() {
+    let _turn = alone();
+    let mut demo = Demo::start(&["--trouble"]);
+    let boards = demo.boards();
+    let is_over = AtomicBool::new(false);
+    let (said, (states, kept)) = std::thread::scope(|scope| {
+        let watch = scope.spawn(|| watch(boards[0], &is_over));
+        let said = demo.read_until("all come back", |line| line.starts_with("All brokers: back"));
+        boards.iter().for_each(|board| wait_until_handed_on(*board));
+        is_over.store(true, Ordering::Relaxed);
+        (said, watch.join().expect("it doesn't panic"))
+    });
+    check_steps(&said);
+    assert!(states.contains(&"spooling".to_owned()), "{states:?}");
+    assert!(kept > 0, "events were kept while all were away");
+    let handed_on = live(boards[0]).expect("it answers")["log"]["handed_on"].as_u64();
+    assert!(handed_on >= Some(kept), "{handed_on:?} of {kept}");
+    // The next round begins. After its first outage all is as before: nobody waits for a leader.
+    demo.read_until("the next round", |line| line.starts_with("Broker 1: back"));
+    boards.iter().for_each(|board| wait_until_handed_on(*board));
+    std::thread::sleep(Duration::from_secs(4));
+    demo.signal(Signal::TERM);
+    let (last, status) = demo.wait();
+    assert!(status.success(), "{status}: {last:#?}");
+    let last = last.last().expect("a summary");
+    println!("{last}");
+    assert!(last.ends_with("0 received twice, 0 missing, 0 not there yet, 0 gaps"), "{last}");
+    demo.check_that_nothing_is_left();
+}
+
+/// Each outage was told, in its turn, and its end as well.
+fn check_steps(said: &[String]) {
+    let told = |line: &&str| line.starts_with("Broker") || line.starts_with("All brokers");
+    let steps: Vec<&str> = said.iter().map(String::as_str).filter(told).collect();
+    assert!(steps[0].starts_with("Brokers are killed: each of 3"), "beforehand: {steps:#?}");
+    let who = ["Broker 1:", "Broker 2:", "Broker 3:", "All brokers:"];
+    let wanted = who.iter().flat_map(|who| [format!("{who} killed"), format!("{who} back")]);
+    for (step, wanted) in steps[1..].iter().zip(wanted) {
+        assert!(step.starts_with(&wanted), "{wanted} in {steps:#?}");
+    }
+    assert_eq!(steps.len(), 9, "{steps:#?}");
+}
+
+/// What a node has kept stands in the log.
+fn wait_until_handed_on(board: SocketAddr) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let log = || live(board).map(|live| live["log"].clone()).unwrap_or_default();
+    while log()["state"] != "open" || log()["waiting"] != 0 {
+        assert!(Instant::now() < deadline, "it is handed on: {}", log());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// The states of the log that the board has shown, and the most that waited.
+fn watch(board: SocketAddr, is_over: &AtomicBool) -> (Vec<String>, u64) {
+    let (mut states, mut kept) = (Vec::new(), 0);
+    while !is_over.load(Ordering::Relaxed) {
+        if let Some(live) = live(board) {
+            let state = live["log"]["state"].as_str().unwrap_or_default().to_owned();
+            if states.last() != Some(&state) {
+                states.push(state);
+            }
+            kept = live["log"]["waiting"].as_u64().unwrap_or(0).max(kept);
+        }
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    (states, kept)
 }

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use touchline_tests::e2e::brokers::Brokers;
-use touchline_tests::e2e::http::event;
+use touchline_tests::e2e::http::{event, request};
 use touchline_tests::e2e::server::{Backend, Home, Server, words};
 use touchline_tests::e2e::socket::Socket;
 use touchline_tests::e2e::until;
@@ -136,6 +136,20 @@ fn fault_35_a_node_signs_in_by_a_token_that_expires_and_is_replaced() {
     // Whoever writes them stops: once the last one has expired it is said, and nothing is taken.
     server.wait_for_line("can't sign in to Kafka with a token");
     until("sources are refused", || server.post(&event("late", &["ars"])).status == 503);
+    let admin = server.addresses().admin;
+    let readiness = || request(admin, "GET", "/readyz", &[], "").expect("it answers").body;
+    until("it is said whose turn it is", || readiness().contains("`log.kafka.sasl_token_file`"));
+    server.wait_for_line("Kafka is away, and this is likely why");
     write_token(&token, LIFE * 10);
-    until("it is taken again", || server.post(&event("late", &["ars"])).status == 202);
+    until("it is taken again", || server.post(&event("late-1", &["ars"])).status == 202);
+    // Nobody has read the first client's socket meanwhile: it may have been ended for that.
+    let mut socket = Socket::open(server.addresses().stream, "teams=ars");
+    socket.hear_op("subscribed");
+    until("the next is taken", || server.post(&event("late-2", &["ars"])).status == 202);
+    // What was taken before it subscribed it may be shown as well; nothing else comes before.
+    let mut shown = socket.hear_op("event")["id"].clone();
+    if shown == "late-1" {
+        shown = socket.hear_op("event")["id"].clone();
+    }
+    assert_eq!(shown, "late-2");
 }

@@ -1,9 +1,10 @@
 //! What a follower has, and what it must say to go on: the client's half of R4, R9 and R10.
 //!
 //! A [`Book`] keeps the last mark and, since then, the last position of each topic. It also watches
-//! the server: an event at or below what it has is a duplicate, and, because the simulator numbers
-//! the events of a match, a number that is skipped without a `gap` is a loss. A real client needs
-//! the first half only.
+//! the server: an event at or below what it has is a duplicate, and, because the events of a match
+//! are numbered, so is a number that has come before; one that is skipped without a `gap` is
+//! missing until it comes ([`Rows`]). Posts are numbered as well; those that are skipped were left
+//! out before they were taken, as posts may be. A real client needs the first half only.
 
 use std::collections::HashMap;
 
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use touchline_core::event::Stream;
 use touchline_core::log::{Epoch, Position, token};
 
+use super::numbers::Rows;
 use crate::demo::day::split_event_id;
 use crate::limits::demo::{HEARTBEAT_S_MAX, TOPICS_MAX};
 
@@ -38,8 +40,9 @@ pub(crate) enum Meaning {
         id: String,
         /// How it came in, by its topic.
         stream: Option<Stream>,
-        /// Events of its match that should have come before it.
-        missing: u64,
+        /// By how many more of its match, or posts of its topic, are missing now; less than none
+        /// where it is one that was.
+        missing: i64,
     },
     /// An event it has already.
     Duplicate,
@@ -66,9 +69,8 @@ struct Last {
     /// Since the last mark; `None` when the mark covers it.
     after: Option<String>,
     position: Option<(Epoch, Position)>,
-    /// The match told of, and the number of its last event.
-    game: String,
-    number: Option<u64>,
+    /// Of its matches, or of its posts.
+    rows: Rows,
 }
 
 /// What a follower has.
@@ -76,6 +78,9 @@ struct Last {
 pub(crate) struct Book {
     mark: Option<String>,
     topics: HashMap<String, Last>,
+    /// Whether there was a gap, or there were more topics than are kept: from then on it can't tell
+    /// whether what came first of a match was all there was.
+    has_forgotten: bool,
 }
 
 impl Book {
@@ -93,6 +98,16 @@ impl Book {
             query.push_str(&after.join(","));
         }
         query
+    }
+
+    /// Of the events of `game` up to `last`, those that should have come, haven't and are no holes.
+    /// `first`: who follows from before the first one on should have that and what follows.
+    pub(crate) fn owed(&self, game: &str, first: Option<u64>, last: u64) -> u64 {
+        let first = first.filter(|_| !self.has_forgotten);
+        match self.topics.values().find_map(|topic| topic.rows.row(game)) {
+            Some(row) => row.owed(first, last),
+            None => first.map_or(0, |first| (last + 1).saturating_sub(first)),
+        }
     }
 
     /// Reads a message and writes down what it changes. `None`: it is none of this protocol.
@@ -126,6 +141,7 @@ impl Book {
         if !self.topics.contains_key(topic) && self.topics.len() == TOPICS_MAX {
             // Those the mark covers aren't needed to go on.
             self.topics.retain(|_, last| last.after.is_some());
+            self.has_forgotten = true;
         }
         let last = self.topics.entry(topic.to_owned()).or_default();
         if let Some((epoch, before)) = last.position
@@ -136,16 +152,19 @@ impl Book {
         }
         last.position = Some(position);
         last.after = Some(pos.to_owned());
-        let missing = match split_event_id(id) {
-            Some((game, number)) => last.count(game, number),
-            None => 0,
-        };
         let stream = topic.split(':').next().and_then(Stream::parse);
-        Some(Meaning::Event { id: id.to_owned(), stream, missing })
+        let is_numbered = matches!(stream, Some(Stream::Broadcast | Stream::Social));
+        let missing = match split_event_id(id).filter(|_| is_numbered) {
+            Some((row, number)) => last.rows.take(row, number),
+            None => Some(0),
+        };
+        let event = |missing| Meaning::Event { id: id.to_owned(), stream, missing };
+        Some(missing.map_or(Meaning::Duplicate, event))
     }
 
     fn gap(&mut self, message: &Message<'_>) -> Option<Meaning> {
         let to = message.to?;
+        self.has_forgotten = true;
         match message.topic {
             Some(topic) => {
                 let position = token::decode_position(to).ok()?;
@@ -153,11 +172,11 @@ impl Book {
                 last.position =
                     last.position.filter(|before| before.1 > position.1).or(Some(position));
                 last.after = Some(to.to_owned());
-                last.number = None;
+                last.rows.cut();
             }
             None => {
                 self.set_mark(to);
-                self.topics.values_mut().for_each(|last| last.number = None);
+                self.topics.values_mut().for_each(|last| last.rows.cut());
             }
         }
         Some(Meaning::Gap)
@@ -168,21 +187,9 @@ impl Book {
         self.mark = Some(mark.to_owned());
         if self.topics.len() == TOPICS_MAX {
             self.topics.clear();
+            self.has_forgotten = true;
         }
         self.topics.values_mut().for_each(|last| last.after = None);
-    }
-}
-
-impl Last {
-    /// How many events of `game` were skipped before `number`.
-    fn count(&mut self, game: &str, number: u64) -> u64 {
-        let same = self.game == game;
-        if !same {
-            game.clone_into(&mut self.game);
-        }
-        let before = self.number.filter(|_| same);
-        self.number = Some(number);
-        before.map_or(0, |before| number.saturating_sub(before + 1))
     }
 }
 
@@ -236,6 +243,8 @@ mod tests {
         assert_eq!(missing(handle(&mut book, &event(topic, 4, "d.a-b.3"))), 0, "it came late");
         assert_eq!(missing(handle(&mut book, &event(topic, 5, "d.a-b.4"))), 0);
         assert_eq!(missing(handle(&mut book, &event(topic, 6, "d.a-b.7"))), 2);
+        assert_eq!((book.owed("d.a-b", Some(1), 8), book.owed("d.a-b", None, 8)), (3, 1));
+        assert_eq!((book.owed("d.c-d", Some(1), 8), book.owed("d.c-d", None, 8)), (8, 0));
         let gap = format!(
             r#"{{"op":"gap","topic":"{topic}","from":"{}","to":"{}","reason":"slow"}}"#,
             pos(7),
@@ -254,6 +263,26 @@ mod tests {
         assert_eq!(handle(&mut book, &all), Meaning::Gap);
         assert_eq!(book.query(), format!("&mark={}", mark(40)));
         assert_eq!(missing(handle(&mut book, &event(topic, 41, "e.a-b.9"))), 0);
+    }
+
+    #[test]
+    fn what_other_nodes_hand_on_late_is_not_missing_and_what_is_shown_twice_is_told() {
+        let mut book = Book::default();
+        let topic = "broadcast:a+b";
+        // While brokers were away one node took 2 and 4, another 3; that one was first.
+        let numbers = [1, 3, 2, 4, 5];
+        let counts = numbers.iter().zip(10..).map(|(number, seq)| {
+            match handle(&mut book, &event(topic, seq, &format!("d.a-b.{number}"))) {
+                Meaning::Event { missing, .. } => missing,
+                other => panic!("{other:?}"),
+            }
+        });
+        assert_eq!(counts.collect::<Vec<_>>(), [0, 1, -1, 0, 0]);
+        assert_eq!(book.owed("d.a-b", Some(1), 5), 0);
+        let again = handle(&mut book, &event(topic, 20, "d.a-b.3"));
+        assert_eq!(again, Meaning::Duplicate, "at another position as well");
+        let value = handle(&mut book, &event("sensor:a+b", 21, "a-b/wind.9"));
+        assert!(matches!(value, Meaning::Event { missing: 0, .. }), "{value:?}");
     }
 
     #[test]

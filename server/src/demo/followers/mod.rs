@@ -12,14 +12,20 @@
 //! As the protocol asks: after anything but 4500 to 4999, after a random part of a pause that
 //! doubles up to 30 s; after `reconnect`, after the time it named. It goes on with what its book
 //! says, and counts duplicates, announced gaps and unannounced losses.
+//!
+//! # What is promised
+//! Events of matches come once, all of them: a follower knows holes by their numbers, and when it
+//! leaves it compares what it has with what the server has acknowledged. Of posts some may be left
+//! out, which is counted as that; values are replaced by newer ones and are not counted.
 
 mod book;
 mod line;
+mod numbers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::distr::Distribution as _;
 use rand::distr::weighted::WeightedIndex;
@@ -97,8 +103,9 @@ async fn follow(options: FollowersOptions, meter: Meter, mut stop: Stop) {
             doors: doors.clone(),
             heartbeat: Duration::from_secs(25),
             hint: None,
+            since: None,
         };
-        followers.spawn(follower.run(stop.clone()));
+        followers.spawn(follower.live(stop.clone()));
     }
     while followers.join_next().await.is_some() {}
     stop.stopped().await;
@@ -129,14 +136,25 @@ struct Follower {
     heartbeat: Duration,
     /// What the server asked it to wait.
     hint: Option<Duration>,
+    /// When it was first told that it follows.
+    since: Option<Instant>,
 }
 
 impl Follower {
-    async fn run(mut self, mut stop: Stop) {
+    async fn live(mut self, mut stop: Stop) {
+        self.come_and_go(&mut stop).await;
+        let owed = self.meter.ledger(|ledger| {
+            let games = ledger.settled(&self.teams, self.since, Instant::now());
+            games.map(|it| self.book.owed(it.name, it.first, it.last)).sum::<u64>()
+        });
+        self.meter.count(|totals| totals.owed += owed);
+    }
+
+    async fn come_and_go(&mut self, stop: &mut Stop) {
         let mut pause = RECONNECT_WAIT_MIN;
         while !stop.is_stopped() {
             let mut got_in = false;
-            let error = self.connection(&mut stop, &mut got_in).await;
+            let error = self.connection(stop, &mut got_in).await;
             let Err(error) = error else { return };
             if is_final(&error) {
                 self.meter.count(|totals| totals.trouble = Some(format!("a follower was {error}")));
@@ -217,9 +235,14 @@ impl Follower {
         match meaning {
             Meaning::Event { id, stream, missing } => {
                 self.meter.received(&id);
+                let is_post = stream == Some(Stream::Social);
                 self.meter.count(|totals| {
-                    totals.missing += missing;
-                    totals.posts += u64::from(stream == Some(Stream::Social));
+                    let missed = match is_post {
+                        true => &mut totals.left_out,
+                        false => &mut totals.missing,
+                    };
+                    *missed = missed.saturating_add_signed(missing);
+                    totals.posts += u64::from(is_post);
                     totals.values += u64::from(stream == Some(Stream::Sensor));
                 });
             }
@@ -232,7 +255,8 @@ impl Follower {
             Meaning::Error(code) => {
                 self.meter.count(|totals| totals.trouble = Some(format!("a follower got {code}")));
             }
-            Meaning::Heartbeat { every_s: None } | Meaning::Subscribed(_) | Meaning::Other => {}
+            Meaning::Subscribed(_) => drop(self.since.get_or_insert_with(Instant::now)),
+            Meaning::Heartbeat { every_s: None } | Meaning::Other => {}
         }
     }
 }

@@ -12,6 +12,7 @@ use touchline_core::ws::close::{close_frame, ping_frame};
 use super::*;
 use crate::demo::Stopper;
 use crate::demo::meter::Totals;
+use crate::limits::demo::DELIVERY_WAIT;
 
 const EVENTS: u64 = 60;
 
@@ -35,6 +36,8 @@ struct FakeServer {
     asked: Arc<Mutex<Vec<String>>>,
     repeat: bool,
     skip: bool,
+    /// As many of its events were acknowledged, all but the last a while ago.
+    told: u64,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -51,7 +54,7 @@ enum End {
 
 impl FakeServer {
     fn new(ends: &'static [End]) -> Self {
-        Self { ends, asked: Arc::default(), repeat: false, skip: false }
+        Self { ends, asked: Arc::default(), repeat: false, skip: false, told: 0 }
     }
 
     /// Serves one follower until it has seen all; returns what it counted.
@@ -78,8 +81,15 @@ impl FakeServer {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        let now = Instant::now();
+        meter.ledger(|ledger| {
+            ledger.send("d.a-b", ["a", "b"], 1, now);
+            ledger.acknowledge("d.a-b", self.told, now.checked_sub(DELIVERY_WAIT).unwrap());
+            ledger.acknowledge("d.a-b", self.told + 1, now);
+        });
         stopper.stop();
         tokio::task::spawn_blocking(|| followers.join()).await.unwrap();
+        totals.owed = meter.read().totals.owed;
         assert!(wanted(&totals), "{totals:?}");
         totals
     }
@@ -181,6 +191,15 @@ async fn what_the_server_repeats_or_skips_is_noticed() {
     let skips = FakeServer { skip: true, ..FakeServer::new(&[End::Stay]) };
     let totals = skips.run(|totals| totals.deliveries >= EVENTS - 1).await;
     assert_eq!((totals.duplicates, totals.missing), (0, 1));
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_and_never_came_is_owed_when_a_follower_leaves() {
+    for (told, owed) in [(EVENTS - 1, 0), (EVENTS, 0), (EVENTS + 3, 3)] {
+        let server = FakeServer { told, ..FakeServer::new(&[End::Stay]) };
+        let totals = server.run(|totals| totals.deliveries >= EVENTS).await;
+        assert_eq!((totals.missing, totals.owed), (0, owed), "{told} were told");
+    }
 }
 
 #[tokio::test]
