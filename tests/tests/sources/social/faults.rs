@@ -129,6 +129,22 @@ fn fault_29_who_is_told_off_stays_away_as_long_as_asked() {
 }
 
 #[test]
+fn fault_29_who_is_told_off_and_asked_back_at_once_hammers_nobody() {
+    for asked in ["0", "Sun, 06 Nov 1994 08:49:37 GMT"] {
+        let stream = Stream::start(Form::Lines);
+        stream.set_fault(StreamFault::Status(429, Some(asked)));
+        follow(source(&stream, Form::Lines), |it| {
+            until("it asks again", || stream.heads().len() >= 2);
+            std::thread::sleep(1_000 * MS);
+            // 20, 40, 80, 160 and then 200 ms, a quarter off at most.
+            let requests = stream.heads().len();
+            assert!(requests <= 12, "{asked}: {requests} requests in a second");
+            assert!(it.stats.troubles_of(Trouble::Limited) >= 2);
+        });
+    }
+}
+
+#[test]
 fn fault_29_a_stream_without_a_byte_is_opened_again_and_keep_alives_are_bytes() {
     for form in Form::ALL {
         let stream = Stream::start(form);
