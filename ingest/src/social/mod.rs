@@ -57,7 +57,7 @@ use tokio::task::JoinSet;
 use crate::outbound::{self, Hidden, SourceError, Surroundings};
 use connect::Connector;
 use follow::{Follower, Keeps};
-use funnel::Funnel;
+use funnel::{Caps, Funnel};
 use place_file::PlaceFile;
 use terms::Terms;
 
@@ -117,6 +117,8 @@ pub struct SocialSource {
     pub terms: Vec<Box<str>>,
     /// Posts a second for each team.
     pub posts_per_s_max: u32,
+    /// Different sets of several teams within half an hour to an hour (R23).
+    pub routes_max: usize,
     /// Bytes of one post.
     pub post_bytes_max: usize,
     /// No byte for so long: it is opened again.
@@ -178,7 +180,7 @@ impl Social {
             };
             let funnel = Funnel::new(
                 source.reader()?,
-                source.posts_per_s_max,
+                Caps { posts_per_s: source.posts_per_s_max, routes: source.routes_max },
                 keeps_last,
                 Arc::clone(&counted),
                 Arc::clone(&around.dead),

@@ -44,6 +44,7 @@ fn source(stream: &Stream, form: Form) -> SocialSource {
         },
         terms: vec!["ars: arsenal, gunners, #afc".into(), "mun: münchen".into()],
         posts_per_s_max: 1_000,
+        routes_max: 512,
         post_bytes_max: 64 << 10,
         stall: Duration::from_secs(10),
         rewind: Rewind::None,
