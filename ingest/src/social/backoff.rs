@@ -18,7 +18,7 @@ pub struct BackoffRules {
     pub max: Duration,
     /// The first wait after 420 or 429 that doesn't say how long.
     pub limited_first: Duration,
-    /// A connection that carried posts for so long makes waits begin anew.
+    /// A connection that was good for so long, posts or not, makes waits begin anew.
     pub good_after: Duration,
 }
 

@@ -48,13 +48,13 @@ pub struct Moment {
 pub struct Caps {
     /// Posts a second for each team.
     pub posts_per_s: u32,
-    /// Different sets of several teams ([`RouteTable`]).
+    /// Different sets of several teams within half an hour to an hour (R23).
     pub routes: usize,
 }
 
 /// What all posts of one source go through.
 pub struct Funnel {
-    reader: PostReader,
+    reader: Arc<PostReader>,
     stats: Arc<SocialStats>,
     dead: Arc<dyn DeadLetters>,
     pace: Pace,
@@ -79,7 +79,7 @@ pub struct Funnel {
 impl Funnel {
     /// Lets through what `caps` allow. With `keeps_last` it can tell the last post's id.
     pub fn new(
-        reader: PostReader,
+        reader: Arc<PostReader>,
         caps: Caps,
         keeps_last: bool,
         stats: Arc<SocialStats>,

@@ -25,7 +25,7 @@ fn funnel(lines: &[String], per_s: u32) -> (Funnel, Arc<SocialStats>, Arc<Kept>)
     let reader = PostReader::new("plaza", mapping, Terms::parse(lines).unwrap());
     let (stats, kept) = (Arc::new(SocialStats::new("plaza")), Arc::new(Kept::default()));
     let funnel = Funnel::new(
-        reader,
+        Arc::new(reader),
         Caps { posts_per_s: per_s, routes: 3 },
         true,
         Arc::clone(&stats),

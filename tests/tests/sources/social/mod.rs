@@ -22,6 +22,13 @@ use crate::Ledger;
 
 const MS: Duration = Duration::from_millis(1);
 
+const RULES: BackoffRules = BackoffRules {
+    first: Duration::from_millis(20),
+    max: Duration::from_millis(200),
+    limited_first: Duration::from_millis(400),
+    good_after: Duration::from_millis(10),
+};
+
 fn source(stream: &Stream, form: Form) -> SocialSource {
     SocialSource {
         name: "plaza".into(),
@@ -49,12 +56,7 @@ fn source(stream: &Stream, form: Form) -> SocialSource {
         stall: Duration::from_secs(10),
         rewind: Rewind::None,
         rewind_parameter: "since_id".into(),
-        backoff: BackoffRules {
-            first: 20 * MS,
-            max: 200 * MS,
-            limited_first: 400 * MS,
-            good_after: 10 * MS,
-        },
+        backoff: RULES,
     }
 }
 
