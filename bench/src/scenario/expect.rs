@@ -77,8 +77,8 @@ impl Expect {
         failures
     }
 
-    /// What `run` could not tell, in a sentence: no proof that it holds, and none that it doesn't. A
-    /// run of less than a minute isn't asked.
+    /// What `run` could not tell, in a sentence: no proof that it holds, and none that it doesn't.
+    /// A run of less than a minute isn't asked.
     pub fn unproven(&self, setup: &Setup, run: &Run) -> Option<String> {
         let (verdict, said) = self.growth(setup, run)?;
         (verdict == Verdict::NotToldApart).then_some(said)

@@ -1,8 +1,8 @@
 //! Takes a WebSocket's texts for binary messages, before the crate below sees them.
 //!
-//! That crate checks each text and, where it is no UTF-8, throws it away with its bytes. A post that
-//! can't be read is to be parked as it came, and a JSON parser checks what it reads anyway: so each
-//! text's opcode is rewritten on its way in, and nothing else is touched.
+//! That crate checks each text and, where it is no UTF-8, throws it away with its bytes. A post
+//! that can't be read is to be parked as it came, and a JSON parser checks what it reads anyway: so
+//! each text's opcode is rewritten on its way in, and nothing else is touched.
 
 const OPCODE: u8 = 0x0f;
 const TEXT: u8 = 1;

@@ -4,9 +4,9 @@
 //! 2. Has any team that it may concern a turn left? Some numbers ([`Pace`]).
 //! 3. Only now it is parsed; id, text and terms are judged for good, then the turn is taken.
 //!
-//! Which teams a post names is for whoever writes it to choose, and each new set of them costs every
-//! shard a window. So a source may use so many sets of several teams and no more (R23); a team by
-//! itself always passes, there being no more of them than the configuration names.
+//! Which teams a post names is for whoever writes it to choose, and each new set of them costs
+//! every shard a window. So a source may use so many sets of several teams and no more (R23); a
+//! team by itself always passes, there being no more of them than the configuration names.
 //!
 //! Of posts that hold no term a few each second are parsed all the same: a mapping that fits
 //! nothing is told at once, not when the first match has come.
