@@ -1,3 +1,5 @@
+//! Claim: of a flood each team gets its rate, and every post one fate.
+
 use super::*;
 use crate::mapping::From;
 use crate::social::post::PostMapping;
