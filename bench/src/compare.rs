@@ -121,6 +121,10 @@ pub fn run(
                 let failures = piece.scenario.expect.failures(&piece.setup, run, args.any_speed);
                 all_well &= failures.is_empty();
                 failures.iter().for_each(|why| sink.say(&format!("    FAILED: {why}")));
+                if let Some(what) = piece.scenario.expect.unproven(&piece.setup, run) {
+                    all_well = false;
+                    sink.say(&format!("    NOT TOLD APART, so not proven: {what}"));
+                }
             }
         }
     }

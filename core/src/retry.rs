@@ -3,8 +3,9 @@
 //! Two kinds of failure, told apart by who is at fault. A dependency that ails (a broker, a
 //! database, a device) is asked again without count, ever more rarely: a [`Backoff`]; what waits
 //! for it is parked by nobody. A record whose own fault it surely is (nobody can read it, brokers
-//! refuse it as it is) becomes a [dead letter](crate::dead) at once; no consumer so far has one
-//! that may be at fault, which would get five attempts.
+//! refuse it as it is) becomes a [dead letter](crate::dead) at once: the same bytes against the
+//! same rules can't do better. No consumer so far has a record that may be at fault, which would
+//! get five attempts (`docs/decisions/attempts.md`).
 //!
 //! Pure: the caller throws the die and does the waiting.
 

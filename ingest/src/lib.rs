@@ -36,6 +36,7 @@ pub mod mapping;
 pub mod outbound;
 pub mod problem;
 pub mod roster;
+mod routes;
 pub mod sensor;
 pub mod social;
 pub mod spool;

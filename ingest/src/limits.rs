@@ -81,6 +81,10 @@ pub const EVENTS_BURST: u32 = 2 * EVENTS_PER_S;
 pub const ROUTES_MAX: usize = 4_096;
 /// A route that was not used for one whole period is forgotten.
 pub const ROUTES_PERIOD: Duration = Duration::from_secs(30 * 60);
+/// Different sets of several teams that one social source may use within as long, where its section
+/// names no other number: who writes posts chooses them. 20 teams have 190 pairs; of 32 sources all
+/// sets are 16,384 topics, a quarter of what a shard keeps.
+pub const SOCIAL_ROUTES_MAX: usize = 512;
 /// Lines about refused requests that may be logged in one second; the rest is counted.
 pub const REFUSAL_LINES_PER_S: u32 = 20;
 

@@ -52,6 +52,8 @@ pub enum StreamFault {
     Silence,
     /// It opens the stream, and sends nothing but keep-alives.
     KeepAlive,
+    /// It sends so many keep-alives, and ends the stream.
+    EndAfterKeepAlives(usize),
     /// It cuts each post in the middle of its first character of several bytes, and takes a break.
     CutCharacters,
 }
@@ -247,13 +249,20 @@ impl Shared {
     }
 
     fn stream(&self, to: &mut TcpStream, fault: &StreamFault, mut next: usize) -> io::Result<()> {
-        let mut posts = 0;
+        let (mut posts, mut kept) = (0, 0);
         while !self.is_over.load(Ordering::Relaxed) {
             let said = self.news(next);
             if *fault == StreamFault::Silence {
                 continue;
             }
             if said.is_empty() && *fault == StreamFault::KeepAlive {
+                to.write_all(self.keep_alive())?;
+            }
+            if let StreamFault::EndAfterKeepAlives(n) = *fault {
+                if kept == n {
+                    return to.shutdown(Shutdown::Both);
+                }
+                kept += 1;
                 to.write_all(self.keep_alive())?;
             }
             let mut out = Vec::new();

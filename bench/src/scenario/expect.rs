@@ -35,11 +35,34 @@ pub struct Expect {
     pub back_within_s: Option<f64>,
     /// A server that was asked to end has sent everybody away within so many seconds.
     pub drain_s_max: Option<f64>,
-    /// The server's resident memory grows by so many MiB an hour at most. What can't be told from
-    /// growth of that size (the interval of 95 % holds it) is let pass, and shown.
+    /// The server's resident memory grows by so many MiB an hour at most, by all of the interval of
+    /// 95 %. A run whose interval holds the bound proves neither ([`Expect::unproven`]).
     pub growth_mib_per_hour_max: Option<f64>,
     /// The p99 of the last window against that of the first measured one.
     pub p99_ratio_max: Option<f64>,
+}
+
+/// What a figure with an error says about its bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// All of its interval keeps the bound.
+    Within,
+    /// All of it is above.
+    Above,
+    /// The bound lies in it: the run was too short, or its host too busy.
+    NotToldApart,
+}
+
+impl Verdict {
+    fn of(got: f64, error: f64, most: f64) -> Self {
+        if got + error <= most {
+            Self::Within
+        } else if got - error > most {
+            Self::Above
+        } else {
+            Self::NotToldApart
+        }
+    }
 }
 
 impl Expect {
@@ -52,6 +75,22 @@ impl Expect {
             self.judge_time(setup, run, &mut failures);
         }
         failures
+    }
+
+    /// What `run` could not tell, in a sentence: no proof that it holds, and none that it doesn't.
+    /// A run of less than a minute isn't asked.
+    pub fn unproven(&self, setup: &Setup, run: &Run) -> Option<String> {
+        let (verdict, said) = self.growth(setup, run)?;
+        (verdict == Verdict::NotToldApart).then_some(said)
+    }
+
+    /// How memory grew, if it may not and the run is long enough to say.
+    fn growth(&self, setup: &Setup, run: &Run) -> Option<(Verdict, String)> {
+        let most = self.growth_mib_per_hour_max?;
+        let slope = run.memory_slope(setup)?;
+        let [got, error] = [slope.per_s, slope.error].map(mib_per_hour);
+        let said = format!("memory grows by {got:.1} \u{b1} {error:.1} MiB an hour; {most} may be");
+        Some((Verdict::of(got, error, most), said))
     }
 
     fn judge_completeness(&self, setup: &Setup, run: &Run, failures: &mut Vec<String>) {
@@ -91,10 +130,8 @@ impl Expect {
             let percent = closed * 100.0 / run.sockets.max(1) as f64;
             demand(percent <= most, format!("{percent:.1} % of the clients were closed"));
         }
-        if let (Some(most), Some(slope)) = (self.growth_mib_per_hour_max, run.memory_slope(setup)) {
-            let [got, error] = [slope.per_s, slope.error].map(mib_per_hour);
-            let said = format!("memory grows by {got:.1} \u{b1} {error:.1} MiB an hour");
-            demand(got - error <= most, said);
+        if let Some((Verdict::Above, said)) = self.growth(setup, run) {
+            demand(false, said);
         }
         if self.taken {
             let posted = run.posted.clone().unwrap_or_default();
@@ -294,6 +331,47 @@ mod tests {
         assert_eq!(back([10, 900, 50, 12]), 0, "after five seconds");
         assert_eq!(back([10, 900, 50, 13]), 1, "never");
         assert_eq!(back([10, 900, 11, 50]), 0, "one window of two is noise");
+    }
+
+    #[test]
+    fn a_figure_whose_interval_holds_the_bound_proves_nothing() {
+        for (got, error, verdict) in [
+            (3.0, 2.0, Verdict::Within),
+            (12.0, 0.0, Verdict::Within),
+            (11.0, 1.1, Verdict::NotToldApart),
+            (21.7, 53.5, Verdict::NotToldApart),
+            (-40.0, 53.5, Verdict::NotToldApart),
+            (13.0, 0.9, Verdict::Above),
+            (f64::NAN, 1.0, Verdict::NotToldApart),
+            (1.0, f64::INFINITY, Verdict::NotToldApart),
+        ] {
+            assert_eq!(Verdict::of(got, error, 12.0), verdict, "{got} \u{b1} {error}");
+        }
+    }
+
+    #[test]
+    fn memory_on_a_busy_host_is_neither_proven_nor_refuted_and_a_short_run_is_not_asked() {
+        let expect = Expect { growth_mib_per_hour_max: Some(12.0), ..Expect::default() };
+        let says = |seconds: f64, swing_mib: u64| {
+            let (mut setup, mut run) = (fixture::setup(), fixture::run(Subject::Touchline, 5));
+            setup.phases[1].seconds = seconds;
+            // Up and down every two minutes: much noise, no growth.
+            let beat = |at: u64| Beat {
+                at_s: at as f64,
+                rss_bytes: ((100 + at / 60 % 2 * swing_mib) << 20) + at * 1_024,
+                cores: 0.0,
+                generator: 0.0,
+                present: 0,
+                delivered: 0,
+            };
+            run.beats = (0..600).map(beat).collect();
+            assert_eq!(expect.failures(&setup, &run, true), [""; 0], "it is not refuted");
+            expect.unproven(&setup, &run)
+        };
+        assert_eq!(says(3_600.0, 0), None, "3.5 MiB an hour are within 12");
+        let said = says(3_600.0, 40).expect("40 MiB up and down tell nothing");
+        assert!(said.contains("12 may be"), "{said}");
+        assert_eq!(says(30.0, 40), None, "nobody asks half a minute");
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //! 4. [`intake`] turns them into events, or names every bad item: [`json`] and [`item`] where they
 //!    have our shape, [`mapped`] where they have another, [`schema`] where one is agreed; what is
 //!    refused here is kept as a dead letter ([`letters`]);
-//! 5. rate and [`routes`] are charged; both are the partner's own, so that it can only get in its
+//! 5. rate and `routes` are charged; both are the partner's own, so that it can only get in its
 //!    own way;
 //! 6. the log makes them durable, and tells new ones from repeats.
 //!
@@ -33,7 +33,6 @@ mod polled;
 mod quiet;
 mod receive;
 mod refusal;
-mod routes;
 mod schema;
 mod scheme;
 mod secret;

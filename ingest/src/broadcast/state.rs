@@ -20,11 +20,11 @@ use super::body::Budget;
 use super::item::Context;
 use super::letters::LetterGate;
 use super::quiet::LineGate;
-use super::routes::RouteTable;
 use super::sources::{Partner, Sources};
 use super::stats::SourceStats;
 use crate::limits::{APPEND_TIMEOUT, BODY_TIMEOUT, IN_FLIGHT_BYTES_MAX, REFUSAL_LINES_PER_S};
 use crate::problem::{Code, Problem};
+use crate::routes::RouteTable;
 
 /// This host's clock.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

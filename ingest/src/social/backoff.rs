@@ -18,7 +18,7 @@ pub struct BackoffRules {
     pub max: Duration,
     /// The first wait after 420 or 429 that doesn't say how long.
     pub limited_first: Duration,
-    /// A connection that carried posts for so long makes waits begin anew.
+    /// A connection that was good for so long, posts or not, makes waits begin anew.
     pub good_after: Duration,
 }
 
@@ -64,8 +64,8 @@ impl Backoff {
     }
 
     /// How long to wait now. `asked` is what the other side wants, and never undercut (up to 15
-    /// minutes); everything else is off by up to a quarter either way. `die` is anything from 0
-    /// to 1.
+    /// minutes), nor taken for less than our own wait; that is off by up to a quarter either way.
+    /// `die` is anything from 0 to 1.
     pub fn wait(&mut self, cause: Cause, asked: Option<Duration>, die: f64) -> Duration {
         let doubled = |first: Duration, times: u32| first.saturating_mul(1 << times.min(20));
         let own = match cause {
@@ -77,7 +77,8 @@ impl Backoff {
             Cause::Limited => {
                 self.limited = self.limited.saturating_add(1);
                 match asked {
-                    Some(_) => Duration::ZERO,
+                    // "Now", and a date that has passed, are no leave to ask without end.
+                    Some(_) => doubled(self.rules.first, self.limited - 1).min(self.rules.max),
                     None => {
                         doubled(self.rules.limited_first, self.limited - 1).min(RETRY_AFTER_MAX)
                     }
@@ -142,6 +143,8 @@ mod tests {
         assert_eq!(waits(Cause::Limited, None, 6), [60, 120, 240, 480, 900, 900].map(|s| s * S));
         let asked = waits(Cause::Limited, Some(7 * S), 3);
         assert!(asked.iter().all(|wait| *wait >= 7 * S && *wait < 8 * S), "{asked:?}");
+        let at_once = waits(Cause::Limited, Some(Duration::ZERO), 9);
+        assert_eq!(at_once, waits(Cause::Lost, None, 9), "whoever says \"now\" is not hammered");
         let lost = waits(Cause::Lost, Some(5 * S), 9);
         assert!(lost[0] >= 5 * S && lost[8] == 30 * S, "503 with Retry-After: the longer of both");
         let long = waits(Cause::Limited, Some(86_400 * S), 1);

@@ -75,7 +75,7 @@ async fn turn(roster: &dyn Roster, source: &str, awaited: bool, stats: &SocialSt
 impl Follower {
     pub fn new(
         source: SocialSource,
-        connector: Connector,
+        connector: Arc<Connector>,
         funnel: Funnel,
         stats: Arc<SocialStats>,
         around: Surroundings,
@@ -87,7 +87,7 @@ impl Follower {
             asks_all_minutes: false,
             backoff: Backoff::new(source.backoff),
             source,
-            connector: Arc::new(connector),
+            connector,
             funnel,
             around,
             stats,
@@ -199,7 +199,7 @@ impl Follower {
     }
 
     async fn read(&mut self, opened: Opened) -> Lost {
-        let (at, posts) = (Instant::now(), self.funnel.posts());
+        let at = Instant::now();
         self.stats.set_connected(true);
         self.asks_all_minutes = false;
         tracing::info!(source = &*self.source.name, "a stream is open");
@@ -210,7 +210,12 @@ impl Follower {
         };
         self.append();
         self.stats.set_connected(false);
-        if self.funnel.posts() > posts && at.elapsed() >= self.source.backoff.good_after {
+        // A quiet stream is good as well; one that has stalled was, until it was last heard.
+        let good_until = match lost.trouble {
+            Trouble::Stalled => self.heard_at,
+            _ => Some(Instant::now()),
+        };
+        if good_until.is_some_and(|until| until >= at + self.source.backoff.good_after) {
             self.backoff.reset();
         }
         lost
@@ -281,7 +286,6 @@ impl Follower {
             match heard {
                 Heard::Message(message) => self.funnel.take(&message, at),
                 Heard::TooLong => self.funnel.skip(),
-                Heard::BadText => self.funnel.take(b"(no UTF-8)", at),
                 Heard::Nothing => {}
             }
             self.hear();

@@ -16,17 +16,18 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`lines`], [`events`] | from chunks to posts |
-//! | `websocket` | from frames to posts |
+//! | `websocket`, `as_binary` | from frames to posts, whatever their bytes |
 //! | [`terms`] | which teams a post concerns |
 //! | [`post`] | from a post's bytes to an event |
 //! | [`pace`], [`recent`] | how many a second; which came before |
 //! | [`funnel`] | all of these, cheapest first |
 //! | [`backoff`], `connect` | when and how a stream is opened |
 //! | `pieces` | what comes off a stream, and goes onto it |
-//! | `follow`, `publish` | the task, and the log |
+//! | `follow`, `revive`, `publish` | the task, what becomes of it when it panics, and the log |
 //! | `place`, `place_file` | how far the log has what came; where that is written down |
 //! | [`stats`] | what is counted |
 
+mod as_binary;
 pub mod backoff;
 mod connect;
 pub mod events;
@@ -40,6 +41,7 @@ mod place_file;
 pub mod post;
 mod publish;
 pub mod recent;
+mod revive;
 pub mod stats;
 pub mod terms;
 mod websocket;
@@ -57,8 +59,9 @@ use tokio::task::JoinSet;
 use crate::outbound::{self, Hidden, SourceError, Surroundings};
 use connect::Connector;
 use follow::{Follower, Keeps};
-use funnel::Funnel;
+use funnel::{Caps, Funnel};
 use place_file::PlaceFile;
+use revive::revive;
 use terms::Terms;
 
 /// How posts come.
@@ -117,6 +120,8 @@ pub struct SocialSource {
     pub terms: Vec<Box<str>>,
     /// Posts a second for each team.
     pub posts_per_s_max: u32,
+    /// Different sets of several teams within half an hour to an hour (R23).
+    pub routes_max: usize,
     /// Bytes of one post.
     pub post_bytes_max: usize,
     /// No byte for so long: it is opened again.
@@ -148,6 +153,27 @@ impl SocialSource {
         let terms = Terms::parse(&self.terms).map_err(|why| SourceError::new(&self.name, why))?;
         Ok(PostReader::new(&self.name, self.mapping.clone(), terms))
     }
+
+    fn funnel(
+        &self,
+        reader: &Arc<PostReader>,
+        stats: &Arc<SocialStats>,
+        around: &Surroundings,
+    ) -> Funnel {
+        let keeps_last = match self.rewind {
+            Rewind::None | Rewind::BackfillMinutes => false,
+            Rewind::LastEventId => self.kind != SocialKind::Events,
+            Rewind::SinceId => true,
+        };
+        Funnel::new(
+            Arc::clone(reader),
+            Caps { posts_per_s: self.posts_per_s_max, routes: self.routes_max },
+            keeps_last,
+            Arc::clone(stats),
+            Arc::clone(&around.dead),
+            (around.clock)(),
+        )
+    }
 }
 
 /// Sources that are followed. Dropping it ends their tasks.
@@ -170,29 +196,25 @@ impl Social {
         }
         for source in sources {
             let counted = Arc::new(SocialStats::new(&source.name));
-            let connector = Connector::new(&source, Arc::clone(&around.clock))?;
-            let keeps_last = match source.rewind {
-                Rewind::None | Rewind::BackfillMinutes => false,
-                Rewind::LastEventId => source.kind != SocialKind::Events,
-                Rewind::SinceId => true,
-            };
-            let funnel = Funnel::new(
-                source.reader()?,
-                source.posts_per_s_max,
-                keeps_last,
-                Arc::clone(&counted),
-                Arc::clone(&around.dead),
-                (around.clock)(),
-            );
             stats.push(Arc::clone(&counted));
             let file = around.places.as_ref().and_then(|it| PlaceFile::of(&source, it));
             let (marks, written) = watch::channel(None);
+            let (rules, stop) = (source.backoff, &stopped);
             if let Some(file) = file.clone() {
-                tasks.spawn(file.keep(written));
+                let keep = move || file.clone().keep(written.clone());
+                tasks.spawn(revive(Arc::clone(&counted), rules, stop.clone(), keep));
             }
-            let keeps = Keeps { file, marks };
-            let follower = Follower::new(source, connector, funnel, counted, around.clone(), keeps);
-            tasks.spawn(follower.run(stopped.clone()));
+            let connector = Arc::new(Connector::new(&source, Arc::clone(&around.clock))?);
+            let reader = Arc::new(source.reader()?);
+            let (stats, around, of_run) = (Arc::clone(&counted), around.clone(), stop.clone());
+            let follow = move || {
+                let funnel = source.funnel(&reader, &stats, &around);
+                let keeps = Keeps { file: file.clone(), marks: marks.clone() };
+                let (source, connector) = (source.clone(), Arc::clone(&connector));
+                let (stats, around) = (Arc::clone(&stats), around.clone());
+                Follower::new(source, connector, funnel, stats, around, keeps).run(of_run.clone())
+            };
+            tasks.spawn(revive(counted, rules, stop.clone(), follow));
         }
         Ok(Self { stats, stop, tasks })
     }

@@ -171,9 +171,7 @@ impl PostReader {
     fn data(&self, draft: &Draft) -> Result<Bytes, Unreadable> {
         let data = match &self.mapping.value {
             Some(from) => {
-                let value = from.value(&draft.post);
-                let depth = value.as_deref().map_or(0, depth);
-                if depth > DATA_DEPTH_MAX {
+                if from.depth(&draft.post) > DATA_DEPTH_MAX {
                     return Err(Unreadable::field("value", "is nested too deep"));
                 }
                 from.data(&draft.post).ok_or_else(|| Unreadable::field("value", "is missing"))?
@@ -196,15 +194,6 @@ impl PostReader {
             data.insert("author".into(), author.into());
         }
         Value::Object(data).to_string().into_bytes()
-    }
-}
-
-/// Brackets that are open at its deepest place. The parser has bounded it.
-fn depth(value: &Value) -> usize {
-    match value {
-        Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
-        _ => 0,
     }
 }
 

@@ -84,11 +84,15 @@ pub enum Trouble {
     LogRefused,
     /// The log is too far behind to be given more.
     LogBehind,
+    /// Its task has panicked: a bug of ours.
+    Panicked,
+    /// More different sets of teams than the source may use (R23).
+    TooManyRoutes,
 }
 
 impl Trouble {
     /// All of them, with the value of the metric label `reason`.
-    pub const ALL: [(Self, &'static str); 17] = [
+    pub const ALL: [(Self, &'static str); 19] = [
         (Self::Connect, "connect"),
         (Self::Timeout, "timeout"),
         (Self::Broken, "broken"),
@@ -106,6 +110,8 @@ impl Trouble {
         (Self::IdReused, "id_reused"),
         (Self::LogRefused, "log_refused"),
         (Self::LogBehind, "log_behind"),
+        (Self::Panicked, "panicked"),
+        (Self::TooManyRoutes, "too_many_routes"),
     ];
 
     /// Its name.

@@ -11,6 +11,7 @@ use reqwest::Upgraded;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::as_binary::AsBinary;
 use super::connect::Lost;
 use super::stats::Trouble;
 use crate::limits::SOCKET_FRAME_BYTES_MAX;
@@ -24,8 +25,6 @@ pub(super) enum Heard {
     Message(BytesMut),
     /// One that was longer than it may be.
     TooLong,
-    /// One that is no UTF-8, and gone.
-    BadText,
     /// A sign of life.
     Nothing,
 }
@@ -57,7 +56,6 @@ impl Messages {
     pub async fn read(&mut self, socket: &mut Socket, stall: Duration) -> Result<Heard, Lost> {
         let frame = match socket.read_frame().await {
             Ok(frame) => frame,
-            Err(WebSocketError::InvalidUTF8) => return Ok(Heard::BadText),
             Err(error) => return Err(lost(&error)),
         };
         let (opcode, is_last, payload) = (frame.opcode, frame.fin, owned(frame.payload));
@@ -120,16 +118,17 @@ fn lost(error: &WebSocketError) -> Lost {
     Lost::new(trouble, error.to_string())
 }
 
-/// A connection whose reads fail once nothing has come for a while.
+/// A connection whose reads fail once nothing has come for a while, and whose texts come as binary.
 pub(super) struct Watched<S> {
     inner: S,
+    texts: AsBinary,
     quiet_max: Duration,
     alarm: Pin<Box<Sleep>>,
 }
 
 impl<S> Watched<S> {
     fn new(inner: S, quiet_max: Duration) -> Self {
-        Self { inner, quiet_max, alarm: Box::pin(sleep(quiet_max)) }
+        Self { inner, texts: AsBinary::default(), quiet_max, alarm: Box::pin(sleep(quiet_max)) }
     }
 }
 
@@ -139,8 +138,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(cx, buf);
         if read.is_ready() {
+            self.texts.rewrite(&mut buf.filled_mut()[before..]);
             let next = Instant::now() + self.quiet_max;
             self.alarm.as_mut().reset(next);
             return read;

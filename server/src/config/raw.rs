@@ -135,6 +135,7 @@ pub struct Social {
     #[serde(default)]
     pub terms: Vec<String>,
     pub posts_per_s_max: Option<u32>,
+    pub routes_max: Option<usize>,
     pub post_bytes_max: Option<Size>,
     pub stall_s: Option<f64>,
     pub rewind: Option<String>,

@@ -1,6 +1,7 @@
 //! `[sources.social.NAME]` as the adapter wants it.
 
 use touchline_core::event::check_source;
+use touchline_ingest::limits::SOCIAL_ROUTES_MAX;
 use touchline_ingest::mapping::From;
 use touchline_ingest::outbound::Hidden;
 use touchline_ingest::social::{BackoffRules, PostMapping, Rewind, SocialKind, SocialSource};
@@ -67,6 +68,7 @@ fn source(
         },
         terms: it.terms.iter().map(|line| line.as_str().into()).collect(),
         posts_per_s_max: it.posts_per_s_max.unwrap_or(10),
+        routes_max: it.routes_max.unwrap_or(SOCIAL_ROUTES_MAX),
         post_bytes_max: it.post_bytes_max.map_or(256 << 10, Size::as_usize),
         stall: seconds(it.stall_s.unwrap_or(30.0)),
         rewind,

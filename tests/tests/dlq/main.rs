@@ -80,6 +80,12 @@ fn fault_26_a_bad_answer_of_a_sensor_is_there_with_its_bytes_and_counted() {
         server.metric(r#"touchline_dlq_parked_total{stream="sensor",reason="bad_json"}"#),
         1.0
     );
+    let oldest =
+        |stream| server.metric(&format!("touchline_dlq_oldest_seconds{{stream=\"{stream}\"}}"));
+    let before = oldest("sensor");
+    until("it ages", || oldest("sensor") >= before + 0.5);
+    assert!(before < 30.0 && oldest("sensor") < 60.0, "seconds since it was parked: {before}");
+    assert_eq!(oldest("broadcast"), 0.0, "where nothing lies nothing ages");
     assert!(server.metric("touchline_dlq_bytes") > 0.0);
     assert_eq!(server.metric("touchline_dlq_lost_total"), 0.0);
     let [letter] = &lines(&dlq(&home, None, &["list", "--json"]))[..] else { panic!("one") };

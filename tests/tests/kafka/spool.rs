@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use touchline_tests::e2e::brokers::Brokers;
-use touchline_tests::e2e::http::event;
+use touchline_tests::e2e::http::{event, event_with};
 
 use crate::broken::listen_until;
 use crate::follower::Follower;
@@ -17,7 +17,8 @@ const BROKERS: std::ops::RangeInclusive<u16> = 1..=3;
 fn fault_35_a_spool_takes_what_comes_while_all_brokers_are_away_also_through_a_kill() {
     let _turn = alone();
     let mut brokers = Brokers::start(3);
-    let mut nodes = Nodes::start(&brokers, "spooled", 2, "spool = true");
+    let mut nodes =
+        Nodes::start(&brokers, "spooled", 2, "spool = true\nspool_bytes_max = \"1MiB\"");
     let mut followers = vec![Follower::start(&nodes, 1, "ars,che")];
     let mut ids = Vec::new();
     let mut accept = |nodes: &Nodes, node: usize, count: usize| {
@@ -46,6 +47,16 @@ fn fault_35_a_spool_takes_what_comes_while_all_brokers_are_away_also_through_a_k
     let reused = nodes.servers[0].post(&event("s19", &["che"]));
     assert_eq!(reused.status, 422, "{}", reused.body);
     followers[0].listen(Duration::from_millis(500));
+    let metric = |name: &str| nodes.servers[0].metric(&format!("touchline_spool_{name}"));
+    let age_s = metric("oldest_seconds");
+    assert!((0.5..120.0).contains(&age_s), "since the oldest that waits: {age_s}");
+    assert_eq!(metric("events_refused_total"), 0.0);
+    let data = format!("{{\"text\":\"{}\"}}", "x".repeat(60_000));
+    let large =
+        |n: usize| nodes.servers[0].post(&event_with(&format!("large{n}"), &["bou"], &data));
+    let full = (0..40).map(large).find(|answer| answer.status != 202).expect("1 MiB is full");
+    assert_eq!(full.status, 503, "{}", full.body);
+    assert_eq!(metric("events_refused_total"), 1.0);
     assert_eq!(followers[0].ids.len(), seen, "nobody sees what has no position");
     nodes.servers[0].kill_9();
     BROKERS.for_each(|broker| brokers.start_node(broker));
@@ -57,6 +68,7 @@ fn fault_35_a_spool_takes_what_comes_while_all_brokers_are_away_also_through_a_k
         page.lines().any(|line| line == "touchline_spool_events 0")
     };
     listen_until("drained", &mut followers, || is_drained(&nodes));
+    assert_eq!(nodes.servers[0].metric("touchline_spool_oldest_seconds"), 0.0, "nothing waits");
     accept(&nodes, 0, 5);
     let last = ids[ids.len() - 1].clone();
     followers[0].hear_until("the last", |it| it.has(&last));

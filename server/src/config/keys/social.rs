@@ -102,6 +102,13 @@ pub(super) const KEYS: &[Key] = &[
         "deliveries to every follower",
     ),
     own_key(
+        "sources.social.*.routes_max",
+        Kind::Count(1, 65_536),
+        "different sets of several teams within half an hour to an hour; a post with one more is \
+         dropped (`too_many_routes`), one of a single team never is; 512 unless it says otherwise",
+        "a window on every shard for each; whoever writes posts chooses them",
+    ),
+    own_key(
         "sources.social.*.post_bytes_max",
         Kind::Size(1_024, 2 * MIB),
         "size of one post as it comes; 256 KiB unless it says otherwise",

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use touchline_core::dead::Desk;
 use touchline_core::time::Timestamp;
 use touchline_ingest::broadcast::{Clock, system_clock};
-use touchline_ingest::social::{Fate, Rewind, SocialSource, Trouble};
+use touchline_ingest::social::{BackoffRules, Fate, Rewind, SocialSource, Trouble};
 use touchline_tests::stream::{Form, Stream, StreamFault};
 
-use super::{MS, follow, follow_by, follow_in, post, source, until};
+use super::{MS, RULES, follow, follow_by, follow_in, post, source, until};
 
 #[test]
 fn fault_29_a_stream_that_is_lost_goes_on_where_it_was_and_repeats_are_swallowed() {
@@ -129,6 +129,22 @@ fn fault_29_who_is_told_off_stays_away_as_long_as_asked() {
 }
 
 #[test]
+fn fault_29_who_is_told_off_and_asked_back_at_once_hammers_nobody() {
+    for asked in ["0", "Sun, 06 Nov 1994 08:49:37 GMT"] {
+        let stream = Stream::start(Form::Lines);
+        stream.set_fault(StreamFault::Status(429, Some(asked)));
+        follow(source(&stream, Form::Lines), |it| {
+            until("it asks again", || stream.heads().len() >= 2);
+            std::thread::sleep(1_000 * MS);
+            // 20, 40, 80, 160 and then 200 ms, a quarter off at most.
+            let requests = stream.heads().len();
+            assert!(requests <= 12, "{asked}: {requests} requests in a second");
+            assert!(it.stats.troubles_of(Trouble::Limited) >= 2);
+        });
+    }
+}
+
+#[test]
 fn fault_29_a_stream_without_a_byte_is_opened_again_and_keep_alives_are_bytes() {
     for form in Form::ALL {
         let stream = Stream::start(form);
@@ -176,6 +192,8 @@ fn fault_29_junk_and_posts_beyond_their_bound_cost_themselves_alone() {
             let letters = it.letters.0.lock().unwrap();
             assert_eq!((letters.len(), letters[0].desk), (3, Desk::Social));
             assert_eq!((&*letters[0].raw, letters[0].reason), (&b"no json"[..], "bad_json"));
+            let raw = &b"{\"id\":\"9\",\"text\":\"arsenal \xff\xfe\"}"[..];
+            assert_eq!((&*letters[2].raw, letters[2].reason), (raw, "bad_json"), "{form:?}");
         });
     }
 }
@@ -199,6 +217,41 @@ fn fault_29_who_is_turned_away_says_so_and_tries_at_the_slow_end() {
             until("it is open once that is mended", || it.stats.is_connected());
         });
     }
+}
+
+#[test]
+fn fault_29_a_quiet_stream_that_breaks_now_and_then_is_asked_for_again_at_once_each_time() {
+    for form in Form::ALL {
+        let stream = Stream::start(form);
+        stream.set_fault(StreamFault::EndAfterKeepAlives(3));
+        let backoff =
+            BackoffRules { first: 20 * MS, max: 60_000 * MS, good_after: 100 * MS, ..RULES };
+        follow(SocialSource { backoff, ..source(&stream, form) }, |it| {
+            // Doubled each time, the eleventh wait alone were 20 s.
+            until("it is asked for a twelfth time", || stream.heads().len() >= 12);
+            assert!(it.stats.posts(Fate::NoTeam) == 0, "no post has come");
+        });
+    }
+}
+
+#[test]
+fn a_stream_whose_task_panics_is_followed_anew() {
+    let (stream, panics) = (Stream::start(Form::Lines), Arc::new(AtomicI64::new(0)));
+    let of_clock = Arc::clone(&panics);
+    let clock: Clock = Arc::new(move || {
+        let left = of_clock.fetch_sub(1, Ordering::Relaxed);
+        assert!(left <= 0, "a clock that panics, as the test wants it");
+        system_clock()
+    });
+    follow_by(clock, source(&stream, Form::Lines), |it| {
+        until("it is open", || stream.open() == 1);
+        panics.store(3, Ordering::Relaxed);
+        stream.say(&post(1, "arsenal"));
+        until("each panic is counted", || it.stats.troubles_of(Trouble::Panicked) == 3);
+        until("it is open again", || it.stats.is_connected());
+        stream.say(&post(2, "arsenal"));
+        it.expect("what comes then", &[2]);
+    });
 }
 
 #[test]

@@ -22,6 +22,13 @@ use crate::Ledger;
 
 const MS: Duration = Duration::from_millis(1);
 
+const RULES: BackoffRules = BackoffRules {
+    first: Duration::from_millis(20),
+    max: Duration::from_millis(200),
+    limited_first: Duration::from_millis(400),
+    good_after: Duration::from_millis(10),
+};
+
 fn source(stream: &Stream, form: Form) -> SocialSource {
     SocialSource {
         name: "plaza".into(),
@@ -44,16 +51,12 @@ fn source(stream: &Stream, form: Form) -> SocialSource {
         },
         terms: vec!["ars: arsenal, gunners, #afc".into(), "mun: münchen".into()],
         posts_per_s_max: 1_000,
+        routes_max: 512,
         post_bytes_max: 64 << 10,
         stall: Duration::from_secs(10),
         rewind: Rewind::None,
         rewind_parameter: "since_id".into(),
-        backoff: BackoffRules {
-            first: 20 * MS,
-            max: 200 * MS,
-            limited_first: 400 * MS,
-            good_after: 10 * MS,
-        },
+        backoff: RULES,
     }
 }
 

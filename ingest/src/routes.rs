@@ -2,9 +2,10 @@
 //! (R23).
 //!
 //! Shards keep a window for each topic, so a source that invents sets of teams would cost them
-//! memory. Whoever may refuse an event must do so before the log has it; hence a table here. It
-//! remembers hashes in two generations: a route counts as long as it was used in this period or the
-//! one before, so an entry lives for one to two periods and nothing is ever scanned.
+//! memory; where strangers write, it is they who choose the sets. Whoever may refuse an event must
+//! do so before the log has it; hence a table here. It remembers hashes in two generations: a route
+//! counts as long as it was used in this period or the one before, so an entry lives for one to two
+//! periods and nothing is ever scanned.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
