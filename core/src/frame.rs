@@ -48,7 +48,9 @@ pub enum Subject {
     Sensor {
         /// Hash of (source, key).
         key: Identity,
-        /// The device's sequence, else the position's: highest wins.
+        /// The position's sequence: the last wins. What a device's own sequence puts behind an
+        /// earlier value never reaches the log; what it says again, or after it was started anew,
+        /// counts.
         order: u64,
     },
 }
@@ -106,10 +108,9 @@ fn subject(event: &Event, position: Position) -> Subject {
             original: Identity::of(&original.source, &original.id),
             rev: original.rev,
         },
-        (None, Some(sensor)) => Subject::Sensor {
-            key: Identity::of(&event.source, &sensor.key),
-            order: sensor.sequence.unwrap_or(position.seq),
-        },
+        (None, Some(sensor)) => {
+            Subject::Sensor { key: Identity::of(&event.source, &sensor.key), order: position.seq }
+        }
         (None, None) => Subject::None,
     }
 }
