@@ -23,7 +23,8 @@ fn fault_26_one_request_is_in_flight_and_ticks_that_pass_are_counted_not_made_up
         until("three answers", || upstream.requests() >= 4);
         assert_eq!(upstream.busy_most(), 1);
         let missed = stats[0].ticks_missed();
-        assert!((6 * 3..8 * 4).contains(&missed), "{missed} missed");
+        // Those of one request are counted with the one after the next.
+        assert!((6 * 2..8 * 3).contains(&missed), "{missed} missed");
         let requests = upstream.requests();
         upstream.set_fault(Fault::None);
         until("it is fast", || upstream.requests() >= requests + 2);
