@@ -1,3 +1,5 @@
+//! Which readings are news, and under which ids: each by a second of an afternoon.
+
 use super::*;
 use std::sync::OnceLock;
 
