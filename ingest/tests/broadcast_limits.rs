@@ -177,13 +177,14 @@ async fn fault_40_staleness_counts_from_the_last_new_event_whatever_the_clock_sa
     let pause = Duration::from_millis(120);
     tokio::time::sleep(pause).await;
     assert!(stale() >= pause, "from the start, before the first");
-    desk.advance_s(-3_600);
     desk.post(&event("1")).await;
     assert!(stale() < pause, "{:?}", stale());
-    desk.advance_s(7_200);
     tokio::time::sleep(pause).await;
     desk.post(&event("1")).await;
-    assert!(stale() >= pause && stale() < 60 * pause, "a repeat is nothing new: {:?}", stale());
+    for set_s in [-3_600, 7_200] {
+        desk.advance_s(set_s);
+        assert!(stale() >= pause && stale() < 60 * pause, "{set_s}: {:?}", stale());
+    }
     let skyline = Partner::new("skyline", &[SECRET]).unwrap();
     let harbour = Partner::new("harbour", &[SECRET]).unwrap();
     desk.state.replace_sources(Sources::new([skyline, harbour]).unwrap());
