@@ -48,9 +48,23 @@ pub enum Subject {
     Sensor {
         /// Hash of (source, key).
         key: Identity,
-        /// The device's sequence, else the position's: highest wins.
+        /// The device's sequence, else the position's: highest wins, and of equal ones the last,
+        /// which says again what still holds. After a device has begun to count anew, its last
+        /// value of before wins until it is too old.
         order: u64,
     },
+}
+
+impl Subject {
+    /// What it is about, its order, and the lowest order that outdates it where something of the
+    /// same is before it in the log. `None` of what stands for itself.
+    pub const fn place(self) -> Option<(Identity, u64, u64)> {
+        match self {
+            Self::None => None,
+            Self::Update { original, rev } => Some((original, rev as u64, rev as u64)),
+            Self::Sensor { key, order } => Some((key, order, order.saturating_add(1))),
+        }
+    }
 }
 
 /// What happened in some lanes since the last batch, shared by all shards.

@@ -85,6 +85,14 @@ impl Breaker {
         self.open_until = Some(now + open.mul_f64(0.75 + 0.5 * die.clamp(0.0, 1.0)));
     }
 
+    /// The other side asks to be left alone until then: open at least so long, and a failure after
+    /// it is one more of a row.
+    pub fn leave_alone(&mut self, until: Instant) {
+        self.failures = self.failures.max(self.rules.failures);
+        self.is_probing = false;
+        self.open_until = Some(self.open_until.map_or(until, |own| own.max(until)));
+    }
+
     /// How it stands.
     pub fn state(&self, now: Instant) -> BreakerState {
         match self.open_until {
@@ -136,6 +144,20 @@ mod tests {
             assert!(it.may_call(now), "{seconds}");
             it.failed(now, 0.5);
         }
+    }
+
+    #[test]
+    fn who_asks_to_be_left_alone_is_and_never_less_than_it_would_be() {
+        let (mut it, now) = (Breaker::new(RULES), Instant::now());
+        let s = Duration::from_secs;
+        it.failed(now, 0.5);
+        it.leave_alone(now + s(3));
+        assert!(!it.may_call(now + s(3) - Duration::from_millis(1)), "with the first failure");
+        assert!(it.may_call(now + s(3)));
+        it.failed(now + s(3), 0.5);
+        it.leave_alone(now + s(3));
+        assert!(!it.may_call(now + s(5) - Duration::from_millis(1)), "its own wait has doubled");
+        assert!(it.may_call(now + s(5)));
     }
 
     #[test]

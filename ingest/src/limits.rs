@@ -100,8 +100,10 @@ pub const BROKER_SKEW_MAX: Duration = Duration::from_secs(5 * 60);
 pub const SENSOR_APPENDS_MAX: usize = 8;
 /// Readings in one answer of a sensor source.
 pub const READINGS_MAX: usize = 1_000;
-/// Keys of one sensor source whose last value is remembered, about 150 bytes each.
+/// Keys of one sensor source whose last value is remembered, about 400 bytes each: 1.6 MB.
 pub const KEYS_MAX: usize = 4_096;
+/// A key that wasn't in an answer for so long gives its place to others.
+pub const KEY_IDLE_MAX: Duration = Duration::from_secs(10 * 60);
 /// Terms of one social source: 1,000 teams of 20. The automata take about 100 bytes a term.
 pub const TERMS_MAX: usize = 20_000;
 /// Teams that one social source has terms for.

@@ -1,7 +1,7 @@
 //! How each source and the log do, for the board: read from what they count.
 
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use touchline_core::event::Stream;
 use touchline_core::log::LogHealthError;
@@ -54,7 +54,7 @@ fn log(log: &NodeLog) -> LogFigures {
 
 /// Those that send, those that are polled, and those that are both.
 fn partners(appliance: &Appliance) -> Vec<SourceFigures> {
-    let now = appliance.webhooks.now();
+    let now = Instant::now();
     let stats = appliance.webhooks.stats();
     let loaded = appliance.loaded.load();
     let known = stats.iter().filter(|stats| !stats.source().starts_with('('));
@@ -79,7 +79,7 @@ fn partners(appliance: &Appliance) -> Vec<SourceFigures> {
 }
 
 fn sensors(appliance: &Appliance) -> Vec<SourceFigures> {
-    let now = appliance.webhooks.now();
+    let now = Instant::now();
     let loaded = appliance.loaded.load();
     let asked = loaded.options.sensors.iter();
     let followed = asked.filter_map(|source| {

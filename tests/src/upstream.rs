@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-/// What it does with the next requests.
+/// What it does with the next requests. All but `Gzip` is wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Fault {
     /// Answers well.
@@ -25,6 +25,10 @@ pub enum Fault {
     Drip,
     /// Answers with this status.
     Status(u16),
+    /// Answers with this status, and asks to be left alone for so many seconds.
+    RetryAfter(u16, u64),
+    /// Packs its answer.
+    Gzip,
     /// Sends whoever asks to itself.
     RedirectLoop,
     /// Answers 10 MiB.
@@ -64,6 +68,12 @@ struct Shared {
     fault: Mutex<Fault>,
     body: Mutex<String>,
     requests: AtomicU64,
+    connections: AtomicU64,
+    /// Requests that it is busy with, and the most there were.
+    busy: AtomicU64,
+    busy_most: AtomicU64,
+    /// The head of the last request.
+    head: Mutex<String>,
     is_over: AtomicBool,
 }
 
@@ -86,6 +96,10 @@ impl Upstream {
             fault: Mutex::default(),
             body: Mutex::new(body.into()),
             requests: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
+            busy_most: AtomicU64::new(0),
+            head: Mutex::default(),
             is_over: AtomicBool::new(false),
         });
         let of_thread = Arc::clone(&shared);
@@ -121,6 +135,21 @@ impl Upstream {
     pub fn requests(&self) -> u64 {
         self.shared.requests.load(Ordering::Relaxed)
     }
+
+    /// Connections that it has taken.
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// The most requests that it was busy with at once.
+    pub fn busy_most(&self) -> u64 {
+        self.shared.busy_most.load(Ordering::Relaxed)
+    }
+
+    /// The head of the last request.
+    pub fn head(&self) -> String {
+        lock(&self.shared.head).clone()
+    }
 }
 
 impl Drop for Upstream {
@@ -137,11 +166,18 @@ impl Shared {
     fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        while !self.is_over.load(Ordering::Relaxed) && read_head(&mut stream)? {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        while !self.is_over.load(Ordering::Relaxed) {
+            let Some(head) = read_head(&mut stream)? else { return Ok(()) };
+            *lock(&self.head) = head;
             self.requests.fetch_add(1, Ordering::Relaxed);
+            let busy = self.busy.fetch_add(1, Ordering::Relaxed) + 1;
+            self.busy_most.fetch_max(busy, Ordering::Relaxed);
             let fault = *lock(&self.fault);
             let body = lock(&self.body).clone();
-            if !answer(&mut stream, fault, &body)? {
+            let goes_on = answer(&mut stream, fault, &body);
+            self.busy.fetch_sub(1, Ordering::Relaxed);
+            if !goes_on? {
                 return Ok(());
             }
         }
@@ -149,16 +185,16 @@ impl Shared {
     }
 }
 
-/// `false`: the peer has ended.
-fn read_head(stream: &mut TcpStream) -> io::Result<bool> {
+/// `None`: the peer has ended.
+fn read_head(stream: &mut TcpStream) -> io::Result<Option<String>> {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
         if stream.read(&mut byte)? == 0 {
-            return Ok(false);
+            return Ok(None);
         }
         head.push(byte[0]);
     }
-    Ok(true)
+    Ok(Some(String::from_utf8_lossy(&head).into_owned()))
 }
 
 /// `false`: nothing more comes on this connection.
@@ -177,14 +213,16 @@ fn answer(stream: &mut TcpStream, fault: Fault, body: &str) -> io::Result<bool> 
             }
         }
         Fault::Status(status) => stream.write_all(&whole(&format!("{status} No"), "", b""))?,
+        Fault::RetryAfter(status, seconds) => {
+            let head = format!("retry-after: {seconds}\r\n");
+            stream.write_all(&whole(&format!("{status} No"), &head, b""))?;
+        }
+        Fault::Gzip => stream.write_all(&packed(body.as_bytes()))?,
         Fault::RedirectLoop => {
             stream.write_all(&whole("302 Found", "location: /values\r\n", b""))?;
         }
         Fault::Huge => stream.write_all(&json(&vec![b' '; 10 << 20]))?,
-        Fault::GzipBomb => {
-            let head = "content-type: application/json\r\ncontent-encoding: gzip\r\n";
-            stream.write_all(&whole("200 OK", head, &bomb()))?;
-        }
+        Fault::GzipBomb => stream.write_all(&packed(&vec![b' '; 10 << 20]))?,
         Fault::WrongType => {
             let page = b"<html>maintenance</html>";
             stream.write_all(&whole("200 OK", "content-type: text/html\r\n", page))?;
@@ -209,10 +247,11 @@ fn whole(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-fn bomb() -> Vec<u8> {
+fn packed(body: &[u8]) -> Vec<u8> {
     let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    packer.write_all(&vec![b' '; 10 << 20]).expect("memory");
-    packer.finish().expect("memory")
+    packer.write_all(body).expect("memory");
+    let head = "content-type: application/json\r\ncontent-encoding: gzip\r\n";
+    whole("200 OK", head, &packer.finish().expect("memory"))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -136,16 +136,12 @@ fn replaced(events: &[Published]) -> Vec<bool> {
     let mut replaced = vec![false; events.len()];
     let mut latest: HashMap<(&Topic, Identity), (u64, usize)> = HashMap::new();
     for (index, event) in events.iter().enumerate() {
-        let (subject, order) = match event.subject {
-            Subject::None => continue,
-            Subject::Update { original, rev } => (original, u64::from(rev)),
-            Subject::Sensor { key, order } => (key, order),
-        };
+        let Some((subject, order, outdated_from)) = event.subject.place() else { continue };
         match latest.entry((&event.topic, subject)) {
             Entry::Vacant(entry) => {
                 entry.insert((order, index));
             }
-            Entry::Occupied(entry) if entry.get().0 >= order => replaced[index] = true,
+            Entry::Occupied(entry) if entry.get().0 >= outdated_from => replaced[index] = true,
             Entry::Occupied(mut entry) => {
                 let (_, before) = entry.insert((order, index));
                 replaced[before] = true;

@@ -73,18 +73,13 @@ impl Window {
         debug_assert!(self.entries.is_empty() || event.position.seq > self.last_seq);
         let seq = event.position.seq;
         self.last_seq = seq;
-        let (subject, order) = match event.subject {
-            Subject::None => (None, 0),
-            Subject::Update { original, rev } => (Some(original), u64::from(rev)),
-            Subject::Sensor { key, order } => (Some(key), order),
-        };
-        let Some(subject) = subject else {
+        let Some((subject, order, outdated_from)) = event.subject.place() else {
             self.push(event, None);
             return Appended::New;
         };
         let known = self.latest.get(&subject).map(|latest| (latest.order, latest.seq));
         match known {
-            Some((known, _)) if known >= order => return Appended::Outdated,
+            Some((known, _)) if known >= outdated_from => return Appended::Outdated,
             Some((_, replaced)) => self.kill(replaced),
             None => {}
         }

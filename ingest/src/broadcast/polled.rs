@@ -12,7 +12,6 @@
 use std::collections::{HashMap, HashSet};
 
 use touchline_core::event::{Content, Event};
-use touchline_core::time::Timestamp;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::intake::{BadItem, Item};
@@ -110,7 +109,7 @@ impl Harvest for Polled {
         Ok(harvested)
     }
 
-    fn keep(&mut self, event: &Event, _at: Timestamp) {
+    fn keep(&mut self, event: &Event) {
         self.shown.insert(event.id.clone(), event.content());
     }
 
@@ -130,7 +129,7 @@ pub(crate) fn unfit_answer(problem: Problem, raw: &[u8]) -> Failure {
         Code::BadJson => Trouble::BadJson,
         _ => Trouble::BadReading,
     };
-    Failure { trouble, why: problem.detail.into(), raw: raw.to_vec() }
+    Failure { raw: raw.to_vec(), ..Failure::new(trouble, problem.detail) }
 }
 
 /// All that is wrong with one item.

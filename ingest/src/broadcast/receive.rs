@@ -14,6 +14,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -231,7 +232,7 @@ async fn append(
     let reply = move |result: Result<Vec<Outcome>, AppendError>| {
         let result = result.map(|outcomes| Tally::of(&outcomes));
         if let Ok(tally) = &result {
-            stats.count(*tally, now);
+            stats.count(*tally, Instant::now());
         }
         drop(share);
         // The partner may have hung up; what it sent counts all the same.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
@@ -110,13 +110,12 @@ impl BroadcastState {
         options: BroadcastOptions,
         dead: Arc<dyn DeadLetters>,
     ) -> Self {
-        let now = (options.clock)();
         let state = Self {
             inner: Arc::new(Inner {
                 log,
                 dead,
                 budget: Budget::new(options.in_flight_bytes_max),
-                unknown: Arc::new(SourceStats::new("(unknown)", now)),
+                unknown: Arc::new(SourceStats::new("(unknown)", Instant::now())),
                 refusal_lines: LineGate::new(REFUSAL_LINES_PER_S),
                 desks: ArcSwap::default(),
                 options,
@@ -131,13 +130,12 @@ impl BroadcastState {
     /// are the same.
     pub fn replace_sources(&self, sources: Sources) {
         let old = self.inner.desks.load();
-        let now = self.inner.now();
         let desk = |partner: &Partner| {
             let before = old.get(partner.name());
             if before.is_none_or(|before| before.partner.scheme != partner.scheme) {
                 warn_of_age(partner);
             }
-            (partner.name().into(), Arc::new(Desk::new(partner, before.map(|it| &**it), now)))
+            (partner.name().into(), Arc::new(Desk::new(partner, before.map(|it| &**it))))
         };
         let desks: Desks = sources.iter().map(desk).collect();
         self.inner.desks.store(Arc::new(desks));
@@ -174,7 +172,7 @@ impl BroadcastState {
         self.inner.budget.taken_bytes()
     }
 
-    /// What the clock says, for [`SourceStats::staleness`].
+    /// What the clock says.
     pub fn now(&self) -> Timestamp {
         self.inner.now()
     }
@@ -182,13 +180,14 @@ impl BroadcastState {
 
 impl Desk {
     /// Takes over from `before` what isn't changed by a reload.
-    fn new(partner: &Partner, before: Option<&Self>, now: Timestamp) -> Self {
+    fn new(partner: &Partner, before: Option<&Self>) -> Self {
         let stats = before.map(|before| Arc::clone(&before.stats));
         let same_rate = before.filter(|before| same_rate(&before.partner, partner));
         let same_places =
             before.filter(|before| before.partner.requests_max == partner.requests_max);
         Self {
-            stats: stats.unwrap_or_else(|| Arc::new(SourceStats::new(partner.name(), now))),
+            stats: stats
+                .unwrap_or_else(|| Arc::new(SourceStats::new(partner.name(), Instant::now()))),
             rate: same_rate.map_or_else(|| rate(partner), |before| Arc::clone(&before.rate)),
             routes: before.map(|before| Arc::clone(&before.routes)).unwrap_or_default(),
             places: same_places.map_or_else(

@@ -4,11 +4,10 @@
 //! counted when the log answers, not when the partner reads our answer: a partner that hangs up
 //! early has still sent its events.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use touchline_core::log::Outcome;
-use touchline_core::time::Timestamp;
 
 use crate::problem::Code;
 
@@ -17,7 +16,7 @@ use crate::problem::Code;
 #[derive(Debug)]
 pub struct SourceStats {
     source: Box<str>,
-    since: Timestamp,
+    since: Instant,
     accepted: AtomicU64,
     duplicates: AtomicU64,
     too_old: AtomicU64,
@@ -26,12 +25,13 @@ pub struct SourceStats {
     parked: AtomicU64,
     kept_back: AtomicU64,
     errors: [AtomicU64; Code::COUNT],
-    last_accepted_us: AtomicI64,
+    /// After `since`.
+    last_accepted_us: AtomicU64,
 }
 
 impl SourceStats {
     /// Counters at zero; staleness counts from `since` until the first event.
-    pub fn new(source: &str, since: Timestamp) -> Self {
+    pub fn new(source: &str, since: Instant) -> Self {
         Self {
             source: source.into(),
             since,
@@ -43,7 +43,7 @@ impl SourceStats {
             parked: AtomicU64::new(0),
             kept_back: AtomicU64::new(0),
             errors: [const { AtomicU64::new(0) }; Code::COUNT],
-            last_accepted_us: AtomicI64::new(i64::MIN),
+            last_accepted_us: AtomicU64::new(0),
         }
     }
 
@@ -101,9 +101,9 @@ impl SourceStats {
     }
 
     /// Since when nothing new has come: `source_staleness_seconds`.
-    pub fn staleness(&self, now: Timestamp) -> Duration {
-        let last = self.last_accepted_us.load(Ordering::Relaxed).max(self.since.0);
-        Duration::from_micros(u64::try_from(now.0.saturating_sub(last)).unwrap_or(0))
+    pub fn staleness(&self, now: Instant) -> Duration {
+        let last = Duration::from_micros(self.last_accepted_us.load(Ordering::Relaxed));
+        now.saturating_duration_since(self.since + last)
     }
 
     pub(super) fn count_body(&self, bytes: usize) {
@@ -120,12 +120,14 @@ impl SourceStats {
         self.errors[code as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn count(&self, tally: Tally, received_at: Timestamp) {
+    pub(super) fn count(&self, tally: Tally, now: Instant) {
         self.accepted.fetch_add(tally.accepted, Ordering::Relaxed);
         self.duplicates.fetch_add(tally.duplicates, Ordering::Relaxed);
         self.too_old.fetch_add(tally.too_old, Ordering::Relaxed);
         if tally.accepted > 0 {
-            self.last_accepted_us.fetch_max(received_at.0, Ordering::Relaxed);
+            let after = now.saturating_duration_since(self.since).as_micros();
+            let after = u64::try_from(after).unwrap_or(u64::MAX);
+            self.last_accepted_us.fetch_max(after, Ordering::Relaxed);
         }
     }
 }
@@ -153,5 +155,22 @@ impl Tally {
             }
         }
         tally
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn staleness_counts_from_the_last_new_event_by_monotonic_time() {
+        let since = Instant::now();
+        let after = |s| since + Duration::from_secs(s);
+        let stats = SourceStats::new("skyline", since);
+        assert_eq!(stats.staleness(after(7)).as_secs(), 7, "from the start, before the first");
+        stats.count(Tally { accepted: 1, ..Tally::default() }, after(7));
+        assert_eq!(stats.staleness(after(7)).as_secs(), 0);
+        stats.count(Tally { duplicates: 1, ..Tally::default() }, after(67));
+        assert_eq!(stats.staleness(after(67)).as_secs(), 60, "a repeat is nothing new");
     }
 }

@@ -6,9 +6,13 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 
+use touchline_core::time::Timestamp;
+
 use super::stats::Trouble;
 use super::{Ask, SourceError};
+use crate::broadcast::Clock;
 use crate::outbound;
+use crate::social::backoff::retry_after;
 
 /// What asks one source: one connection, kept open.
 pub(crate) struct Fetcher {
@@ -27,11 +31,13 @@ pub struct Failure {
     pub why: Box<str>,
     /// As far as it was read.
     pub raw: Vec<u8>,
+    /// How long it asks to be left alone.
+    pub retry_after: Option<Duration>,
 }
 
 impl Failure {
-    pub(super) fn new(trouble: Trouble, why: impl std::fmt::Display) -> Self {
-        Self { trouble, why: why.to_string().into(), raw: Vec::new() }
+    pub(crate) fn new(trouble: Trouble, why: impl std::fmt::Display) -> Self {
+        Self { trouble, why: why.to_string().into(), raw: Vec::new(), retry_after: None }
     }
 }
 
@@ -57,10 +63,10 @@ impl Fetcher {
 
     /// Asks once. The whole of it, from connecting to the last byte, has the source's timeout. What
     /// comes back says that it is JSON.
-    pub async fn fetch(&self) -> Result<Vec<u8>, Failure> {
+    pub async fn fetch(&self, clock: &Clock) -> Result<Vec<u8>, Failure> {
         let request = self.client.get(self.url.clone()).header(ACCEPT, "application/json");
         let response = request.headers(self.headers.clone()).send().await.map_err(failed)?;
-        if let Err(failure) = check(&response, self.body_bytes_max) {
+        if let Err(failure) = check(&response, self.body_bytes_max, clock()) {
             // Some of what can't be used is read, for whoever wants to see what it is.
             let reads = matches!(failure.trouble, Trouble::ContentType | Trouble::TooLarge);
             let raw = if reads { self.beginning(response).await } else { Vec::new() };
@@ -91,7 +97,7 @@ impl Fetcher {
     }
 }
 
-fn check(response: &Response, body_bytes_max: usize) -> Result<(), Failure> {
+fn check(response: &Response, body_bytes_max: usize, now: Timestamp) -> Result<(), Failure> {
     let status = response.status();
     if status.is_redirection() {
         let to = response.headers().get("location").map_or("", |to| to.to_str().unwrap_or(""));
@@ -100,7 +106,10 @@ fn check(response: &Response, body_bytes_max: usize) -> Result<(), Failure> {
         return Err(Failure::new(Trouble::Redirect, why));
     }
     if status != StatusCode::OK {
-        return Err(Failure::new(Trouble::Status, format!("it answers {status}")));
+        let failure = Failure::new(Trouble::Status, format!("it answers {status}"));
+        let is_asking = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+        let asked = is_asking.contains(&status).then(|| retry_after(response.headers(), now));
+        return Err(Failure { retry_after: asked.flatten(), ..failure });
     }
     let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.unwrap_or("").split(';').next().unwrap_or("").trim().to_ascii_lowercase();

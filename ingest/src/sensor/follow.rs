@@ -8,25 +8,23 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use touchline_core::event::Event;
-use touchline_core::log::AppendError;
 use touchline_core::time::Timestamp;
 
 use super::Ask;
+use super::append::{Answer, Place};
 use super::fetch::{Failure, Fetcher};
 use super::parking::Parking;
 use super::stats::{SensorStats, Trouble};
 use crate::breaker::{Breaker, BreakerState};
-use crate::broadcast::Tally;
-use crate::limits::SENSOR_APPENDS_MAX;
+use crate::limits::{RETRY_AFTER_MAX, SENSOR_APPENDS_MAX};
 use crate::outbound::Surroundings;
-
-/// Events that the log has refused.
-type Refused = Vec<Event>;
 
 /// When an answer came, and what the events of it are known by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct At<'a> {
     pub received_at: Timestamp,
+    /// The same by a clock that nobody sets.
+    pub now: std::time::Instant,
     pub tick: u64,
     pub correlation: &'a str,
 }
@@ -38,6 +36,8 @@ pub(crate) struct Harvested {
     pub news: Vec<Event>,
     /// What says nothing new.
     pub unchanged: u64,
+    /// Devices that count anew.
+    pub restarts: u64,
 }
 
 /// Is told of each item that can't be used, and why.
@@ -50,10 +50,13 @@ pub(crate) trait Harvest: Send + 'static {
     fn read(&mut self, raw: &[u8], at: &At<'_>, note: &mut Note<'_>) -> Result<Harvested, Failure>;
 
     /// `event` is handed to the log.
-    fn keep(&mut self, event: &Event, at: Timestamp);
+    fn keep(&mut self, _event: &Event) {}
 
-    /// The log has refused `event`: it is news again.
+    /// The log has not taken `event`: it is news again.
     fn forget(&mut self, event: &Event);
+
+    /// The log knows the id of `event` under other content, and will never take it.
+    fn reused(&mut self, _event: &Event) {}
 
     /// What was learned so far counts for nothing any more.
     fn start_over(&mut self);
@@ -80,8 +83,8 @@ pub(super) struct Follower<H> {
     parking: Parking,
     breaker: Breaker,
     /// Where the log's answers come in; what was taken comes back empty.
-    answers: mpsc::Receiver<Refused>,
-    answering: mpsc::Sender<Refused>,
+    answers: mpsc::Receiver<Answer>,
+    answering: mpsc::Sender<Answer>,
     appends: usize,
 }
 
@@ -116,11 +119,17 @@ impl<H: Harvest> Follower<H> {
         loop {
             let at = tokio::select! {
                 _ = stop.changed() => return,
+                Some(answer) = self.answers.recv() => {
+                    self.settle(answer);
+                    continue;
+                }
                 at = ticks.tick() => at,
             };
             let missed = last.map_or(0, |last| missed(at - last, self.ask.interval));
             last = Some(at);
-            self.take_answers();
+            while let Ok(answer) = self.answers.try_recv() {
+                self.settle(answer);
+            }
             if !self.around.roster.is_mine(&self.ask.name) {
                 self.stand_by();
                 continue;
@@ -146,19 +155,20 @@ impl<H: Harvest> Follower<H> {
             self.stats.set_breaker(BreakerState::Closed.number());
         }
         self.stats.set_assigned(false);
-        self.stats.set_good((self.around.clock)());
+        self.stats.set_good(Instant::now().into_std());
     }
 
     async fn poll(&mut self) {
-        let fetched = self.fetcher.fetch().await;
-        let received_at = (self.around.clock)();
+        let fetched = self.fetcher.fetch(&self.around.clock).await;
+        let (received_at, now) = ((self.around.clock)(), Instant::now().into_std());
         let tick = tick_at(received_at);
         let source = &*self.ask.name;
         let correlation = format!("{source}-{tick}");
-        let at = At { received_at, tick, correlation: &correlation };
+        let at = At { received_at, now, tick, correlation: &correlation };
         let (stats, harvest) = (&self.stats, &mut self.harvest);
-        let mut bad = None;
+        let (mut bad, mut dropped) = (None, 0_u64);
         let mut note = |trouble: Trouble, why: &dyn Display| {
+            dropped += 1;
             tracing::debug!(source, reason = trouble.as_str(), %why, "an item is dropped");
             stats.count(trouble, 1);
             if trouble == Trouble::BadReading {
@@ -170,7 +180,7 @@ impl<H: Harvest> Follower<H> {
             Ok(harvested) => harvested,
             Err(failure) => return self.fail(failure, received_at, &correlation),
         };
-        if self.breaker.state(Instant::now().into_std()) != BreakerState::Closed {
+        if self.breaker.state(now) != BreakerState::Closed {
             tracing::info!(source, "a source that is polled is back");
         }
         if let Some(why) = bad.filter(|_| self.parking.keeps_parts_whole()) {
@@ -179,8 +189,12 @@ impl<H: Harvest> Follower<H> {
             self.parking.park(failure, received_at, &correlation);
         }
         self.breaker.succeeded();
-        self.stats.set_good(received_at);
+        // A source that answers and says nothing that can be used isn't well, whatever its line is.
+        if dropped == 0 || harvested.unchanged > 0 || !harvested.news.is_empty() {
+            self.stats.set_good(now);
+        }
         self.stats.count_unchanged(harvested.unchanged);
+        self.stats.count_restarts(harvested.restarts);
         if let Some(skew) = self.harvest.skew() {
             self.stats.set_skew(skew);
         }
@@ -192,6 +206,11 @@ impl<H: Harvest> Follower<H> {
         let now = Instant::now().into_std();
         let was = self.breaker.state(now);
         self.breaker.failed(now, rand::random());
+        if let Some(asked) = failure.retry_after {
+            // A crowd that was told the same second doesn't come back in step.
+            let asked = asked.min(RETRY_AFTER_MAX).mul_f64(1.0 + 0.1 * rand::random::<f64>());
+            self.breaker.leave_alone(now + asked);
+        }
         if was == BreakerState::Closed && self.breaker.state(now) == BreakerState::Open {
             let (source, why) = (&*self.ask.name, &*failure.why);
             tracing::warn!(source, why, "a source fails; it is asked more rarely now");
@@ -205,42 +224,26 @@ impl<H: Harvest> Follower<H> {
             return;
         }
         if self.appends >= SENSOR_APPENDS_MAX {
+            news.iter().for_each(|event| self.harvest.forget(event));
             return self.stats.count(Trouble::LogBehind, news.len() as u64);
         }
-        self.appends += 1;
-        news.iter().for_each(|event| self.harvest.keep(event, received_at));
-        let (answering, stats, kept) =
-            (self.answering.clone(), Arc::clone(&self.stats), news.clone());
-        let reply = Box::new(move |answer: Result<Vec<_>, AppendError>| {
-            let refused = match answer {
-                Ok(outcomes) => {
-                    let tally = Tally::of(&outcomes);
-                    stats.count_published(tally.accepted);
-                    stats.count_unchanged(tally.duplicates);
-                    stats.count(Trouble::TooOld, tally.too_old);
-                    Vec::new()
-                }
-                // Those will never be taken: the others are tried again without them.
-                Err(AppendError::IdReused(reused)) => {
-                    stats.count(Trouble::IdReused, reused.len() as u64);
-                    let others = kept.into_iter().enumerate();
-                    others.filter(|(n, _)| !reused.contains(n)).map(|(_, event)| event).collect()
-                }
-                Err(_) => {
-                    stats.count(Trouble::LogRefused, kept.len() as u64);
-                    kept
-                }
-            };
-            // As many places as appends may be under way.
-            let _ = answering.try_send(refused);
-        });
-        self.around.log.append(news, received_at, reply);
+        news.iter().for_each(|event| self.harvest.keep(event));
+        self.append(news, received_at);
     }
 
-    fn take_answers(&mut self) {
-        while let Ok(refused) = self.answers.try_recv() {
-            self.appends -= 1;
-            refused.iter().for_each(|event| self.harvest.forget(event));
+    fn append(&mut self, events: Vec<Event>, received_at: Timestamp) {
+        self.appends += 1;
+        let stats = Arc::clone(&self.stats);
+        let place = Place::new(events.clone(), received_at, stats, self.answering.clone());
+        self.around.log.append(events, received_at, Box::new(move |answer| place.answer(answer)));
+    }
+
+    fn settle(&mut self, answer: Answer) {
+        self.appends -= 1;
+        answer.reused.iter().for_each(|event| self.harvest.reused(event));
+        answer.refused.iter().for_each(|event| self.harvest.forget(event));
+        if !answer.others.is_empty() {
+            self.append(answer.others, answer.received_at);
         }
     }
 }

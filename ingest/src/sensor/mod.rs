@@ -9,19 +9,25 @@
 //! |---|---|
 //! | [`mapping`] | from any JSON to readings |
 //! | [`values`] | which readings are news |
+//! | `skew` | what devices' clocks are off by |
 //! | `readings` | the two of them: from an answer to events |
 //! | `parking` | answers that can't be used: where they are kept, and how they come again |
 //! | `fetch` | one request, and what its answer must be like |
-//! | `follow` | the task: ticks, breaker, log; it follows polled partners as well |
+//! | `follow` | ticks, breaker, log; it follows polled partners as well |
+//! | `append` | what the log makes of what is news |
+//! | `task` | the task that follows, and follows again if it fails |
 //! | [`stats`] | what is counted |
 //! | [`trial`] | one answer, looked at and not published |
 
+mod append;
 mod fetch;
 pub(crate) mod follow;
 pub mod mapping;
 mod parking;
 mod readings;
+mod skew;
 pub mod stats;
+mod task;
 pub mod trial;
 pub mod values;
 
@@ -32,7 +38,7 @@ pub use stats::{SensorStats, Trouble};
 pub use values::ValueRules;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -120,8 +126,9 @@ impl Sensors {
         for (n, source) in sources.into_iter().enumerate() {
             // Spread over the interval: hundreds of sources don't ask at the same moment.
             let delay = source.interval * n as u32 / count;
-            let parking = Parking::of_sensor(&source.name, Arc::clone(&around.dead));
-            all.follow(source.ask(), Readings::of(&source), parking, delay, around)?;
+            let (ask, dead) = (source.ask(), Arc::clone(&around.dead));
+            let parking = move |name: &str| Parking::of_sensor(name, Arc::clone(&dead));
+            all.follow(ask, move || Readings::of(&source), parking, delay, around)?;
         }
         Ok(all)
     }
@@ -140,25 +147,37 @@ impl Sensors {
         let count = partners.len().max(1) as u32;
         for (n, ask) in partners.into_iter().enumerate() {
             let delay = ask.interval * n as u32 / count;
-            let harvest = Polled::new(&ask.name, webhooks);
-            let parking = Parking::of_partner(&ask.name, Arc::clone(&around.dead));
-            self.follow(ask, harvest, parking, delay, around)?;
+            let (name, webhooks) = (ask.name.clone(), webhooks.clone());
+            let dead = Arc::clone(&around.dead);
+            let parking = move |name: &str| Parking::of_partner(name, Arc::clone(&dead));
+            self.follow(ask, move || Polled::new(&name, &webhooks), parking, delay, around)?;
         }
         Ok(())
     }
 
-    fn follow(
+    fn follow<H: Harvest>(
         &mut self,
         ask: Ask,
-        harvest: impl Harvest,
-        parking: Parking,
+        harvest: impl Fn() -> H + Send + 'static,
+        parking: impl Fn(&str) -> Parking + Send + 'static,
         delay: Duration,
         around: &Surroundings,
     ) -> Result<(), SourceError> {
-        let counted = Arc::new(SensorStats::new(&ask.name, (around.clock)()));
-        self.stats.push(Arc::clone(&counted));
-        let follower = Follower::new(ask, harvest, parking, counted, around.clone())?;
-        self.tasks.spawn(follower.run(delay, self.stop.subscribe()));
+        let counted = Arc::new(SensorStats::new(&ask.name, Instant::now()));
+        let (stats, around) = (Arc::clone(&counted), around.clone());
+        let make = move || {
+            let (harvest, parking) = (harvest(), parking(&ask.name));
+            Follower::new(ask.clone(), harvest, parking, Arc::clone(&stats), around.clone())
+        };
+        let first = make()?;
+        self.tasks.spawn(task::follow(
+            first,
+            make,
+            Arc::clone(&counted),
+            delay,
+            self.stop.subscribe(),
+        ));
+        self.stats.push(counted);
         Ok(())
     }
 

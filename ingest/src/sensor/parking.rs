@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use touchline_core::dead::{DeadLetter, DeadLetters, Desk};
 use touchline_core::event::{Event, Stream};
@@ -15,6 +15,7 @@ use touchline_core::time::Timestamp;
 
 use super::SensorSource;
 use super::fetch::Failure;
+use super::follow::{At, tick_at};
 use super::stats::Trouble;
 use super::values::{Values, Verdict};
 
@@ -99,15 +100,13 @@ impl SensorSource {
         let answer = serde_json::from_slice(raw);
         let answer = answer.map_err(|error| Failure::new(Trouble::BadJson, error))?;
         let bad = |error| Failure::new(Trouble::BadReading, error);
-        let tick = u64::try_from(received_at.0 / 1_000).unwrap_or(0);
+        let (now, tick) = (Instant::now(), tick_at(received_at));
+        let at = At { received_at, now, tick, correlation };
         let mut values = Values::new(&self.name, self.rules);
         let mut events = Vec::new();
         for reading in self.mapping.readings(&answer).map_err(bad)? {
-            match values.judge(&reading.map_err(bad)?, received_at, tick, correlation) {
-                Verdict::News(event) => {
-                    values.keep(&event, received_at);
-                    events.push(*event);
-                }
+            match values.judge(&reading.map_err(bad)?, &at) {
+                Verdict::News(event) | Verdict::Restarted(event) => events.push(*event),
                 Verdict::Full => {
                     let why = "more keys than one source may have";
                     return Err(Failure::new(Trouble::TooManyKeys, why));
@@ -189,7 +188,7 @@ mod tests {
         };
         let again = |raw: &str| source.events_of(raw.as_bytes(), Timestamp(7_000_000), "c");
         let events = again(r#"{"r":[{"team":"ars","key":"mast","n":7,"v":1}]}"#).unwrap();
-        assert_eq!((&*events[0].id, &*events[0].source), ("mast:7", "emirates"));
+        assert_eq!((&*events[0].id, &*events[0].source), ("ars/mast:7", "emirates"));
         assert_eq!(events[0].occurred_at, Timestamp(7_000_000));
         assert_eq!(again("<html>").unwrap_err().trouble, Trouble::BadJson);
         let both = r#"{"r":[{"team":"ars","key":"a","n":7,"v":1},{"team":"ars"}]}"#;

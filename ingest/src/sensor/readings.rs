@@ -1,13 +1,17 @@
 //! What is made of a sensor's answers: readings by its mapping, and of them what is news.
 
 use std::fmt::Display;
+use std::time::{Duration, Instant};
 
 use touchline_core::event::Event;
-use touchline_core::time::Timestamp;
 
 use super::follow::{At, Harvest, Harvested, Note};
+use super::mapping::Reading;
 use super::values::{ValueRules, Values, Verdict};
 use super::{Failure, Mapping, SensorSource, Trouble};
+
+/// Between two lines about devices that count anew.
+const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// The readings of one sensor source.
 pub(super) struct Readings {
@@ -15,22 +19,32 @@ pub(super) struct Readings {
     rules: ValueRules,
     mapping: Mapping,
     values: Values,
+    /// When the log was told last of a device that counts anew.
+    said_at: Option<Instant>,
 }
 
 impl Readings {
     pub fn of(source: &SensorSource) -> Self {
         let values = Values::new(&source.name, source.rules);
         let (name, rules) = (source.name.clone(), source.rules);
-        Self { name, rules, mapping: source.mapping.clone(), values }
+        Self { name, rules, mapping: source.mapping.clone(), values, said_at: None }
+    }
+
+    fn say_restarted(&mut self, reading: &Reading, now: Instant) {
+        if self.said_at.is_some_and(|said| now < said + SAY_EVERY) {
+            return;
+        }
+        self.said_at = Some(now);
+        let (source, key) = (&*self.name, &*reading.key);
+        tracing::warn!(source, key, sequence = reading.sequence, "a device counts anew");
     }
 }
 
 impl Harvest for Readings {
     fn read(&mut self, raw: &[u8], at: &At<'_>, note: &mut Note<'_>) -> Result<Harvested, Failure> {
         let unfit = |trouble: Trouble, why: &dyn Display| Failure {
-            trouble,
-            why: why.to_string().into(),
             raw: raw.to_vec(),
+            ..Failure::new(trouble, why)
         };
         let answer =
             serde_json::from_slice(raw).map_err(|error| unfit(Trouble::BadJson, &error))?;
@@ -45,8 +59,13 @@ impl Harvest for Readings {
                     continue;
                 }
             };
-            match self.values.judge(&reading, at.received_at, at.tick, at.correlation) {
+            match self.values.judge(&reading, at) {
                 Verdict::News(event) => harvested.news.push(*event),
+                Verdict::Restarted(event) => {
+                    self.say_restarted(&reading, at.now);
+                    harvested.restarts += 1;
+                    harvested.news.push(*event);
+                }
                 Verdict::Unchanged => harvested.unchanged += 1,
                 Verdict::TooOld => note(Trouble::TooOld, &reading.key),
                 Verdict::Backwards => note(Trouble::Backwards, &reading.key),
@@ -57,12 +76,12 @@ impl Harvest for Readings {
         Ok(harvested)
     }
 
-    fn keep(&mut self, event: &Event, at: Timestamp) {
-        self.values.keep(event, at);
-    }
-
     fn forget(&mut self, event: &Event) {
         self.values.forget(event);
+    }
+
+    fn reused(&mut self, event: &Event) {
+        self.values.rename(event);
     }
 
     fn start_over(&mut self) {

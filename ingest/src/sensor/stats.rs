@@ -1,9 +1,7 @@
 //! What one sensor source has done, as numbers that a scrape may read at any time.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
-use std::time::Duration;
-
-use touchline_core::time::Timestamp;
+use std::time::{Duration, Instant};
 
 use crate::counts::{Counted, Counts};
 
@@ -45,11 +43,13 @@ pub enum Trouble {
     IdReused,
     /// More events, or more different sets of teams, than this partner may send.
     Limited,
+    /// The task that follows it has failed: a mistake of ours.
+    Panicked,
 }
 
 impl Trouble {
     /// All of them, with the value of the metric label `reason`.
-    pub const ALL: [(Self, &'static str); 17] = [
+    pub const ALL: [(Self, &'static str); 18] = [
         (Self::Connect, "connect"),
         (Self::Timeout, "timeout"),
         (Self::Broken, "broken"),
@@ -67,6 +67,7 @@ impl Trouble {
         (Self::LogBehind, "log_behind"),
         (Self::IdReused, "id_reused"),
         (Self::Limited, "limited"),
+        (Self::Panicked, "panicked"),
     ];
 
     /// Its name.
@@ -92,8 +93,11 @@ pub struct SensorStats {
     ticks_skipped: AtomicU64,
     published: AtomicU64,
     unchanged: AtomicU64,
+    restarts: AtomicU64,
     troubles: Counts<Trouble>,
-    good_at_us: AtomicI64,
+    since: Instant,
+    /// After `since`.
+    good_at_us: AtomicU64,
     skew_us: AtomicI64,
     breaker: AtomicU8,
     is_assigned: AtomicBool,
@@ -101,7 +105,7 @@ pub struct SensorStats {
 
 impl SensorStats {
     /// At zero; staleness counts from `since`.
-    pub fn new(source: &str, since: Timestamp) -> Self {
+    pub fn new(source: &str, since: Instant) -> Self {
         Self {
             source: source.into(),
             polls: AtomicU64::new(0),
@@ -109,8 +113,10 @@ impl SensorStats {
             ticks_skipped: AtomicU64::new(0),
             published: AtomicU64::new(0),
             unchanged: AtomicU64::new(0),
+            restarts: AtomicU64::new(0),
             troubles: Counts::default(),
-            good_at_us: AtomicI64::new(since.0),
+            since,
+            good_at_us: AtomicU64::new(0),
             skew_us: AtomicI64::new(0),
             breaker: AtomicU8::new(0),
             is_assigned: AtomicBool::new(true),
@@ -157,10 +163,15 @@ impl SensorStats {
         self.troubles.of(trouble)
     }
 
-    /// Since its last answer that could be used.
-    pub fn staleness(&self, now: Timestamp) -> Duration {
-        let since = self.good_at_us.load(Ordering::Relaxed);
-        Duration::from_micros(u64::try_from(now.0 - since).unwrap_or(0))
+    /// Devices behind it that began to count anew.
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+
+    /// Since its last answer that could be used, or that had nothing to say.
+    pub fn staleness(&self, now: Instant) -> Duration {
+        let good_at = Duration::from_micros(self.good_at_us.load(Ordering::Relaxed));
+        now.saturating_duration_since(self.since + good_at)
     }
 
     /// What its clock is behind ours, seconds.
@@ -203,8 +214,13 @@ impl SensorStats {
         self.troubles.add(trouble, count);
     }
 
-    pub(super) fn set_good(&self, at: Timestamp) {
-        self.good_at_us.fetch_max(at.0, Ordering::Relaxed);
+    pub(super) fn count_restarts(&self, count: u64) {
+        self.restarts.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_good(&self, at: Instant) {
+        let after = at.saturating_duration_since(self.since).as_micros();
+        self.good_at_us.fetch_max(u64::try_from(after).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub(super) fn set_skew(&self, skew_us: i64) {

@@ -1,5 +1,7 @@
 //! One answer of a source that is polled, looked at and not published: `touchline source test`.
 
+use std::time::Instant;
+
 use touchline_core::event::Event;
 
 use super::fetch::Fetcher;
@@ -36,13 +38,14 @@ const CORRELATION: &str = "source-test";
 /// # Errors
 /// See [`TrialError`].
 pub async fn try_sensor(source: &SensorSource, clock: &Clock) -> Result<Trial, TrialError> {
-    let raw = fetch(&source.ask()).await?;
+    let raw = fetch(&source.ask(), clock).await?;
     let received_at = clock();
     let mut troubles = Vec::new();
     let mut note = |trouble: Trouble, why: &dyn std::fmt::Display| {
         troubles.push((trouble.as_str(), why.to_string()));
     };
-    let at = At { received_at, tick: tick_at(received_at), correlation: CORRELATION };
+    let (now, tick) = (Instant::now(), tick_at(received_at));
+    let at = At { received_at, now, tick, correlation: CORRELATION };
     let harvested = Readings::of(source).read(&raw, &at, &mut note);
     let events = harvested.map_err(TrialError::Failure)?.news;
     Ok(Trial { events, troubles })
@@ -53,7 +56,7 @@ pub async fn try_sensor(source: &SensorSource, clock: &Clock) -> Result<Trial, T
 /// # Errors
 /// See [`TrialError`].
 pub async fn try_partner(ask: &Ask, partner: &Partner, clock: &Clock) -> Result<Trial, TrialError> {
-    let raw = fetch(ask).await?;
+    let raw = fetch(ask, clock).await?;
     let context = Context { source: partner.name(), correlation: CORRELATION, now: clock() };
     let items = partner.each_of(&raw, context);
     let items = items.map_err(|problem| TrialError::Failure(unfit_answer(problem, &raw)))?;
@@ -69,6 +72,6 @@ pub async fn try_partner(ask: &Ask, partner: &Partner, clock: &Clock) -> Result<
     Ok(trial)
 }
 
-async fn fetch(ask: &Ask) -> Result<Vec<u8>, TrialError> {
-    Fetcher::new(ask)?.fetch().await.map_err(TrialError::Failure)
+async fn fetch(ask: &Ask, clock: &Clock) -> Result<Vec<u8>, TrialError> {
+    Fetcher::new(ask)?.fetch(clock).await.map_err(TrialError::Failure)
 }

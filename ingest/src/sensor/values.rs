@@ -1,30 +1,46 @@
 //! Which of a source's readings are news (R20): what has changed, and what clients would soon take
 //! for stale if it were not said again.
 //!
-//! [`Values`] remembers the last published reading of each (route, key). [`Values::judge`] says
-//! what
-//! a reading is worth; [`Values::keep`] is told when it is handed to the log, and
-//! [`Values::forget`] if the log refuses it: then it is news again at the next tick.
+//! [`Values`] remembers the last reading of each (route, key) that was news.
+//! [`Values::judge`] says what a reading is worth, and remembers it where it is news;
+//! [`Values::forget`] is told if the log refuses it: then it is news again, under the same id.
+//!
+//! # Ids
+//! Route and key, then the device's sequence, else its time, else the tick's: `ars/mast:7`. Where
+//! that was said before with other content (the device counts anew, or changes faster than its
+//! time), the tick is added: `ars/mast:7.1782324000000`. A value that is said again has the number
+//! of the heartbeat: `ars/mast:7~356464800`.
+//!
+//! # Devices that count anew
+//! A sequence below the last is dropped, for it may be an answer that was under way for long. It is
+//! a new run of the device where so many answers in a row are below and rise among themselves, or
+//! where nothing could be taken for [`ValueRules::age_max`].
 //!
 //! # Clocks
-//! Devices' clocks are off, by hours at times. The least delay between a device's time and ours
-//! over the last minute is taken for what the clocks differ by; where that is more than a network
-//! makes up for, times are corrected by it. An age is what a reading is late beyond that.
+//! Devices' clocks are off, by hours at times: see `skew`. An age is what a reading is late beyond
+//! that. Heartbeats go by monotonic time.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use touchline_core::event::{Event, Route, SensorKey, Stream};
+use touchline_core::limits::ID_BYTES_MAX;
 use touchline_core::time::Timestamp;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
+use super::follow::At;
 use super::mapping::Reading;
-use crate::limits::KEYS_MAX;
+use super::skew::Skews;
+use crate::limits::{KEY_IDLE_MAX, KEYS_MAX};
 
 /// Clocks that differ by less are taken to agree: it is the network's delay.
 const TRUSTED_US: i64 = 2_000_000;
-/// How long a delay counts for the estimate, and again as long.
-const SKEW_PERIOD_US: i64 = 30_000_000;
+/// Answers in a row with sequences below the last, rising, that make a new run.
+const RISES: u32 = 3;
+/// Between two looks for keys that aren't seen any more.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Of an id that would be too long: so much of it, and a hash of the whole.
+const ID_HEAD_BYTES: usize = ID_BYTES_MAX - 33;
 
 /// What readings are judged by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +56,8 @@ pub struct ValueRules {
 pub enum Verdict {
     /// It is to be published.
     News(Box<Event>),
+    /// It is to be published, and is the first of a device that counts anew.
+    Restarted(Box<Event>),
     /// It says what was said lately.
     Unchanged,
     /// It was measured too long ago.
@@ -52,265 +70,295 @@ pub enum Verdict {
     Full,
 }
 
-/// The last published readings of one source.
+/// The last readings of one source that were news.
 #[derive(Debug)]
 pub struct Values {
     source: Box<str>,
     rules: ValueRules,
     known: HashMap<(Route, Box<str>), Known>,
-    /// By key: behind one address may stand several devices, each with a clock of its own.
-    skews: HashMap<Box<str>, Skew>,
+    skews: Skews,
+    swept_at: Option<Instant>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Known {
     sequence: Option<u64>,
+    measured_at: Option<Timestamp>,
     data: u64,
-    published_at: Timestamp,
+    id: Box<str>,
+    published_at: Instant,
+    /// When a reading was news or unchanged, rather than dropped.
+    taken_at: Instant,
+    seen_at: Instant,
+    fate: Fate,
+    /// What is added to ids since the device counts anew.
+    mark: Option<u64>,
+    /// The last tick and the last heartbeat in an id: a clock that is set back repeats none.
+    stamp: u64,
+    repeat: u64,
+    back: Option<Back>,
+}
+
+/// What the log makes of the last reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It has taken it, or will.
+    Taken,
+    /// It may be tried again.
+    Refused,
+    /// Its id stands for something else.
+    Reused,
+}
+
+/// Sequences below the last one, since one was taken.
+#[derive(Clone, Copy, Debug)]
+struct Back {
+    tick: u64,
+    sequence: u64,
+    rises: u32,
+}
+
+/// How a reading follows the last one by its sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    Forward,
+    NewRun,
+    Backwards,
+    Standing,
 }
 
 impl Values {
     /// Of the source of that name, which has published nothing.
     pub fn new(source: &str, rules: ValueRules) -> Self {
-        Self { source: source.into(), rules, known: HashMap::new(), skews: HashMap::new() }
-    }
-
-    /// Keys it has published.
-    pub fn keys(&self) -> usize {
-        self.known.len()
+        let (known, skews) = (HashMap::new(), Skews::default());
+        Self { source: source.into(), rules, known, skews, swept_at: None }
     }
 
     /// What the clock that is furthest off is behind ours (ahead, if negative).
     pub fn skew(&self) -> Option<i64> {
-        self.skews.values().filter_map(Skew::estimate).max_by_key(|skew| skew.abs())
+        self.skews.furthest()
     }
 
-    /// Judges a reading that came at `received_at`, in the answer to the tick of that number.
-    pub fn judge(
-        &mut self,
-        reading: &Reading,
-        received_at: Timestamp,
-        tick: u64,
-        correlation: &str,
-    ) -> Verdict {
-        let skew = reading.measured_at.and_then(|at| self.note_skew(reading, at, received_at));
-        let offset = skew.filter(|by| by.abs() > TRUSTED_US).unwrap_or(0);
-        let occurred_at = reading.measured_at.map_or(received_at, |at| Timestamp(at.0 + offset));
-        let age_us = received_at.0 - occurred_at.0;
-        if age_us > i64::try_from(self.rules.age_max.as_micros()).unwrap_or(i64::MAX) {
-            return Verdict::TooOld;
+    /// Judges a reading of an answer that came at `at`.
+    pub(super) fn judge(&mut self, reading: &Reading, at: &At<'_>) -> Verdict {
+        self.skews.look(at);
+        self.sweep(at.now);
+        let slot = (reading.route.clone(), reading.key.clone());
+        let is_full = self.known.len() >= KEYS_MAX;
+        let course = match self.known.get_mut(&slot) {
+            Some(known) => known.course(reading, at, self.rules.age_max),
+            None if is_full => return Verdict::Full,
+            None => Course::Forward,
+        };
+        match course {
+            Course::Backwards => return Verdict::Backwards,
+            Course::Standing => return Verdict::Standing,
+            Course::NewRun => self.skews.forget(&reading.key),
+            Course::Forward => {}
         }
-        let known = self.known.get(&(reading.route.clone(), reading.key.clone())).copied();
-        let mut id = id_of(reading, tick);
-        match known {
-            None if self.known.len() >= KEYS_MAX => return Verdict::Full,
-            None => {}
-            Some(known) => match self.compare(reading, &known, received_at) {
-                Ok(is_repeat) if is_repeat => {
-                    // The same on every node that says it again in this heartbeat.
-                    let heartbeat_us = self.rules.heartbeat.as_micros().max(1) as i64;
-                    id = format!("{id}~{}", received_at.0 / heartbeat_us);
-                }
-                Ok(_) => {}
-                Err(verdict) => return verdict,
+        let Some(occurred_at) = self.time_of(reading, at) else { return Verdict::TooOld };
+        let id = match self.known.get_mut(&slot) {
+            None => {
+                let id = id_of(reading, None, at.tick);
+                self.known.insert(slot, Known::new(reading, &id, at));
+                id
+            }
+            Some(known) => match known.take(reading, course, at, self.rules.heartbeat) {
+                Some(id) => id,
+                None => return Verdict::Unchanged,
             },
-        }
-        Verdict::News(Box::new(Event {
+        };
+        let event = Box::new(self.event(reading, id, occurred_at, at));
+        if course == Course::NewRun { Verdict::Restarted(event) } else { Verdict::News(event) }
+    }
+
+    /// When a reading was measured, by our clock; `None`: too long ago.
+    fn time_of(&mut self, reading: &Reading, at: &At<'_>) -> Option<Timestamp> {
+        let Some(measured_at) = reading.measured_at else { return Some(at.received_at) };
+        let skew = self.skews.note(&reading.key, measured_at, at);
+        let offset = skew.filter(|by| by.abs() > TRUSTED_US).unwrap_or(0);
+        let occurred_at = Timestamp(measured_at.0.saturating_add(offset));
+        let age_max = i64::try_from(self.rules.age_max.as_micros()).unwrap_or(i64::MAX);
+        let is_old = at.received_at.0.saturating_sub(occurred_at.0) > age_max;
+        (!is_old).then_some(occurred_at.min(at.received_at))
+    }
+
+    fn event(&self, reading: &Reading, id: Box<str>, at: Timestamp, seen: &At<'_>) -> Event {
+        Event {
             stream: Stream::Sensor,
             source: self.source.clone(),
-            id: id.into(),
+            id,
             route: reading.route.clone(),
             kind: reading.kind.clone(),
-            occurred_at: occurred_at.min(received_at),
+            occurred_at: at,
             data: reading.data.clone().into(),
             lang: None,
             supersedes: None,
             sensor: Some(SensorKey { key: reading.key.clone(), sequence: reading.sequence }),
-            correlation: correlation.into(),
-        }))
-    }
-
-    fn note_skew(&mut self, reading: &Reading, at: Timestamp, now: Timestamp) -> Option<i64> {
-        if !self.skews.contains_key(&reading.key) {
-            if self.skews.len() >= KEYS_MAX {
-                return None;
-            }
-            self.skews.insert(reading.key.clone(), Skew::default());
-        }
-        let skew = self.skews.get_mut(&reading.key)?;
-        skew.note(now.0 - at.0, now);
-        skew.estimate()
-    }
-
-    /// Against what is known of its key: whether it repeats what was said, or why it is no news.
-    fn compare(
-        &self,
-        reading: &Reading,
-        known: &Known,
-        received_at: Timestamp,
-    ) -> Result<bool, Verdict> {
-        let is_same = known.data == xxh3_64(&reading.data);
-        let is_due = received_at >= known.published_at.plus(self.rules.heartbeat);
-        match (known.sequence, reading.sequence) {
-            (Some(last), Some(now)) if now < last => Err(Verdict::Backwards),
-            (Some(last), Some(now)) if now == last && !is_same => Err(Verdict::Standing),
-            _ if is_same && !is_due => Err(Verdict::Unchanged),
-            _ => Ok(is_same),
+            correlation: seen.correlation.into(),
         }
     }
 
-    /// The log has refused `event`: whatever its key says next is news.
+    /// The log has not taken `event`: it is news again, under the id it had.
     pub fn forget(&mut self, event: &Event) {
-        if let Some(sensor) = &event.sensor {
-            self.known.remove(&(event.route.clone(), sensor.key.clone()));
-        }
+        self.set_fate(event, Fate::Refused);
     }
 
-    /// `event` is handed to the log, at `published_at`.
-    pub fn keep(&mut self, event: &Event, published_at: Timestamp) {
+    /// The log knows the id of `event` under other content: it is news again, under another.
+    pub fn rename(&mut self, event: &Event) {
+        self.set_fate(event, Fate::Reused);
+    }
+
+    fn set_fate(&mut self, event: &Event, fate: Fate) {
         let Some(sensor) = &event.sensor else { return };
-        let known = Known { sequence: sensor.sequence, data: xxh3_64(&event.data), published_at };
-        self.known.insert((event.route.clone(), sensor.key.clone()), known);
-    }
-}
-
-/// The key and the device's sequence, else its time, else the tick's (R20).
-fn id_of(reading: &Reading, tick: u64) -> String {
-    let key = &reading.key;
-    match (reading.sequence, reading.measured_at) {
-        (Some(sequence), _) => format!("{key}:{sequence}"),
-        (None, Some(at)) => format!("{key}:@{}", at.0),
-        (None, None) => format!("{key}:#{tick}"),
-    }
-}
-
-/// The least delay lately.
-#[derive(Debug, Default)]
-struct Skew {
-    /// Since when, and the least since then.
-    now: Option<(Timestamp, i64)>,
-    before: Option<i64>,
-}
-
-impl Skew {
-    fn note(&mut self, delay_us: i64, at: Timestamp) {
-        match &mut self.now {
-            Some((since, least)) if at.0 - since.0 < SKEW_PERIOD_US => {
-                *least = delay_us.min(*least)
-            }
-            now => {
-                self.before = now.map(|(_, least)| least);
-                *now = Some((at, delay_us));
-            }
+        // If its key has said something else since, that counts.
+        if let Some(known) = self.known.get_mut(&(event.route.clone(), sensor.key.clone()))
+            && known.id == event.id
+        {
+            known.fate = fate;
         }
     }
 
-    fn estimate(&self) -> Option<i64> {
-        let (_, now) = self.now?;
-        Some(self.before.map_or(now, |before| before.min(now)))
+    /// Forgets keys that weren't seen for long; once a minute, over [`KEYS_MAX`] at most.
+    fn sweep(&mut self, now: Instant) {
+        let is_due = self.swept_at.is_none_or(|swept| now >= swept + SWEEP_EVERY);
+        if !is_due {
+            return;
+        }
+        self.swept_at = Some(now);
+        if let Some(oldest) = now.checked_sub(KEY_IDLE_MAX) {
+            self.known.retain(|_, known| known.seen_at >= oldest);
+            self.skews.forget_before(oldest);
+        }
     }
+}
+
+impl Known {
+    fn new(reading: &Reading, id: &str, at: &At<'_>) -> Self {
+        Self {
+            sequence: reading.sequence,
+            measured_at: reading.measured_at,
+            data: xxh3_64(&reading.data),
+            id: id.into(),
+            published_at: at.now,
+            taken_at: at.now,
+            seen_at: at.now,
+            fate: Fate::Taken,
+            mark: None,
+            stamp: at.tick,
+            repeat: 0,
+            back: None,
+        }
+    }
+
+    fn course(&mut self, reading: &Reading, at: &At<'_>, age_max: Duration) -> Course {
+        self.seen_at = at.now;
+        let (Some(last), Some(now)) = (self.sequence, reading.sequence) else {
+            return Course::Forward;
+        };
+        let is_same = self.data == xxh3_64(&reading.data);
+        if now < last {
+            let is_late = at.now.saturating_duration_since(self.taken_at) >= age_max;
+            let is_run = self.rises(now, at.tick) >= RISES && !self.is_before(reading);
+            return if is_late || is_run { Course::NewRun } else { Course::Backwards };
+        }
+        match now == last && !is_same && self.fate == Fate::Taken {
+            true => Course::Standing,
+            false => Course::Forward,
+        }
+    }
+
+    /// Answers in a row whose sequences are below the last and rise, with this one.
+    fn rises(&mut self, sequence: u64, tick: u64) -> u32 {
+        let rises = match self.back {
+            // One answer counts once: it may list what was said before.
+            Some(back) if back.tick == tick || back.sequence == sequence => return back.rises,
+            Some(back) if back.sequence < sequence => back.rises + 1,
+            _ => 1,
+        };
+        self.back = Some(Back { tick, sequence, rises });
+        rises
+    }
+
+    /// Whether it was measured before the last one, by the device: then it is only late.
+    fn is_before(&self, reading: &Reading) -> bool {
+        let times = self.measured_at.zip(reading.measured_at);
+        times.is_some_and(|(last, now)| now < last)
+    }
+
+    /// The id under which it is news; `None`: it repeats what was said.
+    fn take(
+        &mut self,
+        reading: &Reading,
+        course: Course,
+        at: &At<'_>,
+        heartbeat: Duration,
+    ) -> Option<Box<str>> {
+        (self.taken_at, self.back) = (at.now, None);
+        let data = xxh3_64(&reading.data);
+        let is_same = self.data == data && course == Course::Forward;
+        let is_due = at.now.saturating_duration_since(self.published_at) >= heartbeat;
+        let is_twin =
+            is_same && (self.sequence, self.measured_at) == (reading.sequence, reading.measured_at);
+        let id = match self.fate {
+            Fate::Taken if is_same && !is_due => return None,
+            Fate::Refused if is_twin => self.id.clone(),
+            fate => self.new_id(reading, course, fate, is_same, at, heartbeat),
+        };
+        let (stamp, repeat, mark) = (self.stamp, self.repeat, self.mark);
+        *self = Self { stamp, repeat, mark, ..Self::new(reading, &id, at) };
+        Some(id)
+    }
+
+    fn new_id(
+        &mut self,
+        reading: &Reading,
+        course: Course,
+        fate: Fate,
+        is_same: bool,
+        at: &At<'_>,
+        heartbeat: Duration,
+    ) -> Box<str> {
+        let is_same_time = reading.measured_at == self.measured_at;
+        let stamp = at.tick.max(self.stamp + 1);
+        self.mark = match (reading.sequence, reading.measured_at) {
+            _ if course == Course::NewRun || fate == Fate::Reused => Some(stamp),
+            (Some(_), _) => self.mark,
+            (None, Some(_)) if is_same_time && is_same => self.mark,
+            (None, Some(_)) if is_same_time => Some(stamp),
+            _ => None,
+        };
+        self.stamp = stamp;
+        let id = id_of(reading, self.mark, stamp);
+        if !is_same || fate != Fate::Taken {
+            return id;
+        }
+        // The same on every node that says it again in this heartbeat.
+        let heartbeat_us = i64::try_from(heartbeat.as_micros()).unwrap_or(i64::MAX).max(1);
+        let number = u64::try_from(at.received_at.0 / heartbeat_us).unwrap_or(0);
+        self.repeat = number.max(self.repeat + 1);
+        fitting(format!("{id}~{}", self.repeat))
+    }
+}
+
+/// Route and key, and the device's sequence, else its time, else the tick's (R20).
+fn id_of(reading: &Reading, mark: Option<u64>, tick: u64) -> Box<str> {
+    let (route, key) = (reading.route.as_str(), &reading.key);
+    let mark = mark.map_or(String::new(), |mark| format!(".{mark}"));
+    fitting(match (reading.sequence, reading.measured_at) {
+        (Some(sequence), _) => format!("{route}/{key}:{sequence}{mark}"),
+        (None, Some(at)) => format!("{route}/{key}:@{}{mark}", at.0),
+        (None, None) => format!("{route}/{key}:#{tick}"),
+    })
+}
+
+/// An id of a length that it may have.
+fn fitting(id: String) -> Box<str> {
+    if id.len() <= ID_BYTES_MAX {
+        return id.into();
+    }
+    format!("{}-{:032x}", &id[..ID_HEAD_BYTES], xxh3_128(id.as_bytes())).into()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: i64 = 1_000_000;
-    const NOON: i64 = 1_000_000 * SECOND;
-
-    fn values() -> Values {
-        let rules =
-            ValueRules { age_max: Duration::from_secs(10), heartbeat: Duration::from_secs(5) };
-        Values::new("emirates", rules)
-    }
-
-    fn reading(sequence: Option<u64>, at_s: Option<i64>, data: &str) -> Reading {
-        Reading {
-            route: Route::parse("ars").unwrap(),
-            kind: "wind".into(),
-            key: "mast".into(),
-            sequence,
-            measured_at: at_s.map(|s| Timestamp(NOON + s * SECOND)),
-            data: data.as_bytes().to_vec(),
-        }
-    }
-
-    /// Judges at a second after noon, and keeps what is news.
-    fn take(it: &mut Values, reading: &Reading, at_s: i64) -> Result<String, Verdict> {
-        let at = Timestamp(NOON + at_s * SECOND);
-        match it.judge(reading, at, at_s as u64, "c") {
-            Verdict::News(event) => {
-                it.keep(&event, at);
-                Ok(event.id.to_string())
-            }
-            other => Err(other),
-        }
-    }
-
-    #[test]
-    fn only_changes_are_news_and_what_stays_is_said_again_before_it_is_stale() {
-        let mut it = values();
-        assert_eq!(take(&mut it, &reading(Some(1), None, "{}"), 0).unwrap(), "mast:1");
-        assert_eq!(take(&mut it, &reading(Some(2), None, "{}"), 1), Err(Verdict::Unchanged));
-        assert_eq!(take(&mut it, &reading(Some(3), None, "[]"), 2).unwrap(), "mast:3");
-        assert_eq!(take(&mut it, &reading(Some(3), None, "[]"), 6), Err(Verdict::Unchanged));
-        let again = take(&mut it, &reading(Some(3), None, "[]"), 7).unwrap();
-        assert_eq!(again, format!("mast:3~{}", (NOON + 7 * SECOND) / (5 * SECOND)), "its own id");
-    }
-
-    #[test]
-    fn an_id_is_the_sequence_else_the_time_else_the_tick() {
-        let mut it = values();
-        let by_time = take(&mut it, &reading(None, Some(1), "1"), 1).unwrap();
-        assert_eq!(by_time, format!("mast:@{}", NOON + SECOND));
-        assert_eq!(take(&mut it, &reading(None, None, "2"), 9).unwrap(), "mast:#9");
-    }
-
-    #[test]
-    fn sequences_that_go_back_or_stand_still_are_noticed() {
-        let mut it = values();
-        take(&mut it, &reading(Some(5), None, "1"), 0).unwrap();
-        assert_eq!(take(&mut it, &reading(Some(4), None, "2"), 1), Err(Verdict::Backwards));
-        assert_eq!(take(&mut it, &reading(Some(5), None, "2"), 1), Err(Verdict::Standing));
-        assert!(take(&mut it, &reading(Some(6), None, "2"), 1).is_ok());
-    }
-
-    #[test]
-    fn what_the_log_refused_is_tried_again() {
-        let mut it = values();
-        let one = reading(Some(1), None, "1");
-        let at = Timestamp(NOON);
-        let Verdict::News(event) = it.judge(&one, at, 0, "c") else { panic!("news") };
-        it.keep(&event, at);
-        assert_eq!(it.judge(&one, at, 1, "c"), Verdict::Unchanged);
-        it.forget(&event);
-        assert!(matches!(it.judge(&one, at, 2, "c"), Verdict::News(_)));
-    }
-
-    #[test]
-    fn a_clock_that_is_an_hour_off_is_measured_and_corrected() {
-        for off_s in [-3_600, 3_600] {
-            let mut it = values();
-            for s in 0..5 {
-                let late = reading(None, Some(s + off_s), &s.to_string());
-                let at = Timestamp(NOON + s * SECOND);
-                let Verdict::News(event) = it.judge(&late, at, 0, "c") else { panic!("{off_s}") };
-                assert_eq!(event.occurred_at, at, "by our clock");
-                it.keep(&event, at);
-            }
-            assert_eq!(it.skew(), Some(-off_s * SECOND));
-            let stale = reading(None, Some(off_s - 20), "stale");
-            assert_eq!(take(&mut it, &stale, 5), Err(Verdict::TooOld), "25 s by its own clock");
-        }
-    }
-
-    #[test]
-    fn a_delay_of_the_network_is_no_skew() {
-        let mut it = values();
-        let at = Timestamp(NOON + SECOND);
-        let Verdict::News(event) = it.judge(&reading(None, Some(0), "1"), at, 0, "c") else {
-            panic!("news")
-        };
-        assert_eq!(event.occurred_at, Timestamp(NOON));
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use touchline_core::event::Stream;
 use touchline_core::log::HoleReason;
@@ -189,7 +190,7 @@ fn sources(page: &mut Page, appliance: &Appliance) {
 fn staleness(page: &mut Page, appliance: &Appliance) {
     let (sources, polled) = (appliance.webhooks.stats(), appliance.followed.polled());
     let social = appliance.followed.social();
-    let now = appliance.webhooks.now();
+    let now = Instant::now();
     let mut ages: BTreeMap<&str, f64> = BTreeMap::new();
     let webhooks = sources.iter().map(|it| (it.source(), it.staleness(now)));
     for (source, age) in webhooks.chain(polled.iter().map(|it| (it.source(), it.staleness(now)))) {
@@ -216,6 +217,7 @@ fn polls(page: &mut Page, polled: &[Arc<SensorStats>]) {
     each(&SOURCE_TICKS_MISSED, &|it| count(it.ticks_missed()));
     each(&SOURCE_TICKS_SKIPPED, &|it| count(it.ticks_skipped()));
     each(&SOURCE_UNCHANGED, &|it| count(it.unchanged()));
+    each(&SOURCE_SEQUENCE_RESTARTS, &|it| count(it.restarts()));
     each(&SOURCE_CLOCK_SKEW_SECONDS, &SensorStats::skew_seconds);
     each(&BREAKER_STATE, &|it| f64::from(it.breaker()));
 }

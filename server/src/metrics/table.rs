@@ -132,6 +132,8 @@ metrics! {
     SOURCE_TICKS_SKIPPED: Counter "source_ticks_skipped_total" ["source"] "Ticks at which its \
      breaker let nothing out";
     SOURCE_UNCHANGED: Counter "source_unchanged_total" ["source"] "Values that said nothing new";
+    SOURCE_SEQUENCE_RESTARTS: Counter "source_sequence_restarts_total" ["source"] "Devices behind \
+     it that began to count anew";
     SOURCE_CLOCK_SKEW_SECONDS: Gauge "source_clock_skew_seconds" ["source"] "What a source's clock \
      is behind ours";
     BREAKER_STATE: Gauge "breaker_state" ["name"] "0 closed, 1 half-open, 2 open";

@@ -313,14 +313,15 @@ fn label(event: &Published) -> String {
 
 /// Notes in `log` which events `event`, just appended, replaces or is outdated by (R20, R21).
 pub(super) fn note_replaced(log: &mut SimLog, event: &Published) {
-    let (subject, order) = match event.subject {
+    // Of two values with one sequence the later in the log counts, of two revisions the first.
+    let (subject, order, may_repeat) = match event.subject {
         Subject::None => return,
-        Subject::Update { original, rev } => (original, u64::from(rev)),
-        Subject::Sensor { key, order } => (key, order),
+        Subject::Update { original, rev } => (original, u64::from(rev), false),
+        Subject::Sensor { key, order } => (key, order, true),
     };
     let key = (event.topic.clone(), subject);
     match log.latest.get(&key).copied() {
-        Some((latest, _)) if latest >= order => {
+        Some((latest, _)) if latest > order || (latest == order && !may_repeat) => {
             log.replaced.insert(event.position);
         }
         before => {

@@ -1,6 +1,8 @@
 //! Claim: a source in trouble delays nobody, is counted by what is wrong with it, and is back as
 //! soon as it is well.
 
+mod asking;
+mod devices;
 mod partners;
 mod sensors;
 mod served;
@@ -25,6 +27,8 @@ pub struct Ledger {
     events: Mutex<Vec<Event>>,
     letters: Mutex<Vec<DeadLetter>>,
     refuses: std::sync::atomic::AtomicBool,
+    /// So many replies are dropped uncalled.
+    lost: std::sync::atomic::AtomicU64,
     /// Ids that it knows with other content.
     reused: Mutex<Vec<String>>,
     /// Answers that are kept back; `None`: they are given at once.
@@ -40,6 +44,16 @@ impl Ledger {
     /// From now on it refuses, or takes again.
     pub fn set_refusing(&self, refuses: bool) {
         self.refuses.store(refuses, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Drops the next `replies` without calling them, and their events.
+    pub fn lose(&self, replies: u64) {
+        self.lost.store(replies, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Replies that are still to be dropped.
+    pub fn to_lose(&self) -> u64 {
+        self.lost.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// From now on it takes `id` for one that was used for other content.
@@ -79,6 +93,10 @@ impl EventLog for Ledger {
     fn append(&self, events: Vec<Event>, _received_at: Timestamp, reply: AppendReply) {
         if self.refuses.load(std::sync::atomic::Ordering::Relaxed) {
             return reply(Err(AppendError::Busy));
+        }
+        if self.to_lose() > 0 {
+            self.lost.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+            return drop(reply);
         }
         let reused = self.reused.lock().unwrap().clone();
         let is_reused = |n: &usize| reused.iter().any(|id| **id == *events[*n].id);
