@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use touchline_core::event::{Identity, Stream, Team, Topic};
-use touchline_core::frame::{Batch, Published, Subject};
+use touchline_core::frame::{Batch, Published};
 use touchline_core::log::{Hole, Lane, Position};
 use touchline_core::time::Monotonic;
 

@@ -17,7 +17,7 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use touchline_core::event::Identity;
-use touchline_core::frame::{Published, Subject};
+use touchline_core::frame::Published;
 use touchline_core::time::{Monotonic, Timestamp};
 
 /// Memory an entry takes besides its frame: the entry itself and its frame's reference count and
@@ -251,6 +251,7 @@ mod tests {
     use super::super::testing::{published, update};
     use super::*;
     use proptest::prelude::*;
+    use touchline_core::frame::Subject;
 
     fn seqs(window: &Window, from: u64) -> Vec<u64> {
         window.live_from(from).map(|entry| entry.seq).collect()
@@ -283,6 +284,19 @@ mod tests {
         assert_eq!(window.append(&update("ars", 4, "a", 1)), Appended::Outdated);
         assert_eq!(seqs(&window, 0), [2, 3]);
         assert_eq!(window.last_seq(), 4);
+    }
+
+    #[test]
+    fn a_value_said_again_under_its_sequence_counts_and_a_lower_one_does_not() {
+        let of = |seq, order| Published {
+            subject: Subject::Sensor { key: Identity::of("north", "wind"), order },
+            ..published("sensor:ars", 0, seq)
+        };
+        let mut window = Window::default();
+        assert_eq!(window.append(&of(1, 7)), Appended::New);
+        assert_eq!(window.append(&of(2, 7)), Appended::Replaced);
+        assert_eq!(window.append(&of(3, 6)), Appended::Outdated);
+        assert_eq!(seqs(&window, 0), [2]);
     }
 
     proptest! {

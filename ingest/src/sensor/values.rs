@@ -357,7 +357,8 @@ fn fitting(id: String) -> Box<str> {
     if id.len() <= ID_BYTES_MAX {
         return id.into();
     }
-    format!("{}-{:032x}", &id[..ID_HEAD_BYTES], xxh3_128(id.as_bytes())).into()
+    let head = &id[..id.floor_char_boundary(ID_HEAD_BYTES)];
+    format!("{head}-{:032x}", xxh3_128(id.as_bytes())).into()
 }
 
 #[cfg(test)]
