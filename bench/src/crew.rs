@@ -188,8 +188,9 @@ impl Crew {
         remote.map(share).fold(0.0, f64::max)
     }
 
-    /// What they saw, and how their clocks stood.
-    pub fn finish(&mut self) -> Result<(Harvest, Vec<Clock>)> {
+    /// What they saw of events whose publisher was told at `told_ns` (by number, 0 where it wasn't)
+    /// that they are durable; and how their clocks stood.
+    pub fn finish(&mut self, told_ns: &[u64]) -> Result<(Harvest, Vec<Clock>)> {
         let mut whole: Option<Tally> = None;
         for member in &mut self.members {
             let part = match member.servant.ask(&Command::Finish)? {
@@ -203,7 +204,7 @@ impl Crew {
             }
         }
         let clocks = if self.is_remote() { self.compare_clocks()? } else { Vec::new() };
-        Ok((whole.context("there are no clients")?.harvest(), clocks))
+        Ok((whole.context("there are no clients")?.harvest(told_ns), clocks))
     }
 
     fn compare_clocks(&mut self) -> Result<Vec<Clock>> {

@@ -103,7 +103,8 @@ impl Stage {
         let used = watch.until_over(&mut self.server, &mut self.crew, watcher)?;
         // Whoever is still behind is so for good; a flood ends by itself.
         let posted = publishing.finish(self.setup.flood.is_none())?;
-        let (harvest, clocks) = self.crew.finish()?;
+        let told_ns = posted.as_ref().map_or(&[][..], |posted| &posted.told_ns);
+        let (harvest, clocks) = self.crew.finish(told_ns)?;
         let events = posted.as_ref().map_or(0, |posted| posted.events);
         let units = if self.setup.flood.is_some() { events } else { watch.measured };
         Ok(Run {

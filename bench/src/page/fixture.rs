@@ -232,7 +232,8 @@ pub fn flood() -> String {
             run.harvest = Harvest::default();
             let latency = Latency { count: 2_000, p50: 3_000, p99: 9_000 + pair, ..<_>::default() };
             let (posts, events, retries, seconds) = (2_000, 200_000, 0, 10.0);
-            run.posted = Some(Posted { posts, events, retries, latency, seconds });
+            run.posted =
+                Some(Posted { posts, events, retries, latency, seconds, ..Posted::default() });
             vec![run]
         })
 }

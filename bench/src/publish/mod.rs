@@ -74,6 +74,9 @@ pub struct Posted {
     pub latency: Latency,
     /// From the first due time to the last 202, seconds.
     pub seconds: f64,
+    /// When it was told so, by event; 0 where it wasn't, and nothing of a flood.
+    #[serde(skip)]
+    pub told_ns: Vec<u64>,
 }
 
 impl Publisher {
@@ -114,7 +117,8 @@ impl Publisher {
     /// Posts all of `plan` in order over one connection, everything that is due in one body.
     async fn play(&self, plan: &Plan) -> Result<Posted> {
         let mut latencies = histogram();
-        let mut posted = Posted::default();
+        let told_ns = vec![0; plan.events() as usize];
+        let mut posted = Posted { told_ns, ..Posted::default() };
         // What comes by other ways is brought by others.
         let is_ours = |n: &u32| plan.stream(*n) == Stream::Broadcast;
         let events: Vec<u32> = (0..plan.events()).filter(is_ours).collect();
@@ -127,8 +131,10 @@ impl Publisher {
             let due = some.partition_point(|n| plan.due_ns(*n) <= now).max(1);
             let (due, later) = rest.split_at(due);
             posted.retries += self.post(&body(self.run, plan, due.iter().copied()), *first).await?;
-            let waited = sys::now_ns().saturating_sub(plan.due_ns(*first));
+            let now = sys::now_ns();
+            let waited = now.saturating_sub(plan.due_ns(*first));
             latencies.saturating_record((waited / 1_000).max(1));
+            due.iter().for_each(|n| posted.told_ns[*n as usize] = now);
             posted.posts += 1;
             posted.events += due.len() as u64;
             rest = later;

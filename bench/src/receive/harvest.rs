@@ -68,6 +68,8 @@ pub struct Harvest {
     /// Of events that came in by other ways than those which the windows time: all after the
     /// warm-up.
     pub beside: Vec<(Stream, Latency)>,
+    /// From the 202 of an event to the last of its sockets; nothing where that came first.
+    pub after_told: Latency,
     /// Of the whole run.
     pub counts: Counts,
     /// From the loss of a connection to `subscribed` on the next one.

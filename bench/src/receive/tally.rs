@@ -190,8 +190,23 @@ impl Tally {
         }
     }
 
-    /// All of it in figures.
-    pub fn harvest(&self) -> Harvest {
+    /// How long after its publisher was told an event reached the last of its sockets; none after
+    /// that where the socket was first. Of events that are timed by window.
+    fn after_told(&self, told_ns: &[u64]) -> Latency {
+        let mut after = histogram();
+        let is_timed = |event: &Receipts| {
+            let inside = |window: &Window| (window.from_ns..window.to_ns).contains(&event.due_ns);
+            event.first_ns != 0 && self.windows.iter().any(|(window, _)| inside(window))
+        };
+        let told = self.events.iter().zip(told_ns).filter(|(_, told_ns)| **told_ns != 0);
+        for (event, told_ns) in told.filter(|(event, _)| is_timed(event)) {
+            after.saturating_record((event.last_ns.saturating_sub(*told_ns) / 1_000).max(1));
+        }
+        Latency::of(&after)
+    }
+
+    /// All of it in figures. For `told_ns` see [`crate::publish::Posted`].
+    pub fn harvest(&self, told_ns: &[u64]) -> Harvest {
         let windows = self.windows.iter().map(|(window, latencies)| {
             let inside = |event: &&Receipts| {
                 event.first_ns != 0 && (window.from_ns..window.to_ns).contains(&event.due_ns)
@@ -212,6 +227,7 @@ impl Tally {
         Harvest {
             windows: windows.collect(),
             beside: self.beside.iter().map(|(stream, of)| (*stream, Latency::of(of))).collect(),
+            after_told: self.after_told(told_ns),
             counts: self.counts.clone(),
             away: Latency::of(&self.away),
             timeline: self.timeline.moments(),
@@ -254,7 +270,7 @@ mod tests {
         tally.record(Stamp { t: 150, seq: 0, n: 1 }, 2, 3_000_150);
         tally.record(Stamp { t: 50, seq: 0, n: 0 }, 0, 9_000_050);
         tally.record(Stamp { t: 500, seq: 0, n: 9 }, 0, 9_000_500);
-        let harvest = tally.harvest();
+        let harvest = tally.harvest(&[]);
         assert_eq!(harvest.counts.delivered, 4);
         assert_eq!(harvest.windows[0].latency.count, 1);
         assert_eq!(harvest.windows[1].latency.count, 1, "team 2 is not asked for");
@@ -274,8 +290,14 @@ mod tests {
         b.counts.closed.insert(1006, 2);
         let text = serde_json::to_string(&b.to_record()).unwrap();
         a.merge(&Tally::from_record(serde_json::from_str(&text).unwrap()));
-        let harvest = a.harvest();
+        let harvest = a.harvest(&[2_000_050, 0]);
         assert_eq!(harvest.windows[0].spread_us[1], 4_000);
+        assert_eq!(harvest.after_told.count, 1);
+        assert!(
+            harvest.after_told.max.abs_diff(3_000) <= 3,
+            "to the last: {:?}",
+            harvest.after_told
+        );
         assert_eq!(harvest.windows[0].last_us[1], 5_000);
         assert_eq!((harvest.windows[0].latency.count, a.counts.closed[&1006]), (3, 2));
         assert_eq!((harvest.counts.returned, harvest.away.count), (1, 1));
