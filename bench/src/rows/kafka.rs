@@ -44,9 +44,9 @@ pub fn acknowledge(place: &Place, sink: &mut Sink) -> Result<Findings> {
 }
 
 /// Row `kafka-sockets`: bodies of one moment each, as a partner sends them whose events come one by
-/// one. An event is durable shortly before its partner is told so, by 202: from there to the last of
-/// its sockets is what the target is about. All of it, from the moment an event is due, is shown,
-/// too.
+/// one. An event is durable shortly before its partner is told so, by 202: from there to the last
+/// of its sockets is what the target is about. All of it, from the moment an event is due, is
+/// shown, too.
 pub fn sockets(place: &Place, sink: &mut Sink) -> Result<Findings> {
     let mut findings = Findings::default();
     if needs_server(place, &mut findings) {

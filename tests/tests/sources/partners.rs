@@ -76,8 +76,10 @@ fn fault_27_schema_and_limits_are_those_of_the_last_reload() {
     until("a bad schema is refused", || {
         server.metric("touchline_config_last_reload_successful") == 0.0
     });
-    let line = server.log().into_iter().find(|line| line.contains("is no schema"));
-    assert!(line.is_some_and(|line| line.contains("feed.json")), "{:#?}", server.log());
+    until("it is said which", || {
+        let says = |line: &String| line.contains("is no schema") && line.contains("feed.json");
+        server.log().iter().any(says)
+    });
     let check = home.command(Backend::Auto).output().expect("it runs");
     assert_eq!(check.status.code(), Some(3), "{}", words(&check));
 }
