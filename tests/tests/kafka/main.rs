@@ -13,6 +13,7 @@ mod lives;
 mod migrate;
 mod moved;
 mod nodes;
+mod records;
 mod secured;
 mod shared_out;
 mod spool;
