@@ -8,6 +8,7 @@ mod admin;
 mod broken;
 mod demo;
 mod follower;
+mod lag;
 mod letters;
 mod lives;
 mod migrate;
