@@ -31,8 +31,8 @@
 //! | [`outside`], `import` | reading without being a node; moving a journal in |
 //!
 //! # Threads
-//! `kafka-tail`, `kafka-scan`, `kafka-watch`, `kafka-roster`, `kafka-acks`, `kafka-mend`, and those of librdkafka. No caller
-//! ever waits for a broker.
+//! `kafka-tail`, `kafka-scan`, `kafka-watch`, `kafka-roster`, `kafka-acks`, `kafka-mend`, and those
+//! of librdkafka. No caller ever waits for a broker.
 
 mod behind;
 mod claims;
