@@ -36,6 +36,22 @@ pub fn write(brokers: &Brokers, topic: &str, partition: i32, value: &[u8]) {
     producer.flush(ANSWER_MAX).expect("brokers answer");
 }
 
+/// Writes messages, each with a stamp in milliseconds.
+pub fn write_stamped(
+    brokers: &Brokers,
+    topic: &str,
+    partition: i32,
+    messages: impl Iterator<Item = (Vec<u8>, i64)>,
+) {
+    let mut config = config(brokers);
+    let producer: BaseProducer = config.set("linger.ms", "5").create().expect("a client");
+    for (value, at_ms) in messages {
+        let record = BaseRecord::to(topic).partition(partition).key("k");
+        producer.send(record.payload(&value).timestamp(at_ms)).expect("room");
+    }
+    producer.flush(ANSWER_MAX).expect("brokers answer");
+}
+
 /// What `look` makes of the first `count` messages of a topic with so many partitions.
 pub fn read<T>(
     brokers: &Brokers,

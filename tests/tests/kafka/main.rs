@@ -18,6 +18,7 @@ mod records;
 mod secured;
 mod shared_out;
 mod spool;
+mod starts;
 mod tools;
 mod wire;
 
