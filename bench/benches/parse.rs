@@ -58,7 +58,7 @@ fn webhooks(c: &mut Criterion) {
         let item = |n| format!(r#"{{"id":"bench-{n:08}",{head},"data":{data}}}"#);
         let body = format!("[{}]", (0..events).map(item).collect::<Vec<_>>().join(","));
         let now = Timestamp::parse("2026-06-24T18:03:12Z").expect("a valid time");
-        let context = Context { source: "bench", correlation: "bench", now };
+        let context = Context { source: "bench", correlation: "bench", trace: None, now };
         group.throughput(Throughput::Elements(events as u64));
         group.bench_function(format!("{events} events"), |b| {
             b.iter(|| parse_body(black_box(body.as_bytes()), context).expect("a sound body"));

@@ -122,6 +122,7 @@ mod tests {
             lang: None,
             supersedes: None,
             sensor: None,
+            trace: None,
             correlation: "c".into(),
         };
         Record { position: Position { lane: Lane(lane), seq }, received_at: Timestamp(0), event }

@@ -233,6 +233,7 @@ mod tests {
             lang: None,
             supersedes: None,
             sensor: None,
+            trace: None,
             correlation: "c".into(),
         };
         let position = Position { lane: Lane(0), seq: 7 };

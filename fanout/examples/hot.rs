@@ -69,6 +69,7 @@ fn event(due: u64, n: u64, team: u64, seq: u64) -> Event {
         lang: None,
         supersedes: None,
         sensor: None,
+        trace: None,
         correlation: "bench".into(),
     }
 }

@@ -48,6 +48,7 @@ fn goal(route: &str, seq: u64) -> Published {
         lang: None,
         supersedes: None,
         sensor: None,
+        trace: None,
         correlation: "c".into(),
     };
     let position = Position { lane: Lane(0), seq };

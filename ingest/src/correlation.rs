@@ -50,6 +50,11 @@ impl Correlation {
         self.traceparent.as_ref().and_then(trace_id)
     }
 
+    /// The whole `traceparent`, for what is made of the request.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.traceparent.as_ref().and_then(|value| value.to_str().ok())
+    }
+
     /// Names the request in its answer.
     pub fn stamp(&self, headers: &mut HeaderMap) {
         if let Ok(id) = HeaderValue::from_str(&self.id) {
@@ -102,6 +107,7 @@ mod tests {
         let both = of(&[(REQUEST_ID, b"abc-1"), (TRACEPARENT, TRACE.as_bytes())]);
         assert_eq!(both.id(), "abc-1");
         assert_eq!(both.trace(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert_eq!(both.traceparent(), Some(TRACE));
         assert_eq!(of(&[]).trace(), None);
         let traced = of(&[(TRACEPARENT, TRACE.as_bytes())]);
         assert_eq!(traced.id(), "4bf92f3577b34da6a3ce929d0e0e4736");

@@ -102,6 +102,7 @@ mod tests {
             lang: None,
             supersedes: None,
             sensor: None,
+            trace: None,
             correlation: "c".into(),
         };
         teams.map(event).collect()

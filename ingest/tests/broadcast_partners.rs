@@ -259,7 +259,7 @@ proptest::proptest! {
         is_list in proptest::bool::ANY,
     ) {
         let now = Timestamp(NOW_S * 1_000_000);
-        let context = Context { source: "skyline", correlation: "c", now };
+        let context = Context { source: "skyline", correlation: "c", trace: None, now };
         let mapped = json!({"happenings": [happening(1), happening(2)]});
         let own = if is_list { json!([event("1"), event("2")]) } else { event("1") };
         for (partner, body) in agreed().iter().zip([mapped, own]) {

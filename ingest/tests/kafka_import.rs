@@ -49,6 +49,7 @@ fn journal(from: u64, to: u64) -> Vec<Record> {
             lang: None,
             supersedes: None,
             sensor: None,
+            trace: None,
             correlation: "c".into(),
         };
         Record { position: Position { lane: Lane(0), seq }, received_at, event }

@@ -104,6 +104,7 @@ fn event(id: &str, bytes: usize) -> Event {
         lang: None,
         supersedes: None,
         sensor: None,
+        trace: None,
         correlation: "c".into(),
     }
 }

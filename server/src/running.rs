@@ -153,6 +153,9 @@ impl Appliance {
         if let Err(error) = self.log.health() {
             reasons.push(format!("log: {error}"));
         }
+        if let Some(Err(error)) = self.log.kafka().map(|kafka| kafka.keeps_up()) {
+            reasons.push(format!("log: {error}"));
+        }
         let now = clock::monotonic();
         for (n, shard) in self.shards.iter().enumerate() {
             if !shard.is_alive(now, SHARD_SILENCE_MAX) {

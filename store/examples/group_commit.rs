@@ -104,6 +104,7 @@ fn event(n: usize, now: Timestamp) -> Event {
         lang: None,
         supersedes: None,
         sensor: None,
+        trace: None,
         correlation: "0af7651916cd43dd8448eb211c80319c".into(),
     }
 }

@@ -73,6 +73,7 @@ fn event(teams: &[usize], social: bool, seq: u64) -> Published {
         lang: None,
         supersedes: None,
         sensor: None,
+        trace: None,
         correlation: "c".into(),
     };
     let position = Position { lane: Lane(0), seq };

@@ -23,6 +23,7 @@ pub fn event(n: u64, data_bytes: usize) -> Event {
         lang: None,
         supersedes: None,
         sensor: None,
+        trace: None,
         correlation: "bench".into(),
     }
 }

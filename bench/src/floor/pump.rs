@@ -182,6 +182,7 @@ fn frame(plan: &Plan, n: u32) -> bytes::Bytes {
         lang: None,
         supersedes: None,
         sensor: None,
+        trace: None,
         correlation: "floor".into(),
     };
     let position = Position { lane: Lane(0), seq: u64::from(n) };

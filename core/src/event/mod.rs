@@ -16,6 +16,7 @@ pub use route::{Route, RouteError, Topic, TopicError};
 
 use bytes::Bytes;
 use std::fmt;
+use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::time::Timestamp;
@@ -157,6 +158,9 @@ pub struct Event {
     pub supersedes: Option<Supersedes>,
     /// Of a sensor value: what it replaces.
     pub sensor: Option<SensorKey>,
+    /// The W3C `traceparent` it came in with, shared by all of its body. No part of a record: what
+    /// is read back from a log has none.
+    pub trace: Option<Arc<str>>,
     /// Follows the event through logs and records; printable ASCII, 1 to 128 bytes.
     pub correlation: Box<str>,
 }

@@ -107,6 +107,7 @@ pub fn decode(mut raw: Bytes) -> Result<(Event, Timestamp), RecordError> {
         lang,
         supersedes,
         sensor,
+        trace: None,
         correlation,
     };
     Ok((event, received_at))
@@ -164,6 +165,7 @@ mod tests {
             lang: Some(Lang::new("es").unwrap()),
             supersedes: Some(Supersedes { source: "skyline".into(), id: "m1".into(), rev: 3 }),
             sensor: Some(SensorKey { key: "wind".into(), sequence: Some(9) }),
+            trace: None,
             correlation: "abc".into(),
         }
     }

@@ -21,6 +21,7 @@ fn event(topic: &str, seq: u64) -> Event {
         lang: topic.lang,
         supersedes: None,
         sensor: None,
+        trace: None,
         correlation: "c".into(),
     }
 }

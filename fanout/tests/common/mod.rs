@@ -101,6 +101,7 @@ pub fn event(route: &str, id: &str) -> Event {
         lang: None,
         supersedes: None,
         sensor: None,
+        trace: None,
         correlation: "c".into(),
     }
 }

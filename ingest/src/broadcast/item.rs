@@ -6,6 +6,8 @@
 //! a batch in one go. Inside `data` anything goes that is an object of JSON, up to 64 KiB and 100
 //! levels: nobody here interprets it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use touchline_core::event::{Event, Route, RouteError, Stream, check_id, check_kind};
 use touchline_core::limits::{BODY_EVENTS_MAX, DATA_BYTES_MAX, ROUTE_TEAMS_MAX};
@@ -25,6 +27,8 @@ pub struct Context<'a> {
     pub source: &'a str,
     /// The request's correlation id.
     pub correlation: &'a str,
+    /// The request's `traceparent`, where it came with a good one.
+    pub trace: Option<&'a Arc<str>>,
     /// This host's clock.
     pub now: Timestamp,
 }
@@ -84,6 +88,7 @@ fn finish(drafts: Vec<Draft>, data: &[&[u8]], context: Context<'_>) -> Result<Ve
         lang: None,
         supersedes: None,
         sensor: None,
+        trace: context.trace.cloned(),
         correlation: context.correlation.into(),
     };
     Ok(drafts.into_iter().zip(data).map(event).collect())

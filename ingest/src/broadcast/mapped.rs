@@ -91,6 +91,7 @@ impl ItemMapping {
             lang: None,
             supersedes: None,
             sensor: None,
+            trace: context.trace.cloned(),
             correlation: context.correlation.into(),
         })
     }
@@ -171,7 +172,7 @@ mod tests {
 
     fn context() -> Context<'static> {
         let now = Timestamp::parse("2026-06-24T18:00:00Z").unwrap();
-        Context { source: "arena", correlation: "c-1", now }
+        Context { source: "arena", correlation: "c-1", trace: None, now }
     }
 
     #[test]

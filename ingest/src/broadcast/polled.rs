@@ -94,8 +94,12 @@ impl Harvest for Polled {
         let unfit = |problem| unfit_answer(problem, raw);
         let desk = self.webhooks.inner.desk(&self.name);
         let desk = desk.ok_or_else(|| unfit(unknown_partner()))?;
-        let context =
-            Context { source: &self.name, correlation: at.correlation, now: at.received_at };
+        let context = Context {
+            source: &self.name,
+            correlation: at.correlation,
+            trace: None,
+            now: at.received_at,
+        };
         let items = desk.partner.each_of(raw, context).map_err(unfit)?;
         let mut harvested = self.sort(&desk, items, at, note);
         if harvested.news.is_empty() {

@@ -136,7 +136,8 @@ async fn take_signed(
     correlation: &Correlation,
 ) -> Result<Tally, Problem> {
     let source = desk.partner.name();
-    let context = Context { source, correlation: correlation.id(), now };
+    let trace = correlation.traceparent().map(Arc::from);
+    let context = Context { source, correlation: correlation.id(), trace: trace.as_ref(), now };
     let events = desk.partner.events_of(&held.bytes, context)?;
     drop(held.bytes);
     charge(desk, &events, now)?;

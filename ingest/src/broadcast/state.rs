@@ -156,7 +156,8 @@ impl BroadcastState {
         correlation: &str,
     ) -> Result<Vec<Event>, Problem> {
         let desk = self.inner.desk(source).ok_or_else(unknown_partner)?;
-        let context = Context { source, correlation, now: self.inner.now().max(received_at) };
+        let context =
+            Context { source, correlation, trace: None, now: self.inner.now().max(received_at) };
         desk.partner.events_of(raw, context)
     }
 

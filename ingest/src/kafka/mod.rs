@@ -26,14 +26,15 @@
 //! | `tail`, `scan` | reading as the log grows; reading a range back |
 //! | `roster` | which node asks which source |
 //! | [`letters`] | dead letters where every node sees them |
-//! | `watch`, `witness` | whether brokers answer, how far lanes reach; noting it |
+//! | `watch`, `behind`, `witness` | whether brokers answer, how far lanes reach; noting it |
 //! | `state` | what the threads share |
 //! | [`outside`], `import` | reading without being a node; moving a journal in |
 //!
 //! # Threads
-//! `kafka-tail`, `kafka-scan`, `kafka-watch`, `kafka-roster`, `kafka-acks`, `kafka-mend`, and those of librdkafka. No caller
-//! ever waits for a broker.
+//! `kafka-tail`, `kafka-scan`, `kafka-watch`, `kafka-roster`, `kafka-acks`, `kafka-mend`, and those
+//! of librdkafka. No caller ever waits for a broker.
 
+mod behind;
 mod claims;
 mod client;
 mod clock;
@@ -66,6 +67,7 @@ mod watch;
 mod wire;
 mod witness;
 
+pub use behind::LagError;
 pub use import::{Import, ImportError};
 pub use options::{DenialCause, KafkaOptions, OpenError, Sasl, Security, Tls};
 pub use stats::KafkaStats;
@@ -144,6 +146,17 @@ impl KafkaLog {
             Some((lanes.topic(stream).to_owned(), partition, lag))
         };
         self.shared.lags().filter_map(place).collect()
+    }
+
+    /// Whether this node shows what brokers have.
+    ///
+    /// # Errors
+    /// The lane that is furthest behind, once it has been for some seconds.
+    pub fn keeps_up(&self) -> Result<(), LagError> {
+        let Some((lane, records)) = self.shared.behind() else { return Ok(()) };
+        let Some((stream, partition)) = self.shared.lanes.place(lane) else { return Ok(()) };
+        let topic = self.shared.lanes.topic(stream).into();
+        Err(LagError { topic, partition, records, records_max: self.origin.0.lag_records_max })
     }
 
     /// Whether this life of the log is over (R8): health says why, and only a new start goes on.

@@ -276,7 +276,7 @@ impl Opener {
         let tail = Tail::new(reader(options, context)?, Arc::clone(shared), starts, ready_in)
             .map_err(OpenError::Client)?;
         let scan = Scan::new(reader(options, context)?, Arc::clone(shared), options.windows);
-        let watch = Watch::new(asking, context, Arc::clone(shared), options.windows, witness);
+        let watch = Watch::new(asking, context, Arc::clone(shared), options, witness);
         let sender = Sender::new(options, context, shared, Manner::Quick)?;
         let mended = Arc::clone(&sender);
         let (reads, requests) = sync_channel(READS_WAITING_MAX);

@@ -44,6 +44,10 @@ pub struct KafkaOptions {
     /// How long brokers may take to acknowledge an event; past it the outcome is unknown (R14).
     /// Default 4 s.
     pub deliver_max: Duration,
+    /// Records of one lane that brokers may have and this node not have read, for longer than a few
+    /// seconds; past it [`KafkaLog::keeps_up`](super::KafkaLog::keeps_up) says so.
+    /// Default 10,000.
+    pub lag_records_max: u64,
     /// Where this node notes how far it has read, besides `touchline-meta` (R8). Default nowhere.
     pub notes_file: Option<PathBuf>,
     /// How the connection is protected.
@@ -109,6 +113,7 @@ impl Default for KafkaOptions {
             dedupe_entries_max: 8_000_000,
             pending_bytes_max: 16 << 20,
             deliver_max: Duration::from_secs(4),
+            lag_records_max: 10_000,
             notes_file: None,
             security: Security::default(),
         }

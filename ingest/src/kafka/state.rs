@@ -42,6 +42,7 @@ pub(super) struct Shared {
     /// Somebody wants to know how far the lanes reach, now.
     looks_ahead: AtomicBool,
     clock: Mutex<BrokerClock>,
+    behind: Mutex<Option<(Lane, u64)>>,
     is_over: AtomicBool,
     /// Nobody can know yet that this node runs: nothing is appended.
     is_unheard: AtomicBool,
@@ -118,6 +119,7 @@ impl Shared {
             mending: Mutex::default(),
             looks_ahead: AtomicBool::new(false),
             clock: Mutex::default(),
+            behind: Mutex::default(),
             is_over: AtomicBool::new(false),
             is_unheard: AtomicBool::new(false),
         }
@@ -192,6 +194,16 @@ impl Shared {
             let end = place.end.load(Ordering::Acquire);
             (Lane(lane as u16), end.saturating_sub(next))
         })
+    }
+
+    /// The lane in which this node has fallen behind, and by how many records.
+    pub fn set_behind(&self, behind: Option<(Lane, u64)>) {
+        *lock(&self.behind) = behind;
+    }
+
+    /// The same, as it was last found.
+    pub fn behind(&self) -> Option<(Lane, u64)> {
+        *lock(&self.behind)
     }
 
     /// What is known of the duplicates of `lane`.

@@ -326,6 +326,7 @@ mod tests {
             lang: None,
             supersedes: None,
             sensor: None,
+            trace: None,
             correlation: "c-1".into(),
         }
     }

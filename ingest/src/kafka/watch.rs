@@ -10,9 +10,11 @@ use rdkafka::{Offset, TopicPartitionList};
 use touchline_core::event::Stream;
 use touchline_core::log::Lane;
 
+use super::behind::Behind;
 use super::client::{ASK_MAX, Context, Reader, drain, poll};
 use super::clock::millis;
 use super::hints::Telling;
+use super::options::KafkaOptions;
 use super::state::{Shared, lock};
 use super::wire::decode;
 use super::witness::Witness;
@@ -43,6 +45,7 @@ pub(super) struct Watch {
     reached_at: Option<Instant>,
     /// By lane: since when its end has been found below what was read.
     short: Vec<Option<Instant>>,
+    behind: Behind,
     witness: Witness,
 }
 
@@ -51,14 +54,15 @@ impl Watch {
         reader: Reader,
         context: &Context,
         shared: Arc<Shared>,
-        windows: [Duration; 4],
+        options: &KafkaOptions,
         witness: Witness,
     ) -> Self {
         let count = shared.lanes.count();
         let (lows, short) = (vec![0; count], vec![None; count]);
         let (context, telling) = (context.clone(), Telling::default());
-        let reached_at = None;
-        Self { reader, context, telling, shared, windows, lows, reached_at, short, witness }
+        let behind = Behind::new(count, options.lag_records_max);
+        let (reached_at, windows) = (None, options.windows);
+        Self { reader, context, telling, shared, windows, lows, reached_at, short, behind, witness }
     }
 
     /// Looks until the log is closed.
@@ -76,6 +80,7 @@ impl Watch {
             if self.reached_at.is_none_or(|at| at.elapsed() >= REACH_EVERY) {
                 self.measure();
             }
+            self.look_behind();
             while begin.elapsed() < LOOK_EVERY && !self.shared.is_closing() {
                 std::thread::sleep(Duration::from_millis(20));
                 if begin.elapsed() >= AHEAD_EVERY && self.shared.take_look_ahead() {
@@ -135,6 +140,23 @@ impl Watch {
                 "Kafka is away, and this is likely why"
             );
         }
+    }
+
+    /// Whether this node keeps up. Where it may not, ends are asked for with every look: those of
+    /// some seconds ago would say that it has caught up.
+    fn look_behind(&mut self) {
+        if self.behind.is_suspected() && self.shared.down_for().is_none() {
+            self.measure_ends();
+        }
+        let behind = self.behind.look(self.shared.lags(), Instant::now());
+        match (self.shared.behind(), behind) {
+            (None, Some((lane, records))) => {
+                tracing::warn!(lane = lane.0, records, "this node is behind: not ready");
+            }
+            (Some(_), None) => tracing::info!("this node has caught up"),
+            _ => {}
+        }
+        self.shared.set_behind(behind);
     }
 
     /// Asks how far every lane reaches, and where it begins by now.

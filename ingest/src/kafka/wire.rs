@@ -3,7 +3,8 @@
 //! The key is the route, so that other readers of the topic may group by it; the partition is
 //! computed by us, not from the key's hash (R1). The value is the record of
 //! [`touchline_core::log::record`], the same bytes that a journal keeps. Headers repeat what tools
-//! want to see without decoding it: `schema` and `correlation`.
+//! want to see without decoding it: `schema` and `correlation`, and say what a record has no room
+//! for: `traceparent`, the trace that a webhook came with.
 
 use bytes::Bytes;
 use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders, Timestamp as Stamp};
@@ -27,9 +28,13 @@ pub(super) fn encode(event: &Event, received_at: Timestamp) -> Vec<u8> {
 /// The headers of `event`.
 pub(super) fn headers(event: &Event) -> OwnedHeaders {
     let header = |key, value| Header { key, value: Some(value) };
-    OwnedHeaders::new_with_capacity(2)
+    let headers = OwnedHeaders::new_with_capacity(3)
         .insert(header("schema", SCHEMA))
-        .insert(header("correlation", &*event.correlation))
+        .insert(header("correlation", &*event.correlation));
+    match &event.trace {
+        Some(trace) => headers.insert(header("traceparent", &**trace)),
+        None => headers,
+    }
 }
 
 /// A message as one of ours.
@@ -115,6 +120,7 @@ mod tests {
             lang: None,
             supersedes: None,
             sensor: None,
+            trace: None,
             correlation: "c".into(),
         }
     }

@@ -57,7 +57,8 @@ pub async fn try_sensor(source: &SensorSource, clock: &Clock) -> Result<Trial, T
 /// See [`TrialError`].
 pub async fn try_partner(ask: &Ask, partner: &Partner, clock: &Clock) -> Result<Trial, TrialError> {
     let raw = fetch(ask, clock).await?;
-    let context = Context { source: partner.name(), correlation: CORRELATION, now: clock() };
+    let context =
+        Context { source: partner.name(), correlation: CORRELATION, trace: None, now: clock() };
     let items = partner.each_of(&raw, context);
     let items = items.map_err(|problem| TrialError::Failure(unfit_answer(problem, &raw)))?;
     let mut trial = Trial::default();

@@ -195,6 +195,7 @@ impl Values {
             lang: None,
             supersedes: None,
             sensor: Some(SensorKey { key: reading.key.clone(), sequence: reading.sequence }),
+            trace: None,
             correlation: seen.correlation.into(),
         }
     }

@@ -164,6 +164,7 @@ impl PostReader {
             lang: None,
             supersedes: None,
             sensor: None,
+            trace: None,
             correlation: correlation.into(),
         }))
     }

@@ -159,6 +159,7 @@ pub(super) fn event(id: &str, team: &str) -> Event {
         lang: None,
         supersedes: None,
         sensor: None,
+        trace: None,
         correlation: "c".into(),
     }
 }

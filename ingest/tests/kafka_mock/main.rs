@@ -93,6 +93,7 @@ fn event(id: &str, data: &str) -> Event {
         lang: None,
         supersedes: None,
         sensor: None,
+        trace: None,
         correlation: "c".into(),
     }
 }

@@ -121,6 +121,7 @@ mod tests {
             lang: None,
             supersedes: None,
             sensor: None,
+            trace: None,
             correlation: "c-1".into(),
         };
         let position = Position { lane: Lane(0), seq: 42 };

@@ -142,7 +142,8 @@ fn ask(
 
 /// What the webhook would make of a body whose signature is good.
 fn try_body(partner: &Partner, raw: &[u8], clock: &Clock) -> Trial {
-    let context = Context { source: partner.name(), correlation: "source-test", now: clock() };
+    let context =
+        Context { source: partner.name(), correlation: "source-test", trace: None, now: clock() };
     match partner.events_of(raw, context) {
         Ok(events) => Trial { events, troubles: Vec::new() },
         Err(problem) => {

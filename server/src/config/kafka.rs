@@ -38,6 +38,7 @@ pub(super) fn build(
         dedupe_entries_max: raw.log.dedupe_entries_max,
         pending_bytes_max: raw.log.pending_bytes_max.as_usize(),
         deliver_max: seconds(kafka.deliver_s_max),
+        lag_records_max: kafka.lag_records_max,
         notes_file: Some(raw.node.data_dir.join(NOTES_FILE)),
         security: Security { tls: tls(raw, folder)?, sasl: sasl(raw, folder, of_token)? },
         ..KafkaOptions::default()

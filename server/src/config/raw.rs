@@ -88,6 +88,7 @@ pub struct Kafka {
     pub dead_letter_topics: bool,
     pub creates_topics: bool,
     pub deliver_s_max: f64,
+    pub lag_records_max: u64,
     pub spool: bool,
     pub spool_bytes_max: Size,
     pub spool_age_max_s: f64,

@@ -24,6 +24,7 @@ pub(crate) fn record(seq: u64, id: &str, kind: &str, data: &str) -> Record {
         lang: None,
         supersedes: None,
         sensor: None,
+        trace: None,
         correlation: "test".into(),
     };
     let position = Position { lane: Lane(0), seq };

@@ -157,6 +157,7 @@ impl SimLog {
             lang,
             supersedes,
             sensor,
+            trace: None,
             correlation: "c".into(),
         }
     }

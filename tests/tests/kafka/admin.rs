@@ -1,13 +1,15 @@
 //! What an owner of a cluster can do behind our back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_lite::future::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
 use touchline_tests::e2e::brokers::Brokers;
 
 const ANSWER_MAX: Duration = Duration::from_secs(20);
@@ -32,6 +34,47 @@ pub fn write(brokers: &Brokers, topic: &str, partition: i32, value: &[u8]) {
     let record = BaseRecord::to(topic).partition(partition).key("k").payload(value);
     producer.send(record).expect("room");
     producer.flush(ANSWER_MAX).expect("brokers answer");
+}
+
+/// Writes messages, each with a stamp in milliseconds.
+pub fn write_stamped(
+    brokers: &Brokers,
+    topic: &str,
+    partition: i32,
+    messages: impl Iterator<Item = (Vec<u8>, i64)>,
+) {
+    let mut config = config(brokers);
+    let producer: BaseProducer = config.set("linger.ms", "5").create().expect("a client");
+    for (value, at_ms) in messages {
+        let record = BaseRecord::to(topic).partition(partition).key("k");
+        producer.send(record.payload(&value).timestamp(at_ms)).expect("room");
+    }
+    producer.flush(ANSWER_MAX).expect("brokers answer");
+}
+
+/// What `look` makes of the first `count` messages of a topic with so many partitions.
+pub fn read<T>(
+    brokers: &Brokers,
+    topic: &str,
+    partitions: i32,
+    count: usize,
+    look: impl Fn(&BorrowedMessage<'_>) -> T,
+) -> Vec<T> {
+    let mut config = config(brokers);
+    let reader: BaseConsumer = config.set("group.id", "test").create().expect("a client");
+    let mut wanted = TopicPartitionList::new();
+    for partition in 0..partitions {
+        wanted.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
+    }
+    reader.assign(&wanted).expect("it is assigned");
+    let (begin, mut found) = (Instant::now(), Vec::new());
+    while found.len() < count {
+        assert!(begin.elapsed() < ANSWER_MAX, "{} of {count} messages came", found.len());
+        if let Some(message) = reader.poll(Duration::from_millis(100)) {
+            found.push(look(&message.expect("a message")));
+        }
+    }
+    found
 }
 
 /// Writes one in a transaction, so that its marker stands last.

@@ -140,6 +140,10 @@ fn the_demo_runs_two_nodes_and_when_all_are_killed_nothing_of_it_is_left() {
     let of = |what: &'static str| running.iter().filter(move |(_, line)| line.contains(what));
     let counts = (of("kafka.Kafka").count(), of("serve --attached").count());
     assert_eq!(counts, (3, 1), "{running:#?}");
+    // A line tells these only where they aren't zero.
+    let lines = demo.read_until("another line", |line| line.contains("40 sockets (a 20, b 20)"));
+    let is_odd = |line: &&String| line.contains("received twice") || line.contains("missing");
+    assert_eq!(lines.iter().find(is_odd), None);
     // Brokers first: what they hold goes all the same.
     for (number, _) in of("kafka.Kafka") {
         let _ = kill_process(Pid::from_raw(*number).expect("a number"), Signal::KILL);
@@ -154,10 +158,15 @@ fn the_demo_runs_two_nodes_and_when_all_are_killed_nothing_of_it_is_left() {
 fn an_interrupt_ends_brokers_and_nodes_with_the_demo() {
     let _turn = alone();
     let mut demo = Demo::start(&[]);
-    demo.boards();
+    demo.read_until("followers on both nodes, and events", |line| {
+        line.contains("40 sockets (a 20, b 20)") && !line.starts_with("0 ev")
+    });
     demo.signal(Signal::INT);
     let (said, status) = demo.wait();
     assert!(status.success(), "{status}: {said:#?}");
+    let last = said.last().expect("a summary");
+    assert!(!last.contains("; 0 deliveries"), "{last}");
+    assert!(last.contains("; 0 received twice, 0 missing, "), "{last}");
     demo.check_that_nothing_is_left();
 }
 

@@ -19,7 +19,9 @@ pub struct Follower {
     after: BTreeMap<String, String>,
     /// Events, in the order in which they came.
     pub ids: Vec<String>,
-    /// What `status` has said.
+    /// By topic: position and id of each event, in the order in which they came.
+    pub seen: BTreeMap<String, Vec<(String, String)>>,
+    /// What `status` has said; each time of all streams, since brokers keep all.
     pub states: Vec<String>,
 }
 
@@ -29,7 +31,8 @@ impl Follower {
         let mut socket = nodes.open(node, &format!("teams={teams}"));
         let mark = socket.hear_op("subscribed")["mark"].as_str().expect("a mark").to_owned();
         let after = BTreeMap::new();
-        Self { socket, teams, mark, after, ids: Vec::new(), states: Vec::new() }
+        let (ids, seen, states) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Self { socket, teams, mark, after, ids, seen, states }
     }
 
     /// Goes on at another node, or at the same one after it has come back.
@@ -69,9 +72,14 @@ impl Follower {
             Some("event") => {
                 self.after.insert(text("topic"), text("pos"));
                 self.ids.push(text("id"));
+                self.seen.entry(text("topic")).or_default().push((text("pos"), text("id")));
             }
             Some("mark") => self.mark = text("mark"),
-            Some("status") => self.states.push(text("state")),
+            Some("status") => {
+                let all = ["broadcast", "update", "social", "sensor"];
+                assert_eq!(json["streams"], serde_json::json!(all), "{json}");
+                self.states.push(text("state"));
+            }
             Some("gap" | "error") => panic!("{json}"),
             _ => {}
         }

@@ -8,14 +8,17 @@ mod admin;
 mod broken;
 mod demo;
 mod follower;
+mod lag;
 mod letters;
 mod lives;
 mod migrate;
 mod moved;
 mod nodes;
+mod records;
 mod secured;
 mod shared_out;
 mod spool;
+mod starts;
 mod tools;
 mod wire;
 

@@ -60,7 +60,14 @@ fn the_same_delivery_to_two_nodes_at_once_is_shown_once_on_each() {
     assert_eq!(id(client), "new", "e7 is known to it from the log");
     late.servers[0].stop();
     late.restart(0);
+    let client = &mut late.open(0, "teams=ars");
+    drop(subscribed(client));
     late.servers[0].accept(&bodies[8]);
+    late.servers[0].accept(&event("newer", &["ars"]));
+    assert_eq!(id(client), "newer", "and so is e8 to its next start");
+    for client in &mut clients {
+        assert_eq!([id(client), id(client)], ["new", "newer"], "elsewhere neither came again");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ const NOW: &str = "2026-06-24T18:00:00Z";
 
 fn parse(body: &[u8]) -> Result<Vec<Event>, Problem> {
     let now = Timestamp::parse(NOW).unwrap();
-    parse_body(body, Context { source: "skyline", correlation: "c-1", now })
+    parse_body(body, Context { source: "skyline", correlation: "c-1", trace: None, now })
 }
 
 fn good() -> Json {

@@ -34,6 +34,7 @@ fn event(id: &str, data: &'static str) -> Event {
         lang: None,
         supersedes: None,
         sensor: None,
+        trace: None,
         correlation: "c".into(),
     }
 }

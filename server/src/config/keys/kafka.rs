@@ -69,6 +69,15 @@ pub(super) const KEYS: &[Key] = &[
         "latency of a webhook on a slow cluster",
     ),
     key(
+        "log.kafka.lag_records_max",
+        Kind::Count(1, 1_000_000_000),
+        "10000",
+        "records of one partition that brokers may have and this node not have read for 5 seconds; \
+         past it `/readyz` is 503 until it has caught up to half of that",
+        "lower: bursts turn new clients away from a node that would have caught up; higher: they \
+         come to one that shows old events",
+    ),
+    key(
         "log.kafka.spool",
         Kind::Toggle,
         "false",

@@ -81,6 +81,7 @@ pub fn event(id: &str, word: &str, occurred_at: Timestamp) -> Event {
         lang: None,
         supersedes: None,
         sensor: None,
+        trace: None,
         correlation: "test".into(),
     }
 }
