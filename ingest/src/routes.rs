@@ -47,7 +47,10 @@ impl RouteTable {
         if table.len() + new > routes_max {
             return Err(table.left(now));
         }
-        table.current.extend(hashes);
+        for hash in hashes {
+            table.previous.remove(&hash);
+            table.current.insert(hash);
+        }
         Ok(())
     }
 }
@@ -70,8 +73,8 @@ impl Generations {
     }
 
     fn len(&self) -> usize {
-        self.current.len()
-            + self.previous.iter().filter(|hash| !self.current.contains(hash)).count()
+        // What is used again moves over, so none is in both.
+        self.current.len() + self.previous.len()
     }
 
     fn left(&self, now: Timestamp) -> Duration {

@@ -211,7 +211,7 @@ pub enum AppendError {
     /// 429: the dedupe window holds as many entries as it may (R16).
     #[error("the dedupe window is full; retry after it has aged")]
     DedupeFull,
-    /// 503: more waits for the disk than may.
+    /// 503: more waits for the disk, or for brokers, than may, or for longer.
     #[error("the log is behind; retry")]
     Busy,
     /// 503: no broker of the cluster answers.

@@ -40,9 +40,15 @@ impl Behind {
         Self { records_max, since: vec![None; lanes] }
     }
 
-    /// Whether some lane is over the limit: then ends are worth asking for more often.
+    /// Whether some lane is over the limit.
     pub fn is_suspected(&self) -> bool {
         self.since.iter().any(Option::is_some)
+    }
+
+    /// The lanes over the limit: their ends are worth asking for more often.
+    pub fn suspected(&self) -> impl Iterator<Item = Lane> + '_ {
+        let over = self.since.iter().enumerate().filter(|(_, since)| since.is_some());
+        over.map(|(lane, _)| Lane(lane as u16))
     }
 
     /// What of each lane is unread now. Answers the lane that is furthest behind, if any has been

@@ -19,11 +19,14 @@ struct State {
     left: usize,
     reply: Option<AppendReply>,
     refusals_first: bool,
+    /// Something of it is in the log.
+    has_landed: bool,
 }
 
 impl State {
     /// The first error is told, except that of all that brokers refuse for what they are each is
-    /// named; an outcome that isn't known comes before that, since it asks to send again.
+    /// named; an outcome that isn't known comes before that, since it asks to send again, and
+    /// before one that says that nothing was sent.
     fn fail(&mut self, error: AppendError) {
         match (&mut self.error, error) {
             (Some(AppendError::Refused(all)), AppendError::Refused(more)) => all.extend(more),
@@ -32,6 +35,9 @@ impl State {
             }
             (Some(_), AppendError::Refused(items)) if self.refusals_first => {
                 self.error = Some(AppendError::Refused(items));
+            }
+            (Some(AppendError::Busy), unknown @ AppendError::Unknown(_)) => {
+                self.error = Some(unknown);
             }
             (Some(_), _) => {}
             (None, error) => self.error = Some(error),
@@ -44,7 +50,8 @@ impl Flight {
     /// others stand.
     pub fn new(outcomes: Vec<Outcome>, left: usize, reply: AppendReply) -> Self {
         let (reply, refusals_first) = (Some(reply), false);
-        let state = State { outcomes, error: None, left, reply, refusals_first };
+        let (error, has_landed) = (None, false);
+        let state = State { outcomes, error, left, reply, refusals_first, has_landed };
         Self { state: Mutex::new(state) }
     }
 
@@ -58,7 +65,10 @@ impl Flight {
     pub fn settle(&self, index: usize, result: Result<Outcome, AppendError>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
-            Ok(outcome) => state.outcomes[index] = outcome,
+            Ok(outcome) => {
+                state.outcomes[index] = outcome;
+                state.has_landed = true;
+            }
             Err(error) => state.fail(error),
         }
         state.left -= 1;
@@ -66,6 +76,9 @@ impl Flight {
             return;
         }
         let answer = match state.error.take() {
+            Some(AppendError::Busy) if state.has_landed => {
+                Err(AppendError::Unknown("a part of it is in the log".into()))
+            }
             Some(error) => Err(error),
             None => Ok(std::mem::take(&mut state.outcomes)),
         };
@@ -126,7 +139,20 @@ mod tests {
         flight.settle(0, Ok(accepted(4)));
         assert!(answers.try_recv().is_err(), "nothing is told while something is under way");
         flight.settle(2, Err(AppendError::Closed));
+        let told = answers.try_recv().unwrap();
+        assert!(matches!(told, Err(AppendError::Unknown(_))), "one is in: {told:?}");
+    }
+
+    #[test]
+    fn what_was_not_sent_says_so_only_where_nothing_else_was() {
+        let (flight, answers) = self::flight(2);
+        flight.settle(1, Err(AppendError::Busy));
+        flight.settle(0, Err(AppendError::Busy));
         assert_eq!(answers.try_recv().unwrap(), Err(AppendError::Busy));
+        let (flight, answers) = self::flight(2);
+        flight.settle(1, Err(AppendError::Busy));
+        flight.settle(0, Err(AppendError::Unknown("late".into())));
+        assert_eq!(answers.try_recv().unwrap(), Err(AppendError::Unknown("late".into())));
     }
 
     #[test]

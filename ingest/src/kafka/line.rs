@@ -75,13 +75,12 @@ impl Line {
     ) -> Result<Self, OpenError> {
         let load = Arc::clone(&deliveries.load);
         let quick_ms = manner.deliver_max(options).as_millis().to_string();
-        let deliver_ms = options.deliver_max.as_millis().to_string();
         let queue_kib = (options.pending_bytes_max / 512).max(1_024).to_string();
         let mut config = config(options);
         config
             .set("acks", "all")
             .set("enable.idempotence", "true")
-            .set("request.timeout.ms", &deliver_ms)
+            .set("request.timeout.ms", &quick_ms)
             .set("retry.backoff.ms", "50")
             .set("retry.backoff.max.ms", "500")
             // The door bounds bytes; this is twice as much, for what librdkafka keeps beside them.

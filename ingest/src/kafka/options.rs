@@ -41,8 +41,9 @@ pub struct KafkaOptions {
     pub dedupe_entries_max: usize,
     /// Bytes of events that may wait for brokers; past it sources get 503. Default 16 MiB.
     pub pending_bytes_max: usize,
-    /// How long brokers may take to acknowledge an event; past it the outcome is unknown (R14).
-    /// Default 4 s.
+    /// How long an event may take until it is acknowledged. Three quarters are the brokers'; past
+    /// them the outcome is unknown (R14). A quarter is for waiting until what came before it is
+    /// acknowledged; past it the event was surely not sent. Default 4 s.
     pub deliver_max: Duration,
     /// Records of one lane that brokers may have and this node not have read, for longer than a few
     /// seconds; past it [`KafkaLog::keeps_up`](super::KafkaLog::keeps_up) says so.

@@ -1,6 +1,7 @@
 //! What becomes of each message that was sent.
 
 use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 use rdkafka::ClientContext;
@@ -65,7 +66,11 @@ impl ProducerContext for Deliveries {
         if result.is_err() {
             self.load.lose();
         }
-        settle(&self.shared, &ticket.flight, ticket.new, result);
+        // Whoever waits must not panic; one who does must not keep its lane from others.
+        let told = || settle(&self.shared, &ticket.flight, ticket.new, result);
+        if catch_unwind(AssertUnwindSafe(told)).is_err() {
+            tracing::error!("who waited for an append panicked when it was answered");
+        }
         if let Some(sender) = self.sender.upgrade() {
             sender.landed(ticket.new.lane);
         }

@@ -38,6 +38,8 @@ use super::producer::{Deliveries, Ticket, said, settle};
 use super::state::{Shared, lock};
 use super::wire;
 
+/// What a message takes in a batch beside key and value: its headers, mostly.
+const MESSAGE_HEAD_BYTES: usize = 200;
 /// A producer that has served for so long was no part of the trouble before it.
 const STEADY: Duration = Duration::from_secs(60);
 
@@ -126,12 +128,14 @@ impl Sender {
         new.sort_by_key(|it| it.lane.0);
         for of_lane in new.chunk_by(|a, b| a.lane == b.lane) {
             let waiting = of_lane.iter().map(|new| {
-                let event = &events[new.index];
-                let bytes = event.size_bytes() + EVENT_HEAD_BYTES;
-                Waiting { it: Parcel::new(flight, *new, event, at), bytes, until }
+                let it = Parcel::new(flight, *new, &events[new.index], at);
+                Waiting { bytes: it.bytes(), it, until }
             });
             let waiting: Vec<_> = waiting.collect();
-            let failed = self.gate.enter(of_lane[0].lane, waiting, |it| self.post(it));
+            // Held beyond the lane's lock: who drops a producer last hears of what it had.
+            let line = self.line();
+            let post = |it| self.post(line.as_deref(), it);
+            let failed = self.gate.enter(of_lane[0].lane, waiting, post);
             self.settle_failed(failed);
         }
     }
@@ -139,13 +143,14 @@ impl Sender {
     /// The outcome of one of `lane` is known: what has waited for that goes on.
     pub fn landed(&self, lane: Lane) {
         if self.manner == Manner::Quick {
-            self.settle_failed(self.gate.leave(lane, |it| self.post(it)));
+            let line = self.line();
+            self.settle_failed(self.gate.leave(lane, |it| self.post(line.as_deref(), it)));
         }
     }
 
-    fn post(&self, parcel: Parcel) -> Result<(), Failed> {
-        match self.line() {
-            Some(line) => self.hand_over(&line, parcel),
+    fn post(&self, line: Option<&Line>, parcel: Parcel) -> Result<(), Failed> {
+        match line {
+            Some(line) => self.hand_over(line, parcel),
             None => Err((parcel.ticket, AppendError::Closed)),
         }
     }
@@ -308,6 +313,11 @@ impl Parcel {
             value: wire::encode(event, at),
             headers: wire::headers(event),
         }
+    }
+
+    /// What it takes in a batch, about.
+    fn bytes(&self) -> usize {
+        self.value.len() + self.key.len() + MESSAGE_HEAD_BYTES
     }
 }
 

@@ -84,7 +84,7 @@ impl Watch {
             while begin.elapsed() < LOOK_EVERY && !self.shared.is_closing() {
                 std::thread::sleep(Duration::from_millis(20));
                 if begin.elapsed() >= AHEAD_EVERY && self.shared.take_look_ahead() {
-                    self.measure_ends();
+                    self.measure_ends(|_| true);
                 }
             }
         }
@@ -142,11 +142,12 @@ impl Watch {
         }
     }
 
-    /// Whether this node keeps up. Where it may not, ends are asked for with every look: those of
-    /// some seconds ago would say that it has caught up.
+    /// Whether this node keeps up. Where it may not, its lanes' ends are asked for with every
+    /// look: those of some seconds ago would say that it has caught up.
     fn look_behind(&mut self) {
         if self.behind.is_suspected() && self.shared.down_for().is_none() {
-            self.measure_ends();
+            let suspected: Vec<_> = self.behind.suspected().collect();
+            self.measure_ends(|lane| suspected.contains(&lane));
         }
         let behind = self.behind.look(self.shared.lags(), Instant::now());
         match (self.shared.behind(), behind) {
@@ -163,7 +164,7 @@ impl Watch {
     fn measure(&mut self) {
         self.reached_at = Some(Instant::now());
         let lanes = self.shared.lanes.clone();
-        let reaches = self.measure_ends();
+        let reaches = self.measure_ends(|_| true);
         let all_answer = reaches.len() == lanes.count();
         let began = Instant::now();
         for (lane, low, high) in reaches {
@@ -185,11 +186,12 @@ impl Watch {
         }
     }
 
-    /// Low and high watermark of every lane that answers; the ends are known from here on.
-    fn measure_ends(&mut self) -> Vec<(Lane, u64, u64)> {
+    /// Low and high watermark of every lane that is `asked` and answers; the ends are known from
+    /// here on.
+    fn measure_ends(&mut self, asked: impl Fn(Lane) -> bool) -> Vec<(Lane, u64, u64)> {
         let lanes = self.shared.lanes.clone();
         let mut reaches = Vec::with_capacity(lanes.count());
-        for (lane, topic, partition) in lanes.all() {
+        for (lane, topic, partition) in lanes.all().filter(|(lane, ..)| asked(*lane)) {
             if self.shared.is_closing() {
                 break;
             }

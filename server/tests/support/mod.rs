@@ -89,6 +89,15 @@ impl Demo {
         lines.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect()
     }
 
+    /// Asks until lines that hold `what` have counted something, a minute at most.
+    pub async fn eventually_counted(&self, what: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.metric(what).await.iter().sum::<f64>() == 0.0 {
+            assert!(Instant::now() < deadline, "{what} has counted nothing");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Ends it as Ctrl-C does, and gives its last line.
     pub fn interrupt(&mut self) -> String {
         let pid = self.child.id().to_string();

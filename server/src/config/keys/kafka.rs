@@ -64,7 +64,8 @@ pub(super) const KEYS: &[Key] = &[
         "log.kafka.deliver_s_max",
         Kind::Seconds(0.5, 60.0),
         "4",
-        "how long brokers may take to acknowledge an event; past it the source is told to send it \
+        "how long an event may take until brokers have acknowledged it: three quarters for them, a \
+         quarter for waiting until what came before it is; past it the source is told to send it \
          again",
         "latency of a webhook on a slow cluster",
     ),
