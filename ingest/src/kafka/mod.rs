@@ -31,9 +31,9 @@
 //! | [`outside`], `import` | reading without being a node; moving a journal in |
 //!
 //! # Threads
-//! `kafka-tail`, `kafka-scan`, `kafka-watch`, `kafka-roster`, `kafka-acks`, `kafka-mend` (of the last
-//! two another pair where a spool is handed on), and those
-//! of librdkafka. No caller ever waits for a broker.
+//! `kafka-tail`, `kafka-scan`, `kafka-watch`, `kafka-roster`, `kafka-acks`, `kafka-mend` (of the
+//! last two another pair where a spool is handed on), and those of librdkafka. No caller ever waits
+//! for a broker.
 
 mod behind;
 mod claims;
