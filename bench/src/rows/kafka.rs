@@ -24,9 +24,9 @@ pub fn acknowledge(place: &Place, sink: &mut Sink) -> Result<Findings> {
     if needs_server(place, &mut findings) {
         return Ok(findings);
     }
-    // Brokers that have just started compile what they run, for a second of this load and more.
+    // Brokers that have just started compile what they run, for a good while of this load.
     let flood = |name, seconds| Phase::even(name, 10_000.0, place.seconds(seconds), TEAMS);
-    let phases = vec![flood("warm-up", 5.0), flood("flood", 10.0)];
+    let phases = vec![flood("warm-up", 20.0), flood("flood", 20.0)];
     let even = Setup::even(0, TEAMS, phases);
     let setup = Setup { pad: 100, flood: Some(FLOOD), log: Log::Kafka, ..even };
     let runs = interleave(place, sink, &[Case { subject: Subject::Touchline, setup }])?;
