@@ -18,6 +18,7 @@
 //! | [`social`] | posts out of streams: lines, server-sent events, WebSockets |
 //! | [`outbound`] | what adapters have in common that ask others |
 //! | [`mapping`] | from any JSON to the fields of an event |
+//! | [`clock`] | the time of day, as it is handed to all of these |
 //! | [`breaker`] | whether a dependency that fails is asked again yet |
 //! | [`kafka`] | Kafka as the log: what several nodes share |
 //! | [`roster`] | which of several nodes asks which source |
@@ -28,6 +29,7 @@
 
 pub mod breaker;
 pub mod broadcast;
+pub mod clock;
 pub mod correlation;
 mod counts;
 pub mod kafka;

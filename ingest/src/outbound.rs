@@ -12,7 +12,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use touchline_core::dead::DeadLetters;
 use touchline_core::log::EventLog;
 
-use crate::broadcast::Clock;
+use crate::clock::Clock;
 use crate::roster::{Alone, Roster};
 
 /// How we introduce ourselves.

@@ -51,7 +51,7 @@ pub use scheme::{Algorithm, Part, Scheme, SchemeText, Template, TimeSource};
 pub use secret::{SECRET_PREFIX, Secret, SecretEncoding, SecretError};
 pub use signature::{WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign};
 pub use sources::{Partner, Sources, SourcesError};
-pub use state::{BroadcastOptions, BroadcastState, Clock, system_clock};
+pub use state::{BroadcastOptions, BroadcastState};
 pub use stats::{SourceStats, Tally};
 
 use axum::Router;

@@ -10,7 +10,7 @@ use touchline_core::time::Timestamp;
 
 use super::stats::Trouble;
 use super::{Ask, SourceError};
-use crate::broadcast::Clock;
+use crate::clock::Clock;
 use crate::outbound;
 use crate::social::backoff::retry_after;
 

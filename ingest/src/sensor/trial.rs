@@ -8,7 +8,8 @@ use super::fetch::Fetcher;
 use super::follow::{At, Harvest, tick_at};
 use super::readings::Readings;
 use super::{Ask, Failure, SensorSource, SourceError, Trouble};
-use crate::broadcast::{Clock, Context, Partner, say_errors, unfit_answer};
+use crate::broadcast::{Context, Partner, say_errors, unfit_answer};
+use crate::clock::Clock;
 
 /// What would become of an answer.
 #[derive(Debug, Default)]

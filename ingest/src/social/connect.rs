@@ -16,7 +16,7 @@ use super::backoff::{Cause, retry_after};
 use super::stats::Trouble;
 use super::websocket::{Socket, socket};
 use super::{Rewind, SocialKind, SocialSource};
-use crate::broadcast::Clock;
+use crate::clock::Clock;
 use crate::limits::CONNECT_TIMEOUT;
 use crate::outbound::{self, SourceError};
 

@@ -10,7 +10,7 @@ use touchline_core::event::{Event, Stream};
 use touchline_core::log::{AppendError, EventLog, Outcome as Taken};
 use touchline_core::retry::Backoff;
 use touchline_core::time::Timestamp;
-use touchline_ingest::broadcast::system_clock;
+use touchline_ingest::clock::system_clock;
 use touchline_ingest::limits::TOO_OLD_MARGIN;
 use touchline_store::dead::{Book, Claim, DeadError, DeadOptions, Filter, Letter, Settled, State};
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use touchline_core::time::Timestamp;
-use touchline_ingest::broadcast::Clock;
+use touchline_ingest::clock::Clock;
 use touchline_ingest::sensor::mapping::From;
 use touchline_ingest::sensor::{SensorSource, Trouble};
 use touchline_tests::upstream::{Fault, Upstream};

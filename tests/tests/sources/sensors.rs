@@ -7,7 +7,7 @@ use touchline_core::dead::DeadLetters;
 use touchline_core::log::EventLog;
 use touchline_core::time::Timestamp;
 use touchline_ingest::breaker::BreakerRules;
-use touchline_ingest::broadcast::Clock;
+use touchline_ingest::clock::Clock;
 use touchline_ingest::outbound::Surroundings;
 use touchline_ingest::sensor::mapping::From;
 use touchline_ingest::sensor::{Mapping, SensorSource, SensorStats, Sensors, Trouble, ValueRules};
