@@ -15,7 +15,8 @@ use touchline_fanout::options::{AddressRules, Backend, Rules, SessionRules, Sock
 use touchline_fanout::plan::Shards;
 use touchline_ingest::broadcast::{BroadcastOptions, Sources};
 use touchline_ingest::kafka::KafkaOptions;
-use touchline_ingest::sensor::{Ask, SensorSource};
+use touchline_ingest::poll::Ask;
+use touchline_ingest::sensor::SensorSource;
 use touchline_ingest::social::SocialSource;
 use touchline_store::dead::DeadOptions;
 use touchline_store::journal::{self, JournalOptions};

@@ -11,7 +11,7 @@ use touchline_ingest::broadcast::{
 };
 use touchline_ingest::limits::{PARTNER_REQUESTS_MAX, SCHEMA_BYTES_MAX};
 use touchline_ingest::mapping::From;
-use touchline_ingest::sensor::Ask;
+use touchline_ingest::poll::Ask;
 
 use super::headers::Given;
 use super::options::folder_of;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use touchline_core::event::check_source;
 use touchline_ingest::breaker::BreakerRules;
-use touchline_ingest::sensor::mapping::From;
+use touchline_ingest::mapping::From;
+use touchline_ingest::poll::Ask;
 use touchline_ingest::sensor::{Mapping, SensorSource, ValueRules};
 
 use super::headers::{self, Given};
@@ -52,19 +53,22 @@ fn source(
         ));
     }
     Ok(SensorSource {
-        name: name.into(),
-        url: needed(&it.url, "url")?.into(),
-        interval: seconds(interval_s),
-        timeout: seconds(it.timeout_s.unwrap_or((interval_s * 0.8).min(2.0))),
-        headers: headers::read(
-            &Given {
-                plain: &it.headers,
-                secret_header: it.secret_header.as_deref(),
-                secret_file: it.secret_file.as_ref(),
-            },
-            &folder_of(&format!("sources.sensor.{name}.secret_file")),
-        )?,
-        body_bytes_max: it.body_bytes_max.map_or(256 << 10, super::raw::Size::as_usize),
+        ask: Ask {
+            name: name.into(),
+            url: needed(&it.url, "url")?.into(),
+            interval: seconds(interval_s),
+            timeout: seconds(it.timeout_s.unwrap_or((interval_s * 0.8).min(2.0))),
+            headers: headers::read(
+                &Given {
+                    plain: &it.headers,
+                    secret_header: it.secret_header.as_deref(),
+                    secret_file: it.secret_file.as_ref(),
+                },
+                &folder_of(&format!("sources.sensor.{name}.secret_file")),
+            )?,
+            body_bytes_max: it.body_bytes_max.map_or(256 << 10, super::raw::Size::as_usize),
+            breaker: BREAKER,
+        },
         rules: ValueRules {
             age_max: seconds(it.age_max_s.unwrap_or(10.0)),
             heartbeat: seconds(heartbeat_s),
@@ -78,6 +82,5 @@ fn source(
             time: pointer(&it.time),
             value: From::parse(it.value.as_deref().unwrap_or("")),
         },
-        breaker: BREAKER,
     })
 }

@@ -152,7 +152,7 @@ fn a_key_in_an_address_or_in_a_first_message_is_shown_nowhere() {
     let loaded = load(request).unwrap();
     let social = &loaded.options.social[0];
     assert_eq!(social.subscribe.as_deref(), Some("{\"token\":\"K3Y\"}"));
-    assert_eq!(&*loaded.options.sensors[0].url, "http://10.0.0.5:81/v?apikey=K3Y&n=K3Y");
+    assert_eq!(&*loaded.options.sensors[0].ask.url, "http://10.0.0.5:81/v?apikey=K3Y&n=K3Y");
     let (toml, json) = (print::to_toml(&loaded), print::to_json(&loaded));
     for shown in [&toml, &json.to_string(), &format!("{:?}", loaded.options)] {
         assert!(!shown.contains("K3Y"), "{shown}");

@@ -242,7 +242,7 @@ impl Inner {
     }
 
     fn is_stale(&self, event: &Event, now: Timestamp) -> bool {
-        let source = self.readers.sensors.iter().find(|it| it.name == event.source);
+        let source = self.readers.sensors.iter().find(|it| it.ask.name == event.source);
         source.is_none_or(|source| event.occurred_at < now.minus(source.rules.age_max))
     }
 

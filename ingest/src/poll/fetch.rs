@@ -7,10 +7,9 @@ use reqwest::{Client, Response, StatusCode};
 
 use touchline_core::time::Timestamp;
 
-use super::stats::Trouble;
-use super::{Ask, SourceError};
+use super::{Ask, Trouble};
 use crate::clock::Clock;
-use crate::outbound::{self, answer};
+use crate::outbound::{self, SourceError, answer};
 
 /// What asks one source: one connection, kept open.
 pub(crate) struct Fetcher {
