@@ -2,8 +2,8 @@
 //!
 //! What a source says wrong is parked with its bytes, once a minute for each reason: a device that
 //! is wrong at all says so ten times a second. A source that ails (no connection, too late, 5xx)
-//! parks nothing, for there is nothing to look at. Of a device the whole answer is kept, also where
-//! one reading of it is wrong; of a partner whose answer can be read, who reads it keeps the items ([`ParkedAs`]).
+//! parks nothing, for there is nothing to look at. Whether the whole answer is kept where one part
+//! of it is wrong, its harvest says ([`ParkedAs`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;
