@@ -118,8 +118,8 @@ pub struct LoggingSettings {
 /// Resolves, reads and joins. `origin_of` tells where a key's value came from.
 pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, ConfigError> {
     let mut problems = Vec::new();
-    let (sources, polled) = partners::build(raw, origin_of, &mut problems);
     let folder_of_key = |path: &str| folder_of(&origin_of(path)).to_owned();
+    let (sources, polled) = partners::build(raw, &folder_of_key, &mut problems);
     let sensors = sensors::build(raw, &folder_of_key, &mut problems);
     let social = social::build(raw, &folder_of_key, &mut problems);
     joins::check(raw, &mut problems);
