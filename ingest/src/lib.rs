@@ -13,11 +13,13 @@
 //! # How it is laid out
 //! | module | what it holds |
 //! |---|---|
-//! | [`broadcast`] | signed webhooks of partners: `POST /v1/ingest/broadcast/{partner}` |
+//! | [`broadcast`] | events of partners: signed webhooks, and answers of those that are polled |
 //! | [`sensor`] | values polled from devices over HTTP |
 //! | [`social`] | posts out of streams: lines, server-sent events, WebSockets |
+//! | [`poll`] | asking over HTTP, again and again: sensors and polled partners |
 //! | [`outbound`] | what adapters have in common that ask others |
 //! | [`mapping`] | from any JSON to the fields of an event |
+//! | [`clock`] | the time of day, as it is handed to all of these |
 //! | [`breaker`] | whether a dependency that fails is asked again yet |
 //! | [`kafka`] | Kafka as the log: what several nodes share |
 //! | [`roster`] | which of several nodes asks which source |
@@ -28,15 +30,18 @@
 
 pub mod breaker;
 pub mod broadcast;
+pub mod clock;
 pub mod correlation;
 mod counts;
 pub mod kafka;
 pub mod limits;
 pub mod mapping;
 pub mod outbound;
+pub mod poll;
 pub mod problem;
 pub mod roster;
 mod routes;
 pub mod sensor;
 pub mod social;
 pub mod spool;
+mod tally;

@@ -95,9 +95,9 @@ pub const TOO_OLD_MARGIN: Duration = Duration::from_secs(5 * 60);
 pub const PARTITIONS_MAX: u16 = (LANES_MAX / Stream::ALL.len()) as u16;
 /// How far the clocks of brokers may differ (R17).
 pub const BROKER_SKEW_MAX: Duration = Duration::from_secs(5 * 60);
-/// Appends of one sensor source that may be under way: a log that takes half a second is followed
-/// at ten ticks a second.
-pub const SENSOR_APPENDS_MAX: usize = 8;
+/// Appends of one source that is polled which may be under way: a log that takes half a second is
+/// followed at ten ticks a second.
+pub const POLL_APPENDS_MAX: usize = 8;
 /// Readings in one answer of a sensor source.
 pub const READINGS_MAX: usize = 1_000;
 /// Keys of one sensor source whose last value is remembered, about 400 bytes each: 1.6 MB.

@@ -1,22 +1,24 @@
-//! What adapters have in common that go out and ask others: address, headers, words for what went
-//! wrong.
+//! What adapters have in common that go out and ask others: what they are given, the address, the
+//! client that asks; and what answers say of themselves ([`answer`]).
 
-use std::error::Error;
+pub(crate) mod answer;
+
 use std::fmt;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
-use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder, Url};
 use touchline_core::dead::DeadLetters;
 use touchline_core::log::EventLog;
 
-use crate::broadcast::Clock;
+use crate::clock::Clock;
 use crate::roster::{Alone, Roster};
 
 /// How we introduce ourselves.
-pub(crate) const USER_AGENT: &str = concat!("touchline/", env!("CARGO_PKG_VERSION"));
+const USER_AGENT: &str = concat!("touchline/", env!("CARGO_PKG_VERSION"));
 
 /// What all who follow a source share.
 #[derive(Clone)]
@@ -81,6 +83,12 @@ impl SourceError {
     }
 }
 
+/// What asks. It goes where the configuration says and nowhere else: by no redirect and no proxy of
+/// the environment. Its times are for the caller to set.
+pub(crate) fn client() -> ClientBuilder {
+    Client::builder().redirect(Policy::none()).no_proxy().tcp_nodelay(true).user_agent(USER_AGENT)
+}
+
 /// An address of one of these schemes. `Err` completes "source ...:".
 pub(crate) fn url(text: &str, schemes: &[&str]) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("its url: {error}"))?;
@@ -132,26 +140,6 @@ pub(crate) fn headers(given: &[(Box<str>, Hidden)]) -> Result<HeaderMap, String>
     Ok(headers)
 }
 
-/// Where a redirect leads, for people: what follows the path may hold a key.
-pub(crate) fn place(location: &str) -> String {
-    match location.starts_with('/') && !location.starts_with("//") {
-        true => location.split(['?', '#']).next().unwrap_or_default().to_owned(),
-        false => shown(location),
-    }
-}
-
-/// An error with all that caused it. The address is left out: its query may hold a key.
-pub(crate) fn causes(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut why = error.to_string();
-    let mut cause = error.source();
-    while let Some(deeper) = cause {
-        why = format!("{why}: {deeper}");
-        cause = deeper.source();
-    }
-    why
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,9 +156,7 @@ mod tests {
             ("K3Y", "***"),
         ] {
             assert_eq!(shown(address), want);
-            assert!(!place(address).contains("K3Y"));
         }
-        assert_eq!(place("/elsewhere?token=K3Y"), "/elsewhere");
         assert_eq!(format!("{:?}", Hidden::from("K3Y")), "***");
     }
 }

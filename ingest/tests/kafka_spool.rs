@@ -18,7 +18,7 @@ use touchline_core::log::{
     ReadChunk, ReadReply, ReadRequest, Record, Span, TailSink,
 };
 use touchline_core::time::Timestamp;
-use touchline_ingest::broadcast::system_clock;
+use touchline_ingest::clock::system_clock;
 use touchline_ingest::kafka::outside::Outside;
 use touchline_ingest::kafka::{KafkaLog, KafkaOptions};
 use touchline_ingest::spool::{SpoolOptions, SpooledLog};

@@ -84,7 +84,7 @@ fn sensors(appliance: &Appliance) -> Vec<SourceFigures> {
     let asked = loaded.options.sensors.iter();
     let followed = asked.filter_map(|source| {
         let mut polled = appliance.followed.polled().iter();
-        polled.find(|stats| stats.source() == &*source.name).map(|stats| (source, stats))
+        polled.find(|stats| stats.source() == &*source.ask.name).map(|stats| (source, stats))
     });
     let figures = followed.map(|(source, stats)| SourceFigures {
         name: stats.source().into(),
@@ -92,7 +92,7 @@ fn sensors(appliance: &Appliance) -> Vec<SourceFigures> {
         is_failing: stats.breaker() > 0,
         heard: stats.published() + stats.unchanged() > 0,
         staleness: stats.staleness(now),
-        quiet_max: quiet_max(source.interval),
+        quiet_max: quiet_max(source.ask.interval),
         events_total: stats.published(),
         breaker: Some(Breaker::of(stats.breaker())),
     });

@@ -6,9 +6,10 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use touchline_ingest::broadcast::BroadcastState;
+use touchline_ingest::broadcast::{self, BroadcastState};
 use touchline_ingest::outbound::{SourceError, Surroundings};
-use touchline_ingest::sensor::{SensorStats, Sensors};
+use touchline_ingest::poll::{PollStats, Poller};
+use touchline_ingest::sensor;
 use touchline_ingest::social::{Social, SocialStats};
 
 use crate::config::Options;
@@ -20,14 +21,14 @@ const STOP_MAX: Duration = Duration::from_secs(3);
 
 /// Followed sources.
 pub struct FollowedSources {
-    polled: Vec<Arc<SensorStats>>,
+    polled: Vec<Arc<PollStats>>,
     social: Vec<Arc<SocialStats>>,
     running: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
 /// What runs on the thread.
 struct Started {
-    sensors: Sensors,
+    poller: Poller,
     social: Social,
 }
 
@@ -37,14 +38,15 @@ impl Started {
         webhooks: &BroadcastState,
         around: &Surroundings,
     ) -> Result<Self, SourceError> {
-        let mut sensors = Sensors::start(options.sensors.clone(), around)?;
-        sensors.add_partners(options.polled.clone(), webhooks, around)?;
+        let mut poller = Poller::new(around);
+        sensor::follow(&mut poller, options.sensors.clone())?;
+        broadcast::follow(&mut poller, options.polled.clone(), webhooks)?;
         let social = Social::start(options.social.clone(), around)?;
-        Ok(Self { sensors, social })
+        Ok(Self { poller, social })
     }
 
     async fn stop(self) {
-        tokio::join!(self.sensors.stop(), self.social.stop());
+        tokio::join!(self.poller.stop(), self.social.stop());
     }
 }
 
@@ -64,7 +66,7 @@ impl FollowedSources {
         let runtime = runtime.map_err(StartError::Thread)?;
         let started = runtime.block_on(async { Started::begin(options, webhooks, around) });
         let started = started.map_err(StartError::Source)?;
-        let (polled, social) = (started.sensors.stats().to_vec(), started.social.stats().to_vec());
+        let (polled, social) = (started.poller.stats().to_vec(), started.social.stats().to_vec());
         let (stop, stopped) = oneshot::channel();
         let run = move || {
             runtime.block_on(async {
@@ -84,7 +86,7 @@ impl FollowedSources {
     }
 
     /// What each source that is polled has done: sensors, then partners.
-    pub fn polled(&self) -> &[Arc<SensorStats>] {
+    pub fn polled(&self) -> &[Arc<PollStats>] {
         &self.polled
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use touchline_core::dead::DeadLetters;
 use touchline_core::log::EventLog;
-use touchline_ingest::broadcast::system_clock;
+use touchline_ingest::clock::system_clock;
 use touchline_ingest::kafka::KafkaLog;
 use touchline_ingest::spool::{SpoolOptions, SpoolStats, SpooledLog};
 use touchline_store::journal::{Journal, JournalOptions};

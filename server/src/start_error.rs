@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use touchline_fanout::StartError as FanoutError;
 use touchline_fanout::plan::PlanError;
 use touchline_ingest::kafka;
-use touchline_ingest::sensor::SourceError;
+use touchline_ingest::outbound::SourceError;
 use touchline_store::journal::OpenError;
 
 use crate::config::layers::variable_of;

@@ -18,6 +18,9 @@
 //!    own way;
 //! 6. the log makes them durable, and tells new ones from repeats.
 //!
+//! A partner that sends nothing is asked instead ([`follow`]): by [`poll`](crate::poll), and what it
+//! answers is read by what is agreed with it as a webhook's body is (`polled`).
+//!
 //! # What it leaves out
 //! TLS and the listener (the server's), duplicates and order (the log's), the meaning of `data`
 //! (the readers').
@@ -45,14 +48,14 @@ pub use encoding::Encoding;
 pub use intake::Item;
 pub use item::{Context, parse_body};
 pub use mapped::ItemMapping;
-pub(crate) use polled::{Polled, say_errors, unfit_answer};
+pub use polled::{follow, try_partner};
 pub use schema::Schema;
 pub use scheme::{Algorithm, Part, Scheme, SchemeText, Template, TimeSource};
 pub use secret::{SECRET_PREFIX, Secret, SecretEncoding, SecretError};
 pub use signature::{WEBHOOK_ID, WEBHOOK_SIGNATURE, WEBHOOK_TIMESTAMP, sign};
 pub use sources::{Partner, Sources, SourcesError};
-pub use state::{BroadcastOptions, BroadcastState, Clock, system_clock};
-pub use stats::{SourceStats, Tally};
+pub use state::{BroadcastOptions, BroadcastState};
+pub use stats::SourceStats;
 
 use axum::Router;
 use axum::routing::post;

@@ -11,20 +11,64 @@
 
 use std::collections::{HashMap, HashSet};
 
-use touchline_core::event::{Content, Event};
+use touchline_core::dead;
+use touchline_core::event::{Content, Event, Stream};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::intake::{BadItem, Item};
 use super::item::{Context, refuse};
 use super::letters::letter;
 use super::receive::charge;
+use super::sources::Partner;
 use super::state::{BroadcastState, Desk, unknown_partner};
+use crate::clock::Clock;
+use crate::outbound::SourceError;
+use crate::poll::{
+    self, Ask, At, Failure, Harvest, Harvested, Note, ParkedAs, Poller, Trial, TrialError, Trouble,
+};
 use crate::problem::{Code, ItemError, Problem};
-use crate::sensor::follow::{At, Harvest, Harvested, Note};
-use crate::sensor::{Failure, Trouble};
+
+/// Has `poller` follow partners that are polled, each as it is agreed with it in `webhooks` at the
+/// time.
+///
+/// # Errors
+/// The first that can't be followed.
+pub fn follow(
+    poller: &mut Poller,
+    partners: Vec<Ask>,
+    webhooks: &BroadcastState,
+) -> Result<(), SourceError> {
+    let with_events = |ask: Ask| {
+        let (name, webhooks) = (ask.name.clone(), webhooks.clone());
+        (ask, move || Polled::new(&name, &webhooks))
+    };
+    poller.follow(partners.into_iter().map(with_events).collect())
+}
+
+/// Asks a partner that is polled once, and publishes nothing.
+///
+/// # Errors
+/// See [`TrialError`].
+pub async fn try_partner(ask: &Ask, partner: &Partner, clock: &Clock) -> Result<Trial, TrialError> {
+    let raw = poll::ask_once(ask, clock).await?;
+    let (source, correlation, now) = (partner.name(), poll::CORRELATION, clock());
+    let context = Context { source, correlation, trace: None, now };
+    let items = partner.each_of(&raw, context);
+    let items = items.map_err(|problem| TrialError::Failure(unfit_answer(problem, &raw)))?;
+    let mut trial = Trial::default();
+    for item in items {
+        match item {
+            Ok(event) => trial.events.push(event),
+            Err(item) => {
+                trial.troubles.push((Trouble::BadReading.as_str(), say_errors(&item.errors)));
+            }
+        }
+    }
+    Ok(trial)
+}
 
 /// The events of one partner.
-pub struct Polled {
+struct Polled {
     name: Box<str>,
     webhooks: BroadcastState,
     /// What its last answer showed and the log has, or is about to have; no more than one answer
@@ -36,7 +80,7 @@ pub struct Polled {
 
 impl Polled {
     /// Of the partner of that name, which has shown nothing.
-    pub fn new(name: &str, webhooks: &BroadcastState) -> Self {
+    fn new(name: &str, webhooks: &BroadcastState) -> Self {
         let (shown, parked) = (HashMap::new(), HashSet::new());
         Self { name: name.into(), webhooks: webhooks.clone(), shown, parked }
     }
@@ -90,6 +134,10 @@ impl Polled {
 }
 
 impl Harvest for Polled {
+    /// An answer comes again as a webhook's body does.
+    const PARKED: ParkedAs =
+        ParkedAs { desk: dead::Desk::Webhook, stream: Stream::Broadcast, is_whole: false };
+
     fn read(&mut self, raw: &[u8], at: &At<'_>, note: &mut Note<'_>) -> Result<Harvested, Failure> {
         let unfit = |problem| unfit_answer(problem, raw);
         let desk = self.webhooks.inner.desk(&self.name);
@@ -128,7 +176,7 @@ impl Harvest for Polled {
 }
 
 /// An answer of which nothing can be used.
-pub(crate) fn unfit_answer(problem: Problem, raw: &[u8]) -> Failure {
+fn unfit_answer(problem: Problem, raw: &[u8]) -> Failure {
     let trouble = match problem.code {
         Code::BadJson => Trouble::BadJson,
         _ => Trouble::BadReading,
@@ -137,7 +185,7 @@ pub(crate) fn unfit_answer(problem: Problem, raw: &[u8]) -> Failure {
 }
 
 /// All that is wrong with one item.
-pub(crate) fn say_errors(errors: &[ItemError]) -> String {
+fn say_errors(errors: &[ItemError]) -> String {
     let one = |error: &ItemError| format!("{} {} ({})", error.field, error.detail, error.reason);
     let index = errors.first().map_or(0, |error| error.index);
     let all: Vec<String> = errors.iter().map(one).collect();

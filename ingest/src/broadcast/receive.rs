@@ -32,10 +32,10 @@ use touchline_core::time::Timestamp;
 use super::item::Context;
 use super::signature::Claim;
 use super::state::{BroadcastState, Desk, Inner, unknown_partner};
-use super::stats::Tally;
 use super::{body, letters, refusal};
 use crate::correlation::Correlation;
 use crate::problem::{Code, Problem};
+use crate::tally::Tally;
 
 /// `POST /v1/ingest/broadcast/{partner}`
 pub async fn receive(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
@@ -22,12 +22,10 @@ use super::letters::LetterGate;
 use super::quiet::LineGate;
 use super::sources::{Partner, Sources};
 use super::stats::SourceStats;
+use crate::clock::{Clock, system_clock};
 use crate::limits::{APPEND_TIMEOUT, BODY_TIMEOUT, IN_FLIGHT_BYTES_MAX, REFUSAL_LINES_PER_S};
 use crate::problem::{Code, Problem};
 use crate::routes::RouteTable;
-
-/// This host's clock.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// How the webhook behaves. The defaults are those of [`limits`](crate::limits).
 #[derive(Clone)]
@@ -65,12 +63,6 @@ impl fmt::Debug for BroadcastOptions {
             .field("in_flight_bytes_max", &self.in_flight_bytes_max)
             .finish_non_exhaustive()
     }
-}
-
-/// What the system says it is.
-pub fn system_clock() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// One partner with what is counted about it.

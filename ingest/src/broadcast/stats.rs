@@ -7,9 +7,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use touchline_core::log::Outcome;
-
 use crate::problem::Code;
+use crate::tally::Tally;
 
 /// Counters of one source. The label `source` is [`SourceStats::source`]: a configured name, or
 /// `(unknown)`.
@@ -129,32 +128,6 @@ impl SourceStats {
             let after = u64::try_from(after).unwrap_or(u64::MAX);
             self.last_accepted_us.fetch_max(after, Ordering::Relaxed);
         }
-    }
-}
-
-/// What became of one body: the answer of a 202.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Tally {
-    /// Durable now.
-    pub accepted: u64,
-    /// Durable before.
-    pub duplicates: u64,
-    /// Acknowledged, not shown (R16).
-    pub too_old: u64,
-}
-
-impl Tally {
-    /// Counts `outcomes`.
-    pub fn of(outcomes: &[Outcome]) -> Self {
-        let mut tally = Self::default();
-        for outcome in outcomes {
-            match outcome {
-                Outcome::Accepted(_) | Outcome::Spooled => tally.accepted += 1,
-                Outcome::Duplicate => tally.duplicates += 1,
-                Outcome::TooOld => tally.too_old += 1,
-            }
-        }
-        tally
     }
 }
 

@@ -23,7 +23,7 @@ use touchline_core::log::{Lane, Position, Record, Span, record};
 use super::client::{ASK_MAX, Reader, poll};
 use super::state::{Shared, lock};
 use super::wire::{Poison, Taken, decode};
-use crate::broadcast::system_clock;
+use crate::clock::system_clock;
 use crate::limits::{TAIL_BATCH_BYTES_MAX, TAIL_BATCH_EVENTS_MAX};
 
 /// How long it waits for something to come, and so how soon it sees that it is to end.

@@ -7,7 +7,7 @@ use touchline_core::limits::{DATA_BYTES_MAX, ID_BYTES_MAX};
 use touchline_core::time::Timestamp;
 
 use crate::limits::READINGS_MAX;
-pub use crate::mapping::From;
+use crate::mapping::From;
 
 /// How the readings of one source are found in its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,12 +3,13 @@
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use touchline_core::event::Event;
+use touchline_core::dead::Desk;
+use touchline_core::event::{Event, Stream};
 
-use super::follow::{At, Harvest, Harvested, Note};
 use super::mapping::Reading;
 use super::values::{ValueRules, Values, Verdict};
-use super::{Failure, Mapping, SensorSource, Trouble};
+use super::{Mapping, SensorSource};
+use crate::poll::{At, Failure, Harvest, Harvested, Note, ParkedAs, Trouble};
 
 /// Between two lines about devices that count anew.
 const SAY_EVERY: Duration = Duration::from_secs(60);
@@ -25,8 +26,8 @@ pub(super) struct Readings {
 
 impl Readings {
     pub fn of(source: &SensorSource) -> Self {
-        let values = Values::new(&source.name, source.rules);
-        let (name, rules) = (source.name.clone(), source.rules);
+        let values = Values::new(&source.ask.name, source.rules);
+        let (name, rules) = (source.ask.name.clone(), source.rules);
         Self { name, rules, mapping: source.mapping.clone(), values, said_at: None }
     }
 
@@ -41,6 +42,9 @@ impl Readings {
 }
 
 impl Harvest for Readings {
+    const PARKED: ParkedAs =
+        ParkedAs { desk: Desk::Sensor, stream: Stream::Sensor, is_whole: true };
+
     fn read(&mut self, raw: &[u8], at: &At<'_>, note: &mut Note<'_>) -> Result<Harvested, Failure> {
         let unfit = |trouble: Trouble, why: &dyn Display| Failure {
             raw: raw.to_vec(),

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use touchline_core::time::Timestamp;
 
-use super::follow::At;
 use crate::limits::KEYS_MAX;
+use crate::poll::At;
 
 /// How long a delay counts for the estimate, and again as long.
 const PERIOD: Duration = Duration::from_secs(30);

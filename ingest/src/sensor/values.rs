@@ -28,10 +28,10 @@ use touchline_core::limits::ID_BYTES_MAX;
 use touchline_core::time::Timestamp;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use super::follow::At;
 use super::mapping::Reading;
 use super::skew::Skews;
 use crate::limits::{KEY_IDLE_MAX, KEYS_MAX};
+use crate::poll::At;
 
 /// Clocks that differ by less are taken to agree: it is the network's delay.
 const TRUSTED_US: i64 = 2_000_000;

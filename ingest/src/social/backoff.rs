@@ -4,9 +4,6 @@
 
 use std::time::Duration;
 
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
-use touchline_core::time::Timestamp;
-
 use crate::limits::RETRY_AFTER_MAX;
 
 /// How waits grow.
@@ -93,24 +90,6 @@ impl Backoff {
     }
 }
 
-/// What `Retry-After` asks for: seconds, or a date, which is compared to the answer's own `Date` so
-/// that our clock doesn't matter, else to `now`.
-pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let then = http_date(text)?;
-    let date = headers.get(DATE).and_then(|date| date.to_str().ok()).and_then(http_date);
-    let micros = then.0.saturating_sub(date.unwrap_or(now).0);
-    Some(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
-}
-
-fn http_date(text: &str) -> Option<Timestamp> {
-    let zoned = jiff::fmt::rfc2822::parse(text).ok()?;
-    Some(Timestamp(zoned.timestamp().as_microsecond()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,22 +128,5 @@ mod tests {
         assert!(lost[0] >= 5 * S && lost[8] == 30 * S, "503 with Retry-After: the longer of both");
         let long = waits(Cause::Limited, Some(86_400 * S), 1);
         assert!(long[0] <= RETRY_AFTER_MAX.mul_f64(1.1), "a day is not waited for");
-    }
-
-    #[test]
-    fn retry_after_is_read_as_seconds_or_as_a_date_by_the_others_clock() {
-        let asked = |after: &'static str, date: Option<&'static str>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, after.parse().unwrap());
-            date.map(|date| headers.insert(DATE, date.parse().unwrap()));
-            retry_after(&headers, Timestamp(784_111_777_000_000))
-        };
-        assert_eq!(asked("120", None), Some(120 * S));
-        assert_eq!(asked("Sun, 06 Nov 1994 08:50:37 GMT", None), Some(60 * S));
-        let date = Some("Sun, 06 Nov 1994 08:50:07 GMT");
-        assert_eq!(asked("Sun, 06 Nov 1994 08:50:37 GMT", date), Some(30 * S));
-        assert_eq!(asked("Sun, 06 Nov 1994 08:00:00 GMT", None), Some(Duration::ZERO));
-        assert_eq!(asked("later", None), None);
-        assert_eq!(retry_after(&HeaderMap::new(), Timestamp(0)), None);
     }
 }

@@ -5,20 +5,19 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{
-    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
+    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, HeaderMap, HeaderValue,
     SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use sha1::{Digest as _, Sha1};
 
-use super::backoff::{Cause, retry_after};
+use super::backoff::Cause;
 use super::stats::Trouble;
 use super::websocket::{Socket, socket};
 use super::{Rewind, SocialKind, SocialSource};
-use crate::broadcast::Clock;
+use crate::clock::Clock;
 use crate::limits::CONNECT_TIMEOUT;
-use crate::outbound::{self, SourceError};
+use crate::outbound::{self, SourceError, answer};
 
 /// Opens the stream of one source.
 pub(super) struct Connector {
@@ -76,7 +75,7 @@ impl Lost {
             it if it.is_timeout() => Trouble::Timeout,
             _ => Trouble::Broken,
         };
-        Self::new(trouble, outbound::causes(error))
+        Self::new(trouble, answer::causes(error))
     }
 }
 
@@ -84,15 +83,11 @@ impl Connector {
     pub fn new(source: &SocialSource, clock: Clock) -> Result<Self, SourceError> {
         let unfit = |why: String| SourceError::new(&source.name, why);
         let url = address(source)?;
-        let client = Client::builder()
+        let client = outbound::client()
             .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(Policy::none())
             .pool_max_idle_per_host(0)
-            .tcp_nodelay(true)
-            .no_proxy()
             .gzip(false)
             .http1_only()
-            .user_agent(outbound::USER_AGENT)
             .build()
             .map_err(|error| unfit(error.to_string()))?;
         Ok(Self {
@@ -173,19 +168,16 @@ impl Connector {
             400..=499 => Trouble::Barred,
             _ => Trouble::Status,
         };
-        let mut why = format!("it answers {status}");
-        if trouble == Trouble::Redirect {
-            let to = headers.get("location").and_then(|to| to.to_str().ok()).unwrap_or("");
-            let to = outbound::place(to);
-            why = format!("{why} to \"{to}\": write its real url");
-        }
-        let asked = retry_after(headers, (self.clock)());
+        let why = match trouble {
+            Trouble::Redirect => answer::redirected(response),
+            _ => answer::other_status(status),
+        };
+        let asked = answer::retry_after(headers, (self.clock)());
         Err(Lost { asked, ..Lost::new(trouble, why) })
     }
 
     fn judge_content(&self, headers: &HeaderMap) -> Result<(), Lost> {
-        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
-        let kind = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+        let kind = answer::content_type(headers);
         let fits = match self.kind {
             SocialKind::Lines => kind != "text/html",
             SocialKind::Events => kind == "text/event-stream",

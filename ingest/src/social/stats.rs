@@ -228,3 +228,15 @@ impl SocialStats {
         self.troubles.add(trouble, times);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counts::check_order;
+
+    #[test]
+    fn the_tables_are_in_the_order_of_their_numbers() {
+        check_order::<Trouble>();
+        check_order::<Fate>();
+    }
+}

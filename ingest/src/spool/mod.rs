@@ -51,7 +51,7 @@ use touchline_core::log::{AppendError, AppendReply, EventLog, Lane, LogBounds, L
 use touchline_core::log::{Outcome, ReadReply, ReadRequest};
 use touchline_core::time::Timestamp;
 
-use crate::broadcast::Clock;
+use crate::clock::Clock;
 use cursor::Cursor;
 use drain::Drain;
 use ledger::Ledger;

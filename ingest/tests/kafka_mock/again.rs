@@ -8,7 +8,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use touchline_core::log::{AppendError, EventLog, Outcome, Position, ReadRequest};
-use touchline_ingest::broadcast::system_clock;
+use touchline_ingest::clock::system_clock;
 use touchline_ingest::kafka::KafkaLog;
 
 use crate::{Answer, PATIENCE, Shown, Sink, TOPICS, event, fixture, open};

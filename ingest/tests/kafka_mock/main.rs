@@ -21,7 +21,7 @@ use touchline_core::log::{
     ReadRequest, Record, Span, TailSink,
 };
 use touchline_core::time::Timestamp;
-use touchline_ingest::broadcast::system_clock;
+use touchline_ingest::clock::system_clock;
 use touchline_ingest::kafka::{KafkaLog, KafkaOptions, OpenError};
 
 const TOPICS: [&str; 4] = ["broadcast-events", "update-events", "social-events", "sensor-events"];

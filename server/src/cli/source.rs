@@ -19,10 +19,11 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use touchline_core::event::Event;
 use touchline_core::limits::BODY_BYTES_MAX;
-use touchline_ingest::broadcast::{Clock, Context, Partner, system_clock};
+use touchline_ingest::broadcast::{Context, Partner, try_partner};
+use touchline_ingest::clock::{Clock, system_clock};
 use touchline_ingest::outbound;
-use touchline_ingest::sensor::trial::{Trial, TrialError, try_partner, try_sensor};
-use touchline_ingest::sensor::{Ask, SensorSource};
+use touchline_ingest::poll::{Ask, Trial, TrialError};
+use touchline_ingest::sensor::{SensorSource, try_sensor};
 use touchline_ingest::social::SocialSource;
 
 use super::screen::counted;
@@ -75,7 +76,7 @@ pub fn source(given: &Given, command: &SourceCommand) -> Result<Exit, Failure> {
     let clock: Clock = Arc::new(system_clock);
     match found {
         Found::Sensor(source) => {
-            let asked = outbound::shown(&source.url);
+            let asked = outbound::shown(&source.ask.url);
             let trial = ask(&asked, try_sensor(source, &clock))?;
             show(args, &trial, Beside { asked: Some(asked), command: None })
         }
@@ -107,7 +108,7 @@ pub fn source(given: &Given, command: &SourceCommand) -> Result<Exit, Failure> {
 
 fn find<'l>(loaded: &'l Loaded, name: &str) -> Option<Found<'l>> {
     let options = &loaded.options;
-    if let Some(sensor) = options.sensors.iter().find(|sensor| &*sensor.name == name) {
+    if let Some(sensor) = options.sensors.iter().find(|sensor| &*sensor.ask.name == name) {
         return Some(Found::Sensor(sensor));
     }
     if let Some(partner) = options.sources.iter().find(|partner| partner.name() == name) {
@@ -123,7 +124,7 @@ fn find<'l>(loaded: &'l Loaded, name: &str) -> Option<Found<'l>> {
 fn names(loaded: &Loaded) -> Vec<&str> {
     let options = &loaded.options;
     let partners = options.sources.iter().map(Partner::name);
-    let all = partners.chain(options.sensors.iter().map(|sensor| &*sensor.name));
+    let all = partners.chain(options.sensors.iter().map(|sensor| &*sensor.ask.name));
     let all: Vec<&str> = all.chain(options.social.iter().map(|social| &*social.name)).collect();
     if all.is_empty() { vec!["none"] } else { all }
 }

@@ -15,7 +15,8 @@ use touchline_fanout::options::{AddressRules, Backend, Rules, SessionRules, Sock
 use touchline_fanout::plan::Shards;
 use touchline_ingest::broadcast::{BroadcastOptions, Sources};
 use touchline_ingest::kafka::KafkaOptions;
-use touchline_ingest::sensor::{Ask, SensorSource};
+use touchline_ingest::poll::Ask;
+use touchline_ingest::sensor::SensorSource;
 use touchline_ingest::social::SocialSource;
 use touchline_store::dead::DeadOptions;
 use touchline_store::journal::{self, JournalOptions};
@@ -117,8 +118,8 @@ pub struct LoggingSettings {
 /// Resolves, reads and joins. `origin_of` tells where a key's value came from.
 pub fn build(raw: &Raw, origin_of: &dyn Fn(&str) -> Origin) -> Result<Options, ConfigError> {
     let mut problems = Vec::new();
-    let (sources, polled) = partners::build(raw, origin_of, &mut problems);
     let folder_of_key = |path: &str| folder_of(&origin_of(path)).to_owned();
+    let (sources, polled) = partners::build(raw, &folder_of_key, &mut problems);
     let sensors = sensors::build(raw, &folder_of_key, &mut problems);
     let social = social::build(raw, &folder_of_key, &mut problems);
     joins::check(raw, &mut problems);

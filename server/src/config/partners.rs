@@ -1,6 +1,6 @@
 //! `[sources.broadcast.NAME]` as the webhook wants it, and as whoever polls wants it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use touchline_ingest::broadcast::{
 };
 use touchline_ingest::limits::{PARTNER_REQUESTS_MAX, SCHEMA_BYTES_MAX};
 use touchline_ingest::mapping::From;
-use touchline_ingest::sensor::Ask;
+use touchline_ingest::poll::Ask;
 
-use super::headers::Given;
-use super::options::folder_of;
+use super::options::FolderOf;
 use super::raw::{self, Raw, Size};
+use super::sections::{self, Section};
 use super::units::seconds;
-use super::{Origin, Problem, headers, secrets};
+use super::{Problem, secrets};
 
 /// The breaker of each that is polled: three failures open it.
 const BREAKER: BreakerRules = BreakerRules {
@@ -26,31 +26,19 @@ const BREAKER: BreakerRules = BreakerRules {
     open_max: Duration::from_secs(60),
 };
 
-/// One section, with what its files are relative to.
-struct Section<'r> {
-    raw: &'r Raw,
-    name: &'r str,
-    it: &'r raw::Partner,
-    folder_of: &'r dyn Fn(&str) -> PathBuf,
-}
-
 /// Resolves all of them.
 pub(super) fn build(
     raw: &Raw,
-    origin_of: &dyn Fn(&str) -> Origin,
+    folder_of: FolderOf<'_>,
     problems: &mut Vec<Problem>,
 ) -> (Sources, Vec<Ask>) {
     let (mut partners, mut polled) = (Vec::new(), Vec::new());
-    for (name, it) in &raw.sources.broadcast {
-        if let Err(expects) = check_source(name) {
-            let shown = name.escape_debug();
+    for section in sections::all(raw, "broadcast", &raw.sources.broadcast, folder_of) {
+        if let Err(expects) = check_source(section.name) {
+            let shown = section.name.escape_debug();
             problems.push(Problem::Unfit(format!("the partner's name \"{shown}\" {expects}")));
             continue;
         }
-        let folder_of = |key: &str| {
-            folder_of(&origin_of(&format!("sources.broadcast.{name}.{key}"))).to_owned()
-        };
-        let section = Section { raw, name, it, folder_of: &folder_of };
         match section.partner() {
             Ok(partner) => partners.push(partner),
             Err(problem) => problems.push(problem),
@@ -67,14 +55,10 @@ pub(super) fn build(
     (sources, polled)
 }
 
-impl Section<'_> {
-    fn unfit(&self, why: &str) -> Problem {
-        Problem::Unfit(format!("`sources.broadcast.{}`: {why}", self.name))
-    }
-
+impl Section<'_, raw::Partner> {
     fn partner(&self) -> Result<Partner, Problem> {
         let Self { raw, name, it, .. } = *self;
-        let secrets = secrets::read(name, it, &(self.folder_of)("secrets_file"))?;
+        let secrets = secrets::read(name, it, &self.folder("secrets_file"))?;
         let partner = match secrets.is_empty() {
             true => Partner::without_secrets(name),
             false => Partner::with_secrets(name, secrets),
@@ -92,7 +76,7 @@ impl Section<'_> {
 
     fn schema(&self) -> Result<Option<Arc<Schema>>, String> {
         let Some(file) = &self.it.schema_file else { return Ok(None) };
-        let file = (self.folder_of)("schema_file").join(file);
+        let file = self.folder("schema_file").join(file);
         let named =
             |why: &dyn std::fmt::Display| format!("`schema_file`: {}: {why}", file.display());
         let bytes = read(&file, SCHEMA_BYTES_MAX).map_err(|error| named(&error))?;
@@ -118,18 +102,16 @@ impl Section<'_> {
             };
         };
         let interval_s = it.poll_interval_s.unwrap_or(5.0);
-        let given = Given {
-            plain: &it.poll_headers,
-            secret_header: it.poll_secret_header.as_deref(),
-            secret_file: it.poll_secret_file.as_ref(),
-        };
-        let folder = (self.folder_of)("poll_secret_file");
         Ok(Some(Ask {
             name: self.name.into(),
             url: url.as_str().into(),
             interval: seconds(interval_s),
-            timeout: seconds(it.poll_timeout_s.unwrap_or((interval_s * 0.8).min(2.0))),
-            headers: headers::read(&given, &folder)?,
+            timeout: sections::timeout(it.poll_timeout_s, interval_s),
+            headers: self.headers(
+                &it.poll_headers,
+                &it.poll_secret_header,
+                ("poll_secret_file", &it.poll_secret_file),
+            )?,
             body_bytes_max: it.poll_body_bytes_max.map_or(1 << 20, Size::as_usize),
             breaker: BREAKER,
         }))

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use touchline_core::event::check_source;
 use touchline_ingest::breaker::BreakerRules;
-use touchline_ingest::sensor::mapping::From;
+use touchline_ingest::mapping::From;
+use touchline_ingest::poll::Ask;
 use touchline_ingest::sensor::{Mapping, SensorSource, ValueRules};
 
-use super::headers::{self, Given};
+use super::Problem;
 use super::options::FolderOf;
-use super::raw::{Raw, Sensor};
-use super::sections::{needed, pointer};
+use super::raw::{Raw, Sensor, Size};
+use super::sections::{self, Section, needed, pointer};
 use super::units::seconds;
-use super::{Problem, sections};
 use crate::limits::SENSOR_SOURCES_MAX;
 
 /// The breaker of each: half a second's failures open it.
@@ -22,27 +21,19 @@ const BREAKER: BreakerRules = BreakerRules {
     open_max: Duration::from_secs(30),
 };
 
-/// Resolves all of them. `folder_of` tells what a key's file is relative to, by the key's path.
+/// Resolves all of them.
 pub(super) fn build(
     raw: &Raw,
     folder_of: FolderOf<'_>,
     problems: &mut Vec<Problem>,
 ) -> Vec<SensorSource> {
-    let one = |name: &str, section: &_| source(raw, name, section, folder_of);
-    sections::resolve("sensor", &raw.sources.sensor, SENSOR_SOURCES_MAX, problems, one)
+    let all = sections::all(raw, "sensor", &raw.sources.sensor, folder_of);
+    sections::resolve(all, SENSOR_SOURCES_MAX, problems, source)
 }
 
-fn source(
-    raw: &Raw,
-    name: &str,
-    it: &Sensor,
-    folder_of: FolderOf<'_>,
-) -> Result<SensorSource, String> {
-    check_source(name).map_err(|expects| format!("its name {expects}"))?;
-    if raw.sources.broadcast.contains_key(name) {
-        return Err("a partner has that name: events tell their source by it".into());
-    }
-    let stale_s = raw.streams.sensor.age_max_s;
+fn source(section: &Section<'_, Sensor>) -> Result<SensorSource, String> {
+    let it = section.it;
+    let stale_s = section.raw.streams.sensor.age_max_s;
     let interval_s = it.interval_s.unwrap_or(0.1);
     let heartbeat_s = it.heartbeat_s.unwrap_or(stale_s / 2.0);
     if heartbeat_s >= stale_s {
@@ -52,19 +43,19 @@ fn source(
         ));
     }
     Ok(SensorSource {
-        name: name.into(),
-        url: needed(&it.url, "url")?.into(),
-        interval: seconds(interval_s),
-        timeout: seconds(it.timeout_s.unwrap_or((interval_s * 0.8).min(2.0))),
-        headers: headers::read(
-            &Given {
-                plain: &it.headers,
-                secret_header: it.secret_header.as_deref(),
-                secret_file: it.secret_file.as_ref(),
-            },
-            &folder_of(&format!("sources.sensor.{name}.secret_file")),
-        )?,
-        body_bytes_max: it.body_bytes_max.map_or(256 << 10, super::raw::Size::as_usize),
+        ask: Ask {
+            name: section.name.into(),
+            url: needed(&it.url, "url")?.into(),
+            interval: seconds(interval_s),
+            timeout: sections::timeout(it.timeout_s, interval_s),
+            headers: section.headers(
+                &it.headers,
+                &it.secret_header,
+                ("secret_file", &it.secret_file),
+            )?,
+            body_bytes_max: it.body_bytes_max.map_or(256 << 10, Size::as_usize),
+            breaker: BREAKER,
+        },
         rules: ValueRules {
             age_max: seconds(it.age_max_s.unwrap_or(10.0)),
             heartbeat: seconds(heartbeat_s),
@@ -78,6 +69,5 @@ fn source(
             time: pointer(&it.time),
             value: From::parse(it.value.as_deref().unwrap_or("")),
         },
-        breaker: BREAKER,
     })
 }

@@ -1,60 +1,47 @@
 //! `[sources.social.NAME]` as the adapter wants it.
 
-use touchline_core::event::check_source;
 use touchline_ingest::limits::SOCIAL_ROUTES_MAX;
 use touchline_ingest::mapping::From;
 use touchline_ingest::outbound::Hidden;
 use touchline_ingest::social::{BackoffRules, PostMapping, Rewind, SocialKind, SocialSource};
 
-use super::headers::{self, Given};
 use super::options::FolderOf;
 use super::raw::{Raw, Size, Social};
-use super::sections::{needed, pointer};
+use super::sections::{self, Section, needed, pointer};
 use super::units::seconds;
-use super::{Problem, secrets, sections};
+use super::{Problem, secrets};
 use crate::limits::SOCIAL_SOURCES_MAX;
 
-/// Resolves all of them. `folder_of` tells what a key's file is relative to, by the key's path.
+/// Resolves all of them.
 pub(super) fn build(
     raw: &Raw,
     folder_of: FolderOf<'_>,
     problems: &mut Vec<Problem>,
 ) -> Vec<SocialSource> {
-    let one = |name: &str, section: &_| source(raw, name, section, folder_of);
-    sections::resolve("social", &raw.sources.social, SOCIAL_SOURCES_MAX, problems, one)
+    let all = sections::all(raw, "social", &raw.sources.social, folder_of);
+    sections::resolve(all, SOCIAL_SOURCES_MAX, problems, source)
 }
 
-fn source(
-    raw: &Raw,
-    name: &str,
-    it: &Social,
-    folder_of: FolderOf<'_>,
-) -> Result<SocialSource, String> {
-    check_source(name).map_err(|expects| format!("its name {expects}"))?;
-    if raw.sources.broadcast.contains_key(name) || raw.sources.sensor.contains_key(name) {
-        return Err("another source has that name: events tell their source by it".into());
-    }
+fn source(section: &Section<'_, Social>) -> Result<SocialSource, String> {
+    let it = section.it;
     let url = needed(&it.url, "url")?;
     let kind = kind(it.kind.as_deref(), &url);
     if it.event.is_some() && kind != SocialKind::Events {
         return Err("`event` names server-sent events: it goes with `kind = \"events\"`".into());
     }
-    let subscribe = subscribe(name, it, folder_of)?;
+    let subscribe = subscribe(section)?;
     if subscribe.is_some() && kind != SocialKind::WebSocket {
         return Err("`subscribe` is a WebSocket's first message".into());
     }
     let (rewind, parameter) = rewind(it)?;
     let source = SocialSource {
-        name: name.into(),
+        name: section.name.into(),
         url: url.into(),
         kind,
-        headers: headers::read(
-            &Given {
-                plain: &it.headers,
-                secret_header: it.secret_header.as_deref(),
-                secret_file: it.secret_file.as_ref(),
-            },
-            &folder_of(&format!("sources.social.{name}.secret_file")),
+        headers: section.headers(
+            &it.headers,
+            &it.secret_header,
+            ("secret_file", &it.secret_file),
         )?,
         event: it.event.as_deref().map(Into::into),
         subscribe,
@@ -80,13 +67,12 @@ fn source(
 }
 
 /// A WebSocket's first message, from the configuration or a file.
-fn subscribe(name: &str, it: &Social, folder_of: FolderOf<'_>) -> Result<Option<Hidden>, String> {
-    match (&it.subscribe, &it.subscribe_file) {
+fn subscribe(section: &Section<'_, Social>) -> Result<Option<Hidden>, String> {
+    match (&section.it.subscribe, &section.it.subscribe_file) {
         (Some(_), Some(_)) => Err("`subscribe` and `subscribe_file`: give one of them".into()),
         (text, None) => Ok(text.as_deref().map(Into::into)),
         (None, Some(file)) => {
-            let folder = folder_of(&format!("sources.social.{name}.subscribe_file"));
-            secrets::read_one(&folder.join(file)).map(Some)
+            secrets::read_one(&section.folder("subscribe_file").join(file)).map(Some)
         }
     }
 }

@@ -85,6 +85,14 @@ fn a_bad_value_is_refused_with_its_line_and_what_is_expected() {
         ("[sources.sensor.a]\nurl = \"http://x/\"\n", "`sources.sensor.a`: `team` is missing"),
         ("[sources.sensor.a]\nheartbeat_s = 4000\n", "`heartbeat_s` (4000) must be below"),
         ("[sources.sensor.a]\ntimeout_s = 3\n", "seconds between 0.005 and 2"),
+        (
+            "[sources.sensor.a]\nurl = \"http://x/\"\nteam = \"ars\"\ntype = \"t\"\nkey = \"k\"\n\
+             [sources.social.a]\n",
+            "`sources.social.a`: `sources.sensor.a` has that name",
+        ),
+        (&asked("[sources.sensor.sky]"), "`sources.sensor.sky`: `sources.broadcast.sky` has that"),
+        (&asked("[sources.social.sky]"), "`sources.social.sky`: `sources.broadcast.sky` has that"),
+        ("[sources.social.Sky]\n", "`sources.social.Sky`: its name"),
         ("[log]\nkind = \"redis\"\n", "must be one of journal, kafka"),
         ("[log.kafka]\nin_sync_min = 4\n", "must be 1 to `replication`"),
         ("[log.kafka]\ndeliver_s_max = 5\n", "half a second below `ingest.append_timeout_s`"),
@@ -152,7 +160,7 @@ fn a_key_in_an_address_or_in_a_first_message_is_shown_nowhere() {
     let loaded = load(request).unwrap();
     let social = &loaded.options.social[0];
     assert_eq!(social.subscribe.as_deref(), Some("{\"token\":\"K3Y\"}"));
-    assert_eq!(&*loaded.options.sensors[0].url, "http://10.0.0.5:81/v?apikey=K3Y&n=K3Y");
+    assert_eq!(&*loaded.options.sensors[0].ask.url, "http://10.0.0.5:81/v?apikey=K3Y&n=K3Y");
     let (toml, json) = (print::to_toml(&loaded), print::to_json(&loaded));
     for shown in [&toml, &json.to_string(), &format!("{:?}", loaded.options)] {
         assert!(!shown.contains("K3Y"), "{shown}");

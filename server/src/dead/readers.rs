@@ -46,7 +46,7 @@ impl Readers {
                 read.map_err(|problem| sentence(&problem))?
             }
             Desk::Sensor => {
-                let source = self.sensors.iter().find(|it| *it.name == *letter.source);
+                let source = self.sensors.iter().find(|it| *it.ask.name == *letter.source);
                 let source = source.ok_or_else(|| unknown("sensor source", &letter.source))?;
                 let read = source.events_of(&raw, received_at, &letter.correlation);
                 read.map_err(|failure| format!("{}: {}", failure.trouble.as_str(), failure.why))?

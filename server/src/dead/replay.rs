@@ -10,7 +10,7 @@ use touchline_core::event::{Event, Stream};
 use touchline_core::log::{AppendError, EventLog, Outcome as Taken};
 use touchline_core::retry::Backoff;
 use touchline_core::time::Timestamp;
-use touchline_ingest::broadcast::system_clock;
+use touchline_ingest::clock::system_clock;
 use touchline_ingest::limits::TOO_OLD_MARGIN;
 use touchline_store::dead::{Book, Claim, DeadError, DeadOptions, Filter, Letter, Settled, State};
 
@@ -242,7 +242,7 @@ impl Inner {
     }
 
     fn is_stale(&self, event: &Event, now: Timestamp) -> bool {
-        let source = self.readers.sensors.iter().find(|it| it.name == event.source);
+        let source = self.readers.sensors.iter().find(|it| it.ask.name == event.source);
         source.is_none_or(|source| event.occurred_at < now.minus(source.rules.age_max))
     }
 

@@ -11,7 +11,7 @@ use touchline_core::metrics::{Counter, Snapshot};
 use touchline_core::ws::{CloseCode, Refusal};
 use touchline_fanout::{ShardStats, clock};
 use touchline_ingest::kafka::KafkaLog;
-use touchline_ingest::sensor::SensorStats;
+use touchline_ingest::poll::PollStats;
 use touchline_ingest::social::{Fate, SocialStats};
 use touchline_store::journal::stats::bucket_bound;
 use touchline_store::journal::{HistogramStats, JournalStats};
@@ -206,8 +206,8 @@ fn staleness(page: &mut Page, appliance: &Appliance) {
     }
 }
 
-fn polls(page: &mut Page, polled: &[Arc<SensorStats>]) {
-    let mut each = |metric: &'static Metric, value: &dyn Fn(&SensorStats) -> f64| {
+fn polls(page: &mut Page, polled: &[Arc<PollStats>]) {
+    let mut each = |metric: &'static Metric, value: &dyn Fn(&PollStats) -> f64| {
         let mut family = page.family(metric);
         for it in polled {
             family.sample(&[it.source()], value(it));
@@ -218,11 +218,11 @@ fn polls(page: &mut Page, polled: &[Arc<SensorStats>]) {
     each(&SOURCE_TICKS_SKIPPED, &|it| count(it.ticks_skipped()));
     each(&SOURCE_UNCHANGED, &|it| count(it.unchanged()));
     each(&SOURCE_SEQUENCE_RESTARTS, &|it| count(it.restarts()));
-    each(&SOURCE_CLOCK_SKEW_SECONDS, &SensorStats::skew_seconds);
+    each(&SOURCE_CLOCK_SKEW_SECONDS, &PollStats::skew_seconds);
     each(&BREAKER_STATE, &|it| f64::from(it.breaker()));
 }
 
-fn assigned(page: &mut Page, polled: &[Arc<SensorStats>], social: &[Arc<SocialStats>]) {
+fn assigned(page: &mut Page, polled: &[Arc<PollStats>], social: &[Arc<SocialStats>]) {
     let mut family = page.family(&SOURCE_ASSIGNED);
     for it in polled {
         family.sample(&[it.source()], flag(it.is_assigned()));

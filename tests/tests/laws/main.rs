@@ -7,6 +7,7 @@
 //! | module | laws |
 //! |---|---|
 //! | `arrows` | which crate may know which; what core and fanout must never contain |
+//! | `layers` | which module of ingest may know which |
 //! | `safety` | where `unsafe` may stand; who may read a clock; limits in one place |
 //! | `shape` | sizes of files and functions, columns, essays, orphans, names of tests |
 //! | `words` | documents name what exists; nothing of a workplace is left in the tree |
@@ -14,6 +15,7 @@
 //! Run alone: `cargo test -p touchline-tests --test laws`.
 
 mod arrows;
+mod layers;
 mod safety;
 mod shape;
 mod tree;

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use touchline_core::time::Timestamp;
-use touchline_ingest::broadcast::Clock;
-use touchline_ingest::sensor::mapping::From;
-use touchline_ingest::sensor::{SensorSource, Trouble};
+use touchline_ingest::clock::Clock;
+use touchline_ingest::mapping::From;
+use touchline_ingest::poll::Trouble;
 use touchline_tests::upstream::{Fault, Upstream};
 
 use super::Ledger;
@@ -18,7 +18,8 @@ use super::sensors::{BODY, MS, body, clock, follow, follow_by, source, until};
 fn fault_26_one_request_is_in_flight_and_ticks_that_pass_are_counted_not_made_up_for() {
     let (upstream, ledger) = (Upstream::start(BODY), Ledger::new());
     upstream.set_fault(Fault::Slow(700 * MS));
-    let patient = SensorSource { timeout: 1_000 * MS, ..source("slow", &upstream.url()) };
+    let mut patient = source("slow", &upstream.url());
+    patient.ask.timeout = 1_000 * MS;
     follow(vec![patient], &ledger, |stats| {
         until("three answers", || upstream.requests() >= 4);
         assert_eq!(upstream.busy_most(), 1);

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use touchline_core::event::Event;
 use touchline_core::time::Timestamp;
-use touchline_ingest::sensor::mapping::From;
-use touchline_ingest::sensor::{SensorSource, Trouble, ValueRules};
+use touchline_ingest::mapping::From;
+use touchline_ingest::poll::Trouble;
+use touchline_ingest::sensor::{SensorSource, ValueRules};
 use touchline_tests::upstream::{Fault, Upstream};
 
 use super::Ledger;
@@ -126,7 +127,8 @@ fn what_stands_beside_a_reused_id_is_sent_again_at_once() {
                    {"team":"ars","key":"b","n":1,"v":1}]}"#;
     let (upstream, ledger) = (Upstream::start(two), Ledger::new());
     ledger.reuse("ars/a:1");
-    let rare = SensorSource { interval: 2_000 * MS, ..source("emirates", &upstream.url()) };
+    let mut rare = source("emirates", &upstream.url());
+    rare.ask.interval = 2_000 * MS;
     follow(vec![rare], &ledger, |stats| {
         until("the other", || ledger.events().len() == 1);
         assert_eq!((&*ledger.events()[0].id, stats[0].polls()), ("ars/b:1", 1));

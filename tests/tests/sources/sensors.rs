@@ -7,10 +7,11 @@ use touchline_core::dead::DeadLetters;
 use touchline_core::log::EventLog;
 use touchline_core::time::Timestamp;
 use touchline_ingest::breaker::BreakerRules;
-use touchline_ingest::broadcast::Clock;
+use touchline_ingest::clock::Clock;
+use touchline_ingest::mapping::From;
 use touchline_ingest::outbound::Surroundings;
-use touchline_ingest::sensor::mapping::From;
-use touchline_ingest::sensor::{Mapping, SensorSource, SensorStats, Sensors, Trouble, ValueRules};
+use touchline_ingest::poll::{Ask, PollStats, Poller, Trouble};
+use touchline_ingest::sensor::{self, Mapping, SensorSource, ValueRules};
 use touchline_tests::upstream::{Fault, Upstream};
 
 use crate::Ledger;
@@ -24,12 +25,19 @@ pub fn body(n: u64) -> String {
 
 pub fn source(name: &str, url: &str) -> SensorSource {
     SensorSource {
-        name: name.into(),
-        url: url.into(),
-        interval: 100 * MS,
-        timeout: 80 * MS,
-        headers: vec![("x-key".into(), "secret".into())],
-        body_bytes_max: 256 << 10,
+        ask: Ask {
+            name: name.into(),
+            url: url.into(),
+            interval: 100 * MS,
+            timeout: 80 * MS,
+            headers: vec![("x-key".into(), "secret".into())],
+            body_bytes_max: 256 << 10,
+            breaker: BreakerRules {
+                failures: 5,
+                open_first: 300 * MS,
+                open_max: Duration::from_secs(5),
+            },
+        },
         rules: ValueRules { age_max: Duration::from_secs(10), heartbeat: Duration::from_secs(5) },
         mapping: Mapping {
             items: "/readings".into(),
@@ -39,11 +47,6 @@ pub fn source(name: &str, url: &str) -> SensorSource {
             sequence: Some(From::parse("/n")),
             time: None,
             value: From::parse("/v"),
-        },
-        breaker: BreakerRules {
-            failures: 5,
-            open_first: 300 * MS,
-            open_max: Duration::from_secs(5),
         },
     }
 }
@@ -59,7 +62,7 @@ pub fn clock() -> Clock {
 pub fn follow(
     sources: Vec<SensorSource>,
     ledger: &Arc<Ledger>,
-    look: impl FnOnce(&[Arc<SensorStats>]),
+    look: impl FnOnce(&[Arc<PollStats>]),
 ) {
     follow_by(clock(), sources, ledger, look);
 }
@@ -69,17 +72,17 @@ pub fn follow_by(
     clock: Clock,
     sources: Vec<SensorSource>,
     ledger: &Arc<Ledger>,
-    look: impl FnOnce(&[Arc<SensorStats>]),
+    look: impl FnOnce(&[Arc<PollStats>]),
 ) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let log: Arc<dyn EventLog> = ledger.clone();
     let dead: Arc<dyn DeadLetters> = ledger.clone();
     let around = Surroundings::new(log, clock, dead);
-    let started = runtime.block_on(async { Sensors::start(sources, &around) });
-    let sensors = started.unwrap();
-    look(sensors.stats());
-    runtime.block_on(sensors.stop());
+    let mut poller = Poller::new(&around);
+    runtime.block_on(async { sensor::follow(&mut poller, sources) }).unwrap();
+    look(poller.stats());
+    runtime.block_on(poller.stop());
 }
 
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {

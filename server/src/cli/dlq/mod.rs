@@ -12,7 +12,7 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use touchline_core::time::Timestamp;
-use touchline_ingest::broadcast::system_clock;
+use touchline_ingest::clock::system_clock;
 use touchline_ingest::kafka::letters::read_letters;
 use touchline_store::dead::{Book, Filter};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 use reqwest::{Client, StatusCode};
-use touchline_ingest::broadcast::system_clock;
+use touchline_ingest::clock::system_clock;
 
 use super::{Chosen, Exit, Failure, Given, admin, say};
 use crate::dead::http::ReplayRequest;

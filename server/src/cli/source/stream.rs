@@ -12,9 +12,9 @@ use touchline_core::log::{
     ReadError, ReadReply, ReadRequest,
 };
 use touchline_core::time::Timestamp;
-use touchline_ingest::broadcast::Clock;
+use touchline_ingest::clock::Clock;
 use touchline_ingest::outbound::Surroundings;
-use touchline_ingest::sensor::trial::Trial;
+use touchline_ingest::poll::Trial;
 use touchline_ingest::social::{Social, SocialSource};
 
 use crate::cli::Failure;

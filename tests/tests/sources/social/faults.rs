@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use touchline_core::dead::Desk;
 use touchline_core::time::Timestamp;
-use touchline_ingest::broadcast::{Clock, system_clock};
+use touchline_ingest::clock::{Clock, system_clock};
 use touchline_ingest::social::{BackoffRules, Fate, Rewind, SocialSource, Trouble};
 use touchline_tests::stream::{Form, Stream, StreamFault};
 

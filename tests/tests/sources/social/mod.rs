@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use touchline_core::dead::{DeadLetter, DeadLetters};
 use touchline_core::log::EventLog;
-use touchline_ingest::broadcast::{Clock, system_clock};
+use touchline_ingest::clock::{Clock, system_clock};
 use touchline_ingest::mapping::From;
 use touchline_ingest::outbound::Surroundings;
 use touchline_ingest::social::{

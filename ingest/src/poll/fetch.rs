@@ -2,17 +2,14 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
-use reqwest::redirect::Policy;
+use reqwest::header::{ACCEPT, HeaderMap};
 use reqwest::{Client, Response, StatusCode};
 
 use touchline_core::time::Timestamp;
 
-use super::stats::Trouble;
-use super::{Ask, SourceError};
-use crate::broadcast::Clock;
-use crate::outbound;
-use crate::social::backoff::retry_after;
+use super::{Ask, Trouble};
+use crate::clock::Clock;
+use crate::outbound::{self, SourceError, answer};
 
 /// What asks one source: one connection, kept open.
 pub(crate) struct Fetcher {
@@ -46,16 +43,12 @@ impl Fetcher {
         let unfit = |why: String| SourceError::new(&source.name, why);
         let url = outbound::url(&source.url, &["http", "https"]).map_err(unfit)?;
         let headers = outbound::headers(&source.headers).map_err(unfit)?;
-        let client = Client::builder()
+        let client = outbound::client()
             .connect_timeout(source.timeout)
             .timeout(source.timeout)
-            .redirect(Policy::none())
             .pool_max_idle_per_host(1)
             .pool_idle_timeout(Duration::from_secs(30))
-            .tcp_nodelay(true)
-            .no_proxy()
             .gzip(true)
-            .user_agent(outbound::USER_AGENT)
             .build()
             .map_err(|error| unfit(error.to_string()))?;
         Ok(Self { client, url, headers, body_bytes_max: source.body_bytes_max })
@@ -100,19 +93,16 @@ impl Fetcher {
 fn check(response: &Response, body_bytes_max: usize, now: Timestamp) -> Result<(), Failure> {
     let status = response.status();
     if status.is_redirection() {
-        let to = response.headers().get("location").map_or("", |to| to.to_str().unwrap_or(""));
-        let to = outbound::place(to);
-        let why = format!("it answers {status} to \"{to}\": write its real url");
-        return Err(Failure::new(Trouble::Redirect, why));
+        return Err(Failure::new(Trouble::Redirect, answer::redirected(response)));
     }
     if status != StatusCode::OK {
-        let failure = Failure::new(Trouble::Status, format!("it answers {status}"));
+        let failure = Failure::new(Trouble::Status, answer::other_status(status));
         let is_asking = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
-        let asked = is_asking.contains(&status).then(|| retry_after(response.headers(), now));
+        let asked =
+            is_asking.contains(&status).then(|| answer::retry_after(response.headers(), now));
         return Err(Failure { retry_after: asked.flatten(), ..failure });
     }
-    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let kind = kind.unwrap_or("").split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    let kind = answer::content_type(response.headers());
     if kind != "application/json" && !kind.ends_with("+json") {
         return Err(Failure::new(Trouble::ContentType, format!("it answers \"{kind}\", not JSON")));
     }
@@ -129,5 +119,5 @@ fn failed(error: reqwest::Error) -> Failure {
         it if it.is_connect() => Trouble::Connect,
         _ => Trouble::Broken,
     };
-    Failure::new(trouble, outbound::causes(error))
+    Failure::new(trouble, answer::causes(error))
 }

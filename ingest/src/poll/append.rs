@@ -7,8 +7,8 @@ use touchline_core::event::Event;
 use touchline_core::log::{AppendError, Outcome};
 use touchline_core::time::Timestamp;
 
-use super::stats::{SensorStats, Trouble};
-use crate::broadcast::Tally;
+use super::{PollStats, Trouble};
+use crate::tally::Tally;
 
 /// What came of one append; what was taken isn't in it.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ pub(super) struct Place {
     /// `None`: answered.
     events: Option<Vec<Event>>,
     received_at: Timestamp,
-    stats: Arc<SensorStats>,
+    stats: Arc<PollStats>,
     answering: mpsc::Sender<Answer>,
 }
 
@@ -38,7 +38,7 @@ impl Place {
     pub fn new(
         events: Vec<Event>,
         received_at: Timestamp,
-        stats: Arc<SensorStats>,
+        stats: Arc<PollStats>,
         answering: mpsc::Sender<Answer>,
     ) -> Self {
         Self { events: Some(events), received_at, stats, answering }

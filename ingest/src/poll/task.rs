@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::SourceError;
-use super::follow::{Follower, Harvest};
-use super::stats::{SensorStats, Trouble};
+use super::follow::Follower;
+use super::{Harvest, PollStats, Trouble};
+use crate::outbound::SourceError;
 
 /// Before a source is followed again; doubled with each failure.
 const FIRST: Duration = Duration::from_millis(500);
@@ -21,7 +21,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 pub(super) async fn follow<H: Harvest>(
     first: Follower<H>,
     make: impl Fn() -> Result<Follower<H>, SourceError>,
-    stats: Arc<SensorStats>,
+    stats: Arc<PollStats>,
     delay: Duration,
     mut stop: watch::Receiver<bool>,
 ) {

@@ -1,4 +1,4 @@
-//! What one sensor source has done, as numbers that a scrape may read at any time.
+//! What one source that is polled has done, as numbers that a scrape may read at any time.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -86,7 +86,7 @@ impl Counted for Trouble {
 
 /// Counters of one source.
 #[derive(Debug)]
-pub struct SensorStats {
+pub struct PollStats {
     source: Box<str>,
     polls: AtomicU64,
     ticks_missed: AtomicU64,
@@ -103,7 +103,7 @@ pub struct SensorStats {
     is_assigned: AtomicBool,
 }
 
-impl SensorStats {
+impl PollStats {
     /// At zero; staleness counts from `since`.
     pub fn new(source: &str, since: Instant) -> Self {
         Self {
@@ -229,5 +229,16 @@ impl SensorStats {
 
     pub(super) fn set_breaker(&self, state: u8) {
         self.breaker.store(state, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::counts::check_order;
+
+    #[test]
+    fn the_table_is_in_the_order_of_its_numbers() {
+        check_order::<Trouble>();
     }
 }

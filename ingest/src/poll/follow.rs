@@ -1,5 +1,5 @@
 //! The task that follows one source: ticks, breaker, log. What is made of the answers is a
-//! [`Harvest`]'s: a sensor's readings, a polled partner's events.
+//! [`Harvest`]'s.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -10,74 +10,20 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use touchline_core::event::Event;
 use touchline_core::time::Timestamp;
 
-use super::Ask;
 use super::append::{Answer, Place};
-use super::fetch::{Failure, Fetcher};
+use super::fetch::Fetcher;
 use super::parking::Parking;
-use super::stats::{SensorStats, Trouble};
+use super::{Ask, At, Failure, Harvest, PollStats, Trouble, tick_at};
 use crate::breaker::{Breaker, BreakerState};
-use crate::limits::{RETRY_AFTER_MAX, SENSOR_APPENDS_MAX};
-use crate::outbound::Surroundings;
-
-/// When an answer came, and what the events of it are known by.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct At<'a> {
-    pub received_at: Timestamp,
-    /// The same by a clock that nobody sets.
-    pub now: std::time::Instant,
-    pub tick: u64,
-    pub correlation: &'a str,
-}
-
-/// What an answer holds.
-#[derive(Debug, Default)]
-pub(crate) struct Harvested {
-    /// What is to be published.
-    pub news: Vec<Event>,
-    /// What says nothing new.
-    pub unchanged: u64,
-    /// Devices that count anew.
-    pub restarts: u64,
-}
-
-/// Is told of each item that can't be used, and why.
-pub(crate) type Note<'n> = dyn FnMut(Trouble, &dyn Display) + 'n;
-
-/// What is made of one source's answers.
-pub(crate) trait Harvest: Send + 'static {
-    /// What of an answer is news. Items that can't be used go to `note` and cost the others
-    /// nothing; `Err`: nothing of it can be used.
-    fn read(&mut self, raw: &[u8], at: &At<'_>, note: &mut Note<'_>) -> Result<Harvested, Failure>;
-
-    /// `event` is handed to the log.
-    fn keep(&mut self, _event: &Event) {}
-
-    /// The log has not taken `event`: it is news again.
-    fn forget(&mut self, event: &Event);
-
-    /// The log knows the id of `event` under other content, and will never take it.
-    fn reused(&mut self, _event: &Event) {}
-
-    /// What was learned so far counts for nothing any more.
-    fn start_over(&mut self);
-
-    /// What its clock is behind ours, where that is known.
-    fn skew(&self) -> Option<i64> {
-        None
-    }
-}
-
-/// The number of the tick at `at`.
-pub(crate) fn tick_at(at: Timestamp) -> u64 {
-    u64::try_from(at.0 / 1_000).unwrap_or(0)
-}
+use crate::limits::{POLL_APPENDS_MAX, RETRY_AFTER_MAX};
+use crate::outbound::{SourceError, Surroundings};
 
 /// Follows one source.
 pub(super) struct Follower<H> {
     ask: Ask,
     fetcher: Fetcher,
     around: Surroundings,
-    stats: Arc<SensorStats>,
+    stats: Arc<PollStats>,
     harvest: H,
     /// Where answers go that can't be used.
     parking: Parking,
@@ -92,16 +38,15 @@ impl<H: Harvest> Follower<H> {
     pub fn new(
         ask: Ask,
         harvest: H,
-        parking: Parking,
-        stats: Arc<SensorStats>,
+        stats: Arc<PollStats>,
         around: Surroundings,
-    ) -> Result<Self, super::SourceError> {
-        let (answering, answers) = mpsc::channel(SENSOR_APPENDS_MAX);
+    ) -> Result<Self, SourceError> {
+        let (answering, answers) = mpsc::channel(POLL_APPENDS_MAX);
         Ok(Self {
             fetcher: Fetcher::new(&ask)?,
             breaker: Breaker::new(ask.breaker),
+            parking: Parking::new(&ask.name, H::PARKED, Arc::clone(&around.dead)),
             harvest,
-            parking,
             ask,
             around,
             stats,
@@ -161,10 +106,9 @@ impl<H: Harvest> Follower<H> {
     async fn poll(&mut self) {
         let fetched = self.fetcher.fetch(&self.around.clock).await;
         let (received_at, now) = ((self.around.clock)(), Instant::now().into_std());
-        let tick = tick_at(received_at);
         let source = &*self.ask.name;
-        let correlation = format!("{source}-{tick}");
-        let at = At { received_at, now, tick, correlation: &correlation };
+        let correlation = format!("{source}-{}", tick_at(received_at));
+        let at = At::new(received_at, now, &correlation);
         let (stats, harvest) = (&self.stats, &mut self.harvest);
         let (mut bad, mut dropped) = (None, 0_u64);
         let mut note = |trouble: Trouble, why: &dyn Display| {
@@ -183,7 +127,7 @@ impl<H: Harvest> Follower<H> {
         if self.breaker.state(now) != BreakerState::Closed {
             tracing::info!(source, "a source that is polled is back");
         }
-        if let Some(why) = bad.filter(|_| self.parking.keeps_parts_whole()) {
+        if let Some(why) = bad.filter(|_| H::PARKED.is_whole) {
             // The whole answer: a reading that is torn out says less.
             let failure = Failure { raw, ..Failure::new(Trouble::BadReading, why) };
             self.parking.park(failure, received_at, &correlation);
@@ -223,7 +167,7 @@ impl<H: Harvest> Follower<H> {
         if news.is_empty() {
             return;
         }
-        if self.appends >= SENSOR_APPENDS_MAX {
+        if self.appends >= POLL_APPENDS_MAX {
             news.iter().for_each(|event| self.harvest.forget(event));
             return self.stats.count(Trouble::LogBehind, news.len() as u64);
         }
