@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(loaded.options.sensors.len(), 10);
         assert_eq!(loaded.options.social.len(), 1);
         assert_eq!(loaded.options.social[0].terms.len(), 20);
-        assert!(loaded.options.sensors[0].url.starts_with("http://127.0.0.1:9/sensors/"));
+        assert!(loaded.options.sensors[0].ask.url.starts_with("http://127.0.0.1:9/sensors/"));
     }
 
     #[test]
