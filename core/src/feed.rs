@@ -105,26 +105,13 @@ pub fn encode_chunk(chunk: &ReadChunk, epoch: Epoch, now: Monotonic, wall: Times
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::event::{Event, Route, Stream};
+    use crate::event::Event;
     use crate::log::Position;
     use crate::mailbox::{Doorbell, EventBell, channel};
     use proptest::prelude::*;
 
     fn record(lane: u16, seq: u64) -> Record {
-        let event = Event {
-            stream: Stream::Broadcast,
-            source: "skyline".into(),
-            id: format!("{lane}-{seq}").into(),
-            route: Route::parse("ars+che").unwrap(),
-            kind: "goal".into(),
-            occurred_at: Timestamp(0),
-            data: bytes::Bytes::from_static(b"{}"),
-            lang: None,
-            supersedes: None,
-            sensor: None,
-            trace: None,
-            correlation: "c".into(),
-        };
+        let event = Event::sample(&format!("{lane}-{seq}"), "ars+che");
         Record { position: Position { lane: Lane(lane), seq }, received_at: Timestamp(0), event }
     }
 

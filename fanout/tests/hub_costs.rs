@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use touchline_core::config::HubConfig;
-use touchline_core::event::{Event, Lang, Route, Stream, StreamSet, Team};
+use touchline_core::event::{Event, Lang, StreamSet, Team};
 use touchline_core::frame::{Batch, Published};
 use touchline_core::log::{Epoch, Lane, LaneBounds, LogBounds, Mark, Position, Record, Span};
 use touchline_core::protocol::{ClientMessage, Resume, Subscribe};
@@ -37,20 +37,7 @@ fn bounds(next: u64) -> LogBounds {
 }
 
 fn goal(route: &str, seq: u64) -> Published {
-    let event = Event {
-        stream: Stream::Broadcast,
-        source: "test".into(),
-        id: seq.to_string().into(),
-        route: Route::parse(route).unwrap(),
-        kind: "goal".into(),
-        occurred_at: Timestamp(0),
-        data: Bytes::from_static(b"{}"),
-        lang: None,
-        supersedes: None,
-        sensor: None,
-        trace: None,
-        correlation: "c".into(),
-    };
+    let event = Event::sample(&seq.to_string(), route);
     let position = Position { lane: Lane(0), seq };
     Published::encode(&Record { position, received_at: Timestamp(0), event }, EPOCH, NOW)
 }

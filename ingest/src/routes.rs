@@ -90,24 +90,9 @@ fn hash(route: &Route) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
-    use touchline_core::event::Stream;
 
     fn events(teams: std::ops::Range<u32>) -> Vec<Event> {
-        let event = |n: u32| Event {
-            stream: Stream::Broadcast,
-            source: "skyline".into(),
-            id: "1".into(),
-            route: Route::new(&[format!("t{n}")]).unwrap(),
-            kind: "goal".into(),
-            occurred_at: Timestamp(0),
-            data: Bytes::from_static(b"{}"),
-            lang: None,
-            supersedes: None,
-            sensor: None,
-            trace: None,
-            correlation: "c".into(),
-        };
+        let event = |n: u32| Event::sample("1", &format!("t{n}"));
         teams.map(event).collect()
     }
 

@@ -4,11 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use touchline_core::dead::NoDeadLetters;
-use touchline_core::event::{Event, Route, Stream};
+use touchline_core::event::{Event, Stream};
 use touchline_core::log::{Epoch, Lane, Position, Record};
 use touchline_core::time::Timestamp;
 use touchline_ingest::kafka::outside::Outside;
@@ -38,20 +37,7 @@ fn journal(from: u64, to: u64) -> Vec<Record> {
     let record = |seq: u64| {
         let received_at = Timestamp(seq as i64 * 86_400_000_000);
         let teams = ["ars", "che", "liv"][seq as usize % 3];
-        let event = Event {
-            stream: Stream::Broadcast,
-            source: "skyline".into(),
-            id: format!("e{seq}").into(),
-            route: Route::parse(teams).expect("a route"),
-            kind: "goal".into(),
-            occurred_at: received_at,
-            data: Bytes::from_static(b"{}"),
-            lang: None,
-            supersedes: None,
-            sensor: None,
-            trace: None,
-            correlation: "c".into(),
-        };
+        let event = Event { occurred_at: received_at, ..Event::sample(&format!("e{seq}"), teams) };
         Record { position: Position { lane: Lane(0), seq }, received_at, event }
     };
     (from..to).map(record).collect()

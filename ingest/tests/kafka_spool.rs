@@ -7,12 +7,11 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use touchline_core::dead::{DeadLetter, DeadLetters};
-use touchline_core::event::{Event, Route, Stream, Topic};
+use touchline_core::event::{Event, Stream, Topic};
 use touchline_core::log::{
     AppendReply, Epoch, EventLog, Lane, LaneBounds, LogBounds, LogHealthError, Outcome, Position,
     ReadChunk, ReadReply, ReadRequest, Record, Span, TailSink,
@@ -93,20 +92,8 @@ impl TailSink for Sink {
 }
 
 fn event(id: &str, bytes: usize) -> Event {
-    Event {
-        stream: Stream::Broadcast,
-        source: "skyline".into(),
-        id: id.into(),
-        route: Route::parse("ars").expect("a route"),
-        kind: "goal".into(),
-        occurred_at: system_clock(),
-        data: Bytes::from(format!("{{\"text\":\"{}\"}}", "x".repeat(bytes))),
-        lang: None,
-        supersedes: None,
-        sensor: None,
-        trace: None,
-        correlation: "c".into(),
-    }
+    let data = format!("{{\"text\":\"{}\"}}", "x".repeat(bytes)).into();
+    Event { occurred_at: system_clock(), data, ..Event::sample(id, "ars") }
 }
 
 /// Brokers, a node on them with a spool that holds `EVENTS`, and brokers that are away.

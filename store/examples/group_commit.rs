@@ -10,8 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use touchline_core::event::{Event, Route, Stream};
+use touchline_core::event::Event;
 use touchline_core::log::EventLog;
 use touchline_core::time::Timestamp;
 use touchline_store::journal::{Backend, Journal, JournalOptions};
@@ -93,20 +92,10 @@ fn run(dir: &Path, backend: Backend, pace: usize, batch: usize, seconds: usize) 
 }
 
 fn event(n: usize, now: Timestamp) -> Event {
-    Event {
-        stream: Stream::Broadcast,
-        source: "skyline".into(),
-        id: format!("2026-06-24-match-{}-event-{n}", n % 20).into(),
-        route: Route::parse("ars+che").unwrap(),
-        kind: "goal".into(),
-        occurred_at: now,
-        data: Bytes::from(format!(r#"{{"minute":{},"note":"{:0>150}"}}"#, n % 90, n)),
-        lang: None,
-        supersedes: None,
-        sensor: None,
-        trace: None,
-        correlation: "0af7651916cd43dd8448eb211c80319c".into(),
-    }
+    let id = format!("2026-06-24-match-{}-event-{n}", n % 20);
+    let data = format!(r#"{{"minute":{},"note":"{:0>150}"}}"#, n % 90, n).into();
+    let correlation = "0af7651916cd43dd8448eb211c80319c".into();
+    Event { occurred_at: now, data, correlation, ..Event::sample(&id, "ars+che") }
 }
 
 fn quantiles(mut times: Vec<Duration>) -> String {

@@ -7,7 +7,6 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use proptest::prelude::*;
 use touchline_core::config::HubConfig;
 use touchline_core::event::{Event, Route, Stream, StreamSet, Team, Topic};
@@ -64,17 +63,8 @@ fn event(teams: &[usize], social: bool, seq: u64) -> Published {
     let names: Vec<String> = teams.iter().map(|team| format!("t{team}")).collect();
     let event = Event {
         stream: if social { Stream::Social } else { Stream::Broadcast },
-        source: "test".into(),
-        id: seq.to_string().into(),
         route: Route::new(&names).unwrap(),
-        kind: "goal".into(),
-        occurred_at: Timestamp(0),
-        data: Bytes::from_static(b"{}"),
-        lang: None,
-        supersedes: None,
-        sensor: None,
-        trace: None,
-        correlation: "c".into(),
+        ..Event::sample(&seq.to_string(), "t0")
     };
     let position = Position { lane: Lane(0), seq };
     let record = Record { position, received_at: Timestamp(0), event };

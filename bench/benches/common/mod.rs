@@ -1,7 +1,7 @@
 //! Events and batches for the benches.
 #![allow(dead_code)] // each bench uses its part
 
-use touchline_core::event::{Event, Route, Stream};
+use touchline_core::event::Event;
 use touchline_core::frame::{Batch, Published};
 use touchline_core::log::{Epoch, Lane, LaneBounds, LogBounds, Position, Record, Span};
 use touchline_core::time::{Monotonic, Timestamp};
@@ -13,18 +13,10 @@ pub const EPOCH: Epoch = Epoch(7);
 pub fn event(n: u64, data_bytes: usize) -> Event {
     let data = format!(r#"{{"pad":"{}"}}"#, "x".repeat(data_bytes.saturating_sub(10)));
     Event {
-        stream: Stream::Broadcast,
         source: "bench".into(),
-        id: format!("bench-{n:08}").into(),
-        route: Route::new(&["ars"]).expect("a valid team"),
-        kind: "goal".into(),
         occurred_at: Timestamp(1_782_324_191_500_000),
         data: data.into(),
-        lang: None,
-        supersedes: None,
-        sensor: None,
-        trace: None,
-        correlation: "bench".into(),
+        ..Event::sample(&format!("bench-{n:08}"), "ars")
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod names;
 mod route;
+mod sample;
 
 pub use names::{Lang, NameError, Team, check_id, check_kind, check_source};
 pub use route::{Route, RouteError, Topic, TopicError};

@@ -1,6 +1,5 @@
 //! Events for unit tests, without a log.
 
-use bytes::Bytes;
 use touchline_core::event::{Event, Route, Stream, Supersedes, Topic};
 use touchline_core::frame::{Batch, Published};
 use touchline_core::log::{Epoch, Lane, LaneBounds, LogBounds, Position, Record, Span};
@@ -13,16 +12,8 @@ fn event(topic: &str, seq: u64) -> Event {
     Event {
         stream: topic.stream,
         source: "test".into(),
-        id: format!("e{seq}").into(),
-        route: topic.route,
-        kind: "goal".into(),
-        occurred_at: Timestamp(0),
-        data: Bytes::from_static(b"{}"),
         lang: topic.lang,
-        supersedes: None,
-        sensor: None,
-        trace: None,
-        correlation: "c".into(),
+        ..Event::sample(&format!("e{seq}"), topic.route.as_str())
     }
 }
 

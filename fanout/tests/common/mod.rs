@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use touchline_core::event::{Event, Route, Stream};
+use touchline_core::event::Event;
 use touchline_core::time::Timestamp;
 use touchline_fanout::testing::{Client, MemoryLog};
 use touchline_fanout::{Backend, Fanout, FanoutOptions, Plan, PlanInput, ShardCommand, Shards};
@@ -90,20 +90,8 @@ impl Stage {
 }
 
 pub fn event(route: &str, id: &str) -> Event {
-    Event {
-        stream: Stream::Broadcast,
-        source: "skyline".into(),
-        id: id.into(),
-        route: Route::parse(route).unwrap(),
-        kind: "goal".into(),
-        occurred_at: Timestamp(1_000_000),
-        data: Bytes::from_static(br#"{"minute":12}"#),
-        lang: None,
-        supersedes: None,
-        sensor: None,
-        trace: None,
-        correlation: "c".into(),
-    }
+    let data = Bytes::from_static(br#"{"minute":12}"#);
+    Event { occurred_at: Timestamp(1_000_000), data, ..Event::sample(id, route) }
 }
 
 /// Waits until `is_so`, for five seconds at most.

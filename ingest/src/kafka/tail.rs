@@ -292,7 +292,7 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
     use touchline_core::dead::DeadLetters;
-    use touchline_core::event::{Route, Stream};
+    use touchline_core::event::Stream;
     use touchline_core::log::{Epoch, TailSink};
     use touchline_core::time::Timestamp;
 
@@ -315,20 +315,7 @@ mod tests {
     }
 
     fn event(id: &str) -> Event {
-        Event {
-            stream: Stream::Broadcast,
-            source: "skyline".into(),
-            id: id.into(),
-            route: Route::parse("ars").unwrap(),
-            kind: "goal".into(),
-            occurred_at: Timestamp(1),
-            data: Bytes::from_static(b"{}"),
-            lang: None,
-            supersedes: None,
-            sensor: None,
-            trace: None,
-            correlation: "c-1".into(),
-        }
+        Event::sample(id, "ars")
     }
 
     #[test]

@@ -106,23 +106,10 @@ fn event_of(value: Option<&[u8]>, lane: Lane, lanes: &Lanes) -> Result<(Event, T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use touchline_core::event::{Route, Stream};
+    use touchline_core::event::Stream;
 
     fn event(stream: Stream) -> Event {
-        Event {
-            stream,
-            source: "skyline".into(),
-            id: "e1".into(),
-            route: Route::parse("ars+che").unwrap(),
-            kind: "goal".into(),
-            occurred_at: Timestamp(1),
-            data: Bytes::from_static(b"{}"),
-            lang: None,
-            supersedes: None,
-            sensor: None,
-            trace: None,
-            correlation: "c".into(),
-        }
+        Event { stream, ..Event::sample("e1", "ars+che") }
     }
 
     #[test]

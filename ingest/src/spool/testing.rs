@@ -5,9 +5,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
-use bytes::Bytes;
 use touchline_core::dead::DeadLetter;
-use touchline_core::event::{Identity, Route};
+use touchline_core::event::Identity;
 use touchline_core::log::{Epoch, LaneBounds, Position, ReadChunk, Record};
 
 use super::*;
@@ -148,20 +147,7 @@ pub(super) fn topic(event: &Event) -> Topic {
 }
 
 pub(super) fn event(id: &str, team: &str) -> Event {
-    Event {
-        stream: Stream::Broadcast,
-        source: "skyline".into(),
-        id: id.into(),
-        route: Route::parse(team).unwrap(),
-        kind: "goal".into(),
-        occurred_at: START,
-        data: Bytes::from_static(b"{}"),
-        lang: None,
-        supersedes: None,
-        sensor: None,
-        trace: None,
-        correlation: "c".into(),
-    }
+    Event { occurred_at: START, ..Event::sample(id, team) }
 }
 
 /// The log, its spool on a disk that outlives restarts, and a clock.

@@ -10,12 +10,11 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rdkafka::mocking::{MockCluster, MockCoordinator};
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use touchline_core::dead::NoDeadLetters;
-use touchline_core::event::{Event, Route, Stream};
+use touchline_core::event::Event;
 use touchline_core::log::{
     AppendError, EventLog, HoleReason, Lane, LogHealthError, Outcome, Position, ReadChunk,
     ReadRequest, Record, Span, TailSink,
@@ -82,20 +81,8 @@ fn open_at(brokers: String) -> Result<Arc<KafkaLog>, OpenError> {
 /// The same each time it is asked for: what is sent again is what was sent before.
 fn event(id: &str, data: &str) -> Event {
     static NOW: OnceLock<Timestamp> = OnceLock::new();
-    Event {
-        stream: Stream::Broadcast,
-        source: "skyline".into(),
-        id: id.into(),
-        route: Route::parse("ars").expect("a route"),
-        kind: "goal".into(),
-        occurred_at: *NOW.get_or_init(system_clock),
-        data: Bytes::copy_from_slice(data.as_bytes()),
-        lang: None,
-        supersedes: None,
-        sensor: None,
-        trace: None,
-        correlation: "c".into(),
-    }
+    let occurred_at = *NOW.get_or_init(system_clock);
+    Event { occurred_at, data: data.to_owned().into(), ..Event::sample(id, "ars") }
 }
 
 impl Fixture {

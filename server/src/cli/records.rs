@@ -104,25 +104,15 @@ fn text_at(place: &str, record: &Record, tell: impl Fn(String) -> String) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
-    use touchline_core::event::{Event, Route, Stream};
+    use touchline_core::event::Event;
     use touchline_core::log::Position;
     use touchline_core::time::Timestamp;
 
     fn record(data: &'static str) -> Record {
         let event = Event {
-            stream: Stream::Broadcast,
-            source: "skyline".into(),
-            id: "g 1".into(),
-            route: Route::parse("ars+che").unwrap(),
-            kind: "goal".into(),
-            occurred_at: Timestamp(0),
-            data: Bytes::from_static(data.as_bytes()),
-            lang: None,
-            supersedes: None,
-            sensor: None,
-            trace: None,
+            data: data.into(),
             correlation: "c-1".into(),
+            ..Event::sample("g 1", "ars+che")
         };
         let position = Position { lane: Lane(0), seq: 42 };
         Record { position, received_at: Timestamp(0), event }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use touchline_core::event::{Event, Route, Stream, Topic};
+use touchline_core::event::{Event, Topic};
 use touchline_core::log::{
     AppendReply, Epoch, EventLog, Hole, HoleReason, Lane, LaneBounds, LogBounds, LogHealthError,
     Position, ReadChunk, ReadReply, ReadRequest, Record,
@@ -14,18 +14,10 @@ use touchline_core::time::Timestamp;
 /// A broadcast record of lane 0.
 pub(crate) fn record(seq: u64, id: &str, kind: &str, data: &str) -> Record {
     let event = Event {
-        stream: Stream::Broadcast,
-        source: "skyline".into(),
-        id: id.into(),
-        route: Route::parse("ars+che").unwrap(),
         kind: kind.into(),
         occurred_at: Timestamp(1_000_000 * seq as i64),
         data: Bytes::copy_from_slice(data.as_bytes()),
-        lang: None,
-        supersedes: None,
-        sensor: None,
-        trace: None,
-        correlation: "test".into(),
+        ..Event::sample(id, "ars+che")
     };
     let position = Position { lane: Lane(0), seq };
     Record { position, received_at: Timestamp(1_000 * seq as i64), event }

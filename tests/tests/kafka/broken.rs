@@ -7,7 +7,7 @@ use touchline_tests::e2e::brokers::Brokers;
 use touchline_tests::e2e::http::{event, post_signed};
 use touchline_tests::e2e::server::{PARTNERS, Server};
 
-use crate::follower::Follower;
+use crate::follower::{Follower, PATIENCE};
 use crate::{Nodes, alone, calm_brokers};
 
 /// For how long no broker is there, with sources sending all the while.
@@ -72,12 +72,15 @@ pub fn nothing_is_lost(
     }
 }
 
-/// Lets both hear until one has had `more` events than before. Who is not listened to answers no
-/// ping.
+/// Lets both hear until each has had `more` events than one had before. By turns: who is not
+/// listened to answers no ping.
 pub fn go_on(what: &str, followers: &mut [Follower; 2], more: usize) {
     let wanted = followers[0].ids.len() + more;
-    for follower in followers {
-        follower.hear_until(what, |it| it.ids.len() >= wanted);
+    let begin = Instant::now();
+    while followers.iter().any(|it| it.ids.len() < wanted) {
+        let heard = followers.each_ref().map(|it| it.ids.len());
+        assert!(begin.elapsed() < PATIENCE, "never: {what}; {heard:?} of {wanted} events came");
+        followers.iter_mut().for_each(|it| it.listen(Duration::from_millis(50)));
     }
 }
 
@@ -85,7 +88,7 @@ pub fn go_on(what: &str, followers: &mut [Follower; 2], more: usize) {
 pub fn listen_until(what: &str, followers: &mut [Follower], mut is_done: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !is_done() {
-        assert!(begin.elapsed() < Duration::from_secs(60), "never: {what}");
+        assert!(begin.elapsed() < PATIENCE, "never: {what}");
         followers.iter_mut().for_each(|it| it.listen(Duration::from_millis(100)));
     }
 }

@@ -9,7 +9,7 @@ use touchline_tests::e2e::socket::{Heard, Socket};
 use crate::Nodes;
 
 /// Longer than brokers take to elect, to come back, and to be noticed.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One follower.
 pub struct Follower {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use touchline::config::{LoadRequest, load};
 use touchline::running::{Appliance, Order};
-use touchline_core::event::{Event, Route, Stream};
+use touchline_core::event::{Event, Stream};
 use touchline_core::log::{Outcome, Record, Span, TailSink};
 use touchline_core::time::Timestamp;
 use touchline_ingest::kafka::lanes::Lanes;
@@ -39,20 +39,7 @@ fn now() -> Timestamp {
 }
 
 fn event(n: usize) -> Event {
-    Event {
-        stream: Stream::Broadcast,
-        source: "skyline".into(),
-        id: format!("e{n}").into(),
-        route: Route::parse("ars").expect("a route"),
-        kind: "goal".into(),
-        occurred_at: now(),
-        data: "{}".into(),
-        lang: None,
-        supersedes: None,
-        sensor: None,
-        trace: None,
-        correlation: "c".into(),
-    }
+    Event { occurred_at: now(), ..Event::sample(&format!("e{n}"), "ars") }
 }
 
 /// Returns once brokers have them.

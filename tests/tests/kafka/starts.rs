@@ -7,7 +7,6 @@ use touchline_core::log::record;
 use touchline_core::time::Timestamp;
 use touchline_ingest::kafka::lanes::Lanes;
 use touchline_tests::e2e::http::event;
-use touchline_tests::e2e::server::PARTNERS;
 
 use crate::{Nodes, admin, alone, calm_brokers, wire};
 
@@ -18,20 +17,7 @@ const OLD: (Duration, usize) = (Duration::from_secs(3 * 3600), 3_000);
 fn old(n: usize) -> (Vec<u8>, i64) {
     let micros = jiff::Timestamp::now().as_microsecond() - OLD.0.as_micros() as i64;
     let at = Timestamp(micros + n as i64);
-    let event = Event {
-        stream: Stream::Broadcast,
-        source: PARTNERS[0].into(),
-        id: format!("old{n}").into(),
-        route: Route::parse("ars").expect("a route"),
-        kind: "goal".into(),
-        occurred_at: at,
-        data: "{}".into(),
-        lang: None,
-        supersedes: None,
-        sensor: None,
-        trace: None,
-        correlation: "c".into(),
-    };
+    let event = Event { occurred_at: at, ..Event::sample(&format!("old{n}"), "ars") };
     let mut value = Vec::new();
     record::encode(&event, at, &mut value);
     (value, at.0 / 1_000)

@@ -23,20 +23,7 @@ fn fixture() -> Fixture {
 }
 
 fn event(id: &str, data: &'static str) -> Event {
-    Event {
-        stream: Stream::Broadcast,
-        source: "skyline".into(),
-        id: id.into(),
-        route: Route::parse("ars").unwrap(),
-        kind: "goal".into(),
-        occurred_at: NOW,
-        data: Bytes::from_static(data.as_bytes()),
-        lang: None,
-        supersedes: None,
-        sensor: None,
-        trace: None,
-        correlation: "c".into(),
-    }
+    Event { occurred_at: NOW, data: data.into(), ..Event::sample(id, "ars") }
 }
 
 impl Fixture {

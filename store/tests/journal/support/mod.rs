@@ -9,8 +9,7 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use touchline_core::event::{Event, Route, Stream};
+use touchline_core::event::Event;
 use touchline_core::log::{AppendError, EventLog, Lane, Outcome, Position, ReadChunk, ReadRequest};
 use touchline_core::log::{Record, Span, TailSink};
 use touchline_core::time::Timestamp;
@@ -70,20 +69,8 @@ pub fn let_pass(now: Timestamp) {
 
 /// A goal; `word` is what it says.
 pub fn event(id: &str, word: &str, occurred_at: Timestamp) -> Event {
-    Event {
-        stream: Stream::Broadcast,
-        source: "skyline".into(),
-        id: id.into(),
-        route: Route::parse("ars+che").unwrap(),
-        kind: "goal".into(),
-        occurred_at,
-        data: Bytes::from(format!(r#"{{"note":"{word}"}}"#)),
-        lang: None,
-        supersedes: None,
-        sensor: None,
-        trace: None,
-        correlation: "test".into(),
-    }
+    let data = format!(r#"{{"note":"{word}"}}"#).into();
+    Event { occurred_at, data, ..Event::sample(id, "ars+che") }
 }
 
 /// Options for a folder of a test.
