@@ -11,10 +11,11 @@ use std::io;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::plan::{Change, Plan, Settings, Wish, read_spot, says, write_spot};
+use crate::plan::{Change, Plan, Wish, read_spot, says, write_spot};
 use crate::reading::Spot;
 use crate::record::{FileBefore, Record, Store, list, write_whole};
 use crate::root::Root;
+use crate::settings::Settings;
 
 /// Mode of the files that keep settings.
 const FILE_MODE: u32 = 0o644;

@@ -13,9 +13,11 @@
 //! | [`machine`] | facts of a host, and what the configuration needs of it |
 //! | [`knob`], [`wanted`], [`condition`] | the data: parsed, its arithmetic, when it counts |
 //! | [`reading`], [`probe`], [`ethtool`] | what a value is now |
+//! | [`unit`] | what systemd gives the service |
 //! | [`check`] | a row for each knob: now, wanted, `ok`, `advice` or `problem` |
 //! | [`table`], [`explain`] | rows and knobs for people; `docs/tuning.md` |
-//! | [`plan`], [`script`] | what would be changed; the same as a plain shell script |
+//! | [`plan`], [`settings`] | what would be changed; the files that keep it |
+//! | [`script`] | the same as a plain shell script |
 //! | [`record`], [`apply`], [`revert`] | changing it, with a record of what was there before |
 //!
 //! # Invariants
@@ -45,7 +47,9 @@ pub mod record;
 pub mod revert;
 pub mod root;
 pub mod script;
+pub mod settings;
 pub mod table;
 #[cfg(test)]
 mod testing;
+pub mod unit;
 pub mod wanted;

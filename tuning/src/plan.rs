@@ -6,7 +6,6 @@
 //! interrupts, rings). They hold everything that any apply has set and that is still in force, so a
 //! second apply adds to the first.
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 
@@ -14,10 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Report, Row, State};
 use crate::ethtool::{self, Field};
-use crate::knob::{Knob, Set, all, find};
+use crate::knob::{Knob, Set};
 use crate::reading::{Spot, fields_of};
 use crate::record::Record;
 use crate::root::Root;
+use crate::settings::Settings;
+use crate::unit::Service;
 
 /// Below `/etc`.
 pub const SYSCTL_FILE: &str = "sysctl.d/99-touchline.conf";
@@ -58,6 +59,9 @@ pub struct Limit {
     pub directive: String,
     /// In the directive's unit.
     pub value: String,
+    /// What the service gets without it.
+    #[serde(default)]
+    pub before: String,
 }
 
 /// All of it.
@@ -98,6 +102,7 @@ impl Plan {
         plan.put_off_steering();
         if wish.keep {
             let all = Settings::of(root, earlier, &plan.live, &plan.limits);
+            plan.explain_limits(root, &all);
             plan.limits = all.limits_of(&plan.limits);
             let files = all.files(&wish.etc).into_iter();
             plan.files = files.filter(|(path, text)| !holds(path, text)).collect();
@@ -128,6 +133,7 @@ impl Plan {
                     knob: knob.id.clone(),
                     directive: directive.clone(),
                     value: target.value.clone(),
+                    before: String::new(),
                 }));
             }
             Set::Hand(commands) => self.hand.push((knob.id.clone(), commands.clone())),
@@ -149,6 +155,30 @@ impl Plan {
         if self.live.len() < planned {
             let again = "touchline tune apply   # again: interrupts and steering follow the queues";
             self.hand.push((QUEUES.to_owned(), vec![again.to_owned()]));
+        }
+    }
+
+    /// A limit that a drop-in of ours can't bring about is for a person.
+    fn explain_limits(&mut self, root: &Root, all: &Settings) {
+        let service = Service::read(root);
+        for Limit { knob, directive, value, .. } in &self.limits {
+            let say = match (service.overruling(directive), all.keeps(directive)) {
+                (Some(over), _) => format!(
+                    "{} is read after ours and says {directive}={}: say {directive}={value} there",
+                    over.source(),
+                    over.text()
+                ),
+                (None, true) => continue,
+                (None, false) if service.has_unit() => {
+                    "touchline.service has enough of it already: restart it".to_owned()
+                }
+                (None, false) => format!(
+                    "there is no touchline.service, and systemd would give one enough: what \
+                     starts Touchline here has to allow {value} (`ulimit -Hn {value}`, `docker run \
+                     --ulimit nofile={value}`)"
+                ),
+            };
+            self.hand.push((knob.clone(), vec![say]));
         }
     }
 
@@ -222,119 +252,6 @@ fn interrupt_name(root: &Root, irq: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@:".contains(c);
     name.chars().all(plain).then(|| name.to_owned())
 }
-
-/// Everything that is set and in force, by knob and place.
-#[derive(Debug, Default)]
-pub struct Settings {
-    sysctls: BTreeMap<String, String>,
-    /// In the order of the knobs: rings and queues come before what follows from them.
-    boot: BTreeMap<(usize, String), String>,
-    limits: BTreeMap<String, String>,
-}
-
-impl Settings {
-    /// Of earlier records what is in force; of now what is given.
-    pub fn of(root: &Root, earlier: &[Record], live: &[Change], limits: &[Limit]) -> Self {
-        let mut all = Self::default();
-        for record in earlier {
-            let in_force = |change: &&Change| is_in_force(root, change);
-            record.live.iter().filter(in_force).for_each(|change| all.add(change));
-            record.limits.iter().for_each(|limit| all.add_limit(limit));
-        }
-        live.iter().for_each(|change| all.add(change));
-        limits.iter().for_each(|limit| all.add_limit(limit));
-        all.cap_files(root);
-        all
-    }
-
-    /// A service whose LimitNOFILE= is above `fs.nr_open` doesn't start at all.
-    fn cap_files(&mut self, root: &Root) {
-        let set = self.sysctls.get("fs.nr_open").and_then(|value| value.parse().ok());
-        let most: Option<u64> = set.or_else(|| root.number("/proc/sys/fs/nr_open"));
-        if let (Some(most), Some(value)) = (most, self.limits.get_mut("LimitNOFILE"))
-            && value.parse().is_ok_and(|wanted: u64| wanted > most)
-        {
-            *value = most.to_string();
-        }
-    }
-
-    /// The same limits, as they are kept.
-    pub fn limits_of(&self, limits: &[Limit]) -> Vec<Limit> {
-        let kept = |limit: &Limit| {
-            let value = self.limits.get(&limit.directive).unwrap_or(&limit.value).clone();
-            Limit { value, ..limit.clone() }
-        };
-        limits.iter().map(kept).collect()
-    }
-
-    fn add(&mut self, change: &Change) {
-        let place = match &change.spot {
-            Spot::File { path, .. } => path.clone(),
-            Spot::Nic { nic, field } => format!("{nic} {field:?}"),
-        };
-        match (&change.boot, place.strip_prefix("/proc/sys/")) {
-            (None, Some(name)) => {
-                self.sysctls.insert(name.replace('/', "."), change.after.clone());
-            }
-            (Some(line), _) => {
-                let order = all().iter().position(|knob| knob.id == change.knob);
-                self.boot.insert((order.unwrap_or(usize::MAX), place), line.clone());
-            }
-            (None, None) => {}
-        }
-    }
-
-    fn add_limit(&mut self, limit: &Limit) {
-        self.limits.insert(limit.directive.clone(), limit.value.clone());
-    }
-
-    /// The files that keep them. One that would be empty is left out.
-    pub fn files(&self, etc: &Path) -> Vec<(PathBuf, String)> {
-        let boot = etc.join(BOOT_FILE);
-        let all = [
-            (etc.join(SYSCTL_FILE), self.sysctl_text()),
-            (boot.clone(), self.boot_text()),
-            (etc.join(DROP_IN_FILE), self.drop_in_text(&boot)),
-        ];
-        let with_text = all.into_iter().filter_map(|(path, text)| Some((path, text?)));
-        with_text.map(|(path, text)| (path, format!("{HEAD}{text}"))).collect()
-    }
-
-    fn sysctl_text(&self) -> Option<String> {
-        let line = |(name, value): (&String, &String)| match find(name) {
-            Some(knob) => format!("\n# {}\n{name} = {value}\n", knob.title),
-            None => format!("\n{name} = {value}\n"),
-        };
-        (!self.sysctls.is_empty()).then(|| self.sysctls.iter().map(line).collect())
-    }
-
-    fn boot_text(&self) -> Option<String> {
-        let mut text = String::new();
-        let mut last = None;
-        for ((order, _), line) in &self.boot {
-            if last != Some(order) {
-                let title = all().get(*order).map_or("", |knob| &knob.title);
-                text += &format!("\n# {title}\n");
-            }
-            last = Some(order);
-            text += &format!("{line}\n");
-        }
-        (!text.is_empty()).then_some(text)
-    }
-
-    fn drop_in_text(&self, boot: &Path) -> Option<String> {
-        let mut text = String::new();
-        for (directive, value) in &self.limits {
-            text += &format!("{directive}={value}\n");
-        }
-        if !self.boot.is_empty() {
-            text += &format!("ExecStartPre=-+/bin/sh {}\n", boot.display());
-        }
-        (!text.is_empty()).then(|| format!("\n[Service]\n{text}"))
-    }
-}
-
-const HEAD: &str = "# Written by `touchline tune apply`; `touchline tune revert` takes it away.\n";
 
 /// Whether a change holds still.
 pub fn is_in_force(root: &Root, change: &Change) -> bool {

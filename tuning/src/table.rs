@@ -199,7 +199,14 @@ pub fn plan(plan: &Plan, record: &str, style: Style) -> String {
         text += &format!("  {}  {kind}\n", path.display());
     }
     for limit in &plan.limits {
-        text += &format!("  {}={} with the service's next start\n", limit.directive, limit.value);
+        let before = match limit.before.as_str() {
+            "" => String::new(),
+            before => format!(" (it gets {before} now)"),
+        };
+        text += &format!(
+            "  {}={} with the service's next start{before}\n",
+            limit.directive, limit.value
+        );
     }
     if !plan.hand.is_empty() {
         text += &format!("{}\n", style.bold("By hand"));

@@ -134,7 +134,7 @@ impl HostArgs {
         let root = Root::below(&self.root);
         match self.pid {
             Some(pid) => root.of_process(pid),
-            None => root,
+            None => root.of_service(),
         }
     }
 

@@ -10,12 +10,14 @@ use crate::plan::{BOOT_FILE, DROP_IN_FILE, SYSCTL_FILE};
 use crate::revert::{Back, revert};
 use crate::script::script;
 use crate::testing::{Tree, judge_host, need};
+use crate::unit::Service;
 
 /// A host with something of each kind to set; no list with a chosen word, which a plain file
 /// doesn't give back as the kernel does.
 fn host() -> Tree {
     let tree = Tree::host(8);
     tree.nic("eth0", "ena", 2)
+        .unit(4096)
         .file("/told/ethtool/eth0", "ring_rx 1024 8192\nqueues 4 4\n")
         .file("/proc/irq/41/smp_affinity_list", "0\n")
         .file("/proc/irq/42/smp_affinity_list", "0\n")
@@ -41,6 +43,11 @@ fn records(tree: &Tree) -> Vec<Record> {
 fn plan_of(tree: &Tree, wish: &Wish, connections: u64) -> Plan {
     let report = judge_host(&tree.root(), &need(connections));
     Plan::make(&tree.root(), &report, wish, &records(tree))
+}
+
+/// What the service gets, by its unit and drop-ins.
+fn files_of_service(tree: &Tree) -> String {
+    Service::read(&tree.root()).limit(&tree.root(), "LimitNOFILE").unwrap().text()
 }
 
 fn apply_all(tree: &Tree, connections: u64) -> Vec<Outcome> {
@@ -164,6 +171,42 @@ fn a_limit_on_files_is_never_kept_above_what_the_kernel_allows() {
     };
     apply_with(&root, &both, &wish(&tree), &state(&tree), &mut refuse).unwrap();
     assert!(text(&tree, DROP_IN_FILE).contains("LimitNOFILE=30000\n"));
+}
+
+/// The shell has 20,000 at most, the unit says more: a drop-in of ours would win, and take from it.
+#[test]
+fn a_limit_is_never_kept_below_what_the_service_gets_already() {
+    for files in [51_747, 65_536, 1_048_576] {
+        let tree = host();
+        tree.unit(files);
+        for root in [tree.root(), tree.root().of_service()] {
+            let report = judge_host(&root, &need(50_000));
+            let plan = Plan::make(&root, &report, &wish(&tree), &[]);
+            assert!(plan.limits.is_empty(), "{files}: {plan:?}");
+            apply(&root, &plan, &wish(&tree), &state(&tree)).unwrap();
+            assert_eq!(files_of_service(&tree), files.to_string());
+            assert!(!text(&tree, DROP_IN_FILE).contains("LimitNOFILE"));
+        }
+    }
+    let tree = host();
+    assert_eq!(plan_of(&tree, &wish(&tree), 50_000).limits[0].before, "4096");
+    apply_all(&tree, 50_000);
+    assert_eq!(files_of_service(&tree), "51747");
+    apply_all(&tree, 25_000);
+    assert_eq!(files_of_service(&tree), "51747", "what was raised stays raised");
+}
+
+#[test]
+fn a_drop_in_of_others_that_wins_and_a_host_without_the_unit_are_told() {
+    let tree = host();
+    tree.file("/etc/systemd/system/touchline.service.d/zz.conf", "[Service]\nLimitNOFILE=64\n");
+    let hand = |tree: &Tree| format!("{:?}", plan_of(tree, &wish(tree), 50_000).hand);
+    assert!(hand(&tree).contains("zz.conf is read after ours"), "{}", hand(&tree));
+    let bare = host();
+    fs::remove_file(bare.path("/etc/systemd/system/touchline.service")).unwrap();
+    let plan = plan_of(&bare, &wish(&bare), 50_000);
+    assert!(plan.limits.is_empty(), "systemd gives 524288 by itself");
+    assert!(hand(&bare).contains("there is no touchline.service"), "{}", hand(&bare));
 }
 
 #[test]

@@ -56,6 +56,18 @@ fn a_problem_is_what_keeps_connections_from_being_held() {
 }
 
 #[test]
+fn what_the_service_gets_is_judged_and_the_shell_is_told() {
+    let tree = Tree::host(8);
+    tree.unit(65_536);
+    let report = judge_host(&tree.root().of_service(), &need(50_000));
+    assert_eq!((state(&report, "nofile"), row(&report, "nofile").1), (State::Ok, "65536".into()));
+    let said = note(&report, "nofile");
+    assert!(said.contains("touchline.service; this shell gets 20000"), "{said}");
+    // A server that starts, or one that is named by its process, is judged by what it has.
+    assert_eq!(row(&judged(&tree, 50_000), "nofile").1, "20000");
+}
+
+#[test]
 fn a_ring_that_is_refused_is_a_problem_where_it_is_required() {
     let tree = Tree::host(2);
     tree.file("/told/io_uring", "refused\n").file("/proc/sys/kernel/io_uring_disabled", "2\n");
