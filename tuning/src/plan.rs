@@ -6,7 +6,6 @@
 //! interrupts, rings). They hold everything that any apply has set and that is still in force, so a
 //! second apply adds to the first.
 
-use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -222,8 +221,7 @@ fn interrupt_of(root: &Root, spot: &Spot) -> Option<String> {
     interrupt_name(root, irq_of(spot)?)
 }
 
-/// Where a change stands by now; `None` where the interrupt, queue or device that it concerned is
-/// gone.
+/// Where a change stands by now; `None` where the interrupt that it concerned is gone.
 pub fn standing_spot(root: &Root, change: &Change) -> Option<Spot> {
     let spot = &change.spot;
     let Spot::File { path, bracketed } = spot else { return Some(spot.clone()) };
@@ -232,9 +230,7 @@ pub fn standing_spot(root: &Root, change: &Change) -> Option<Spot> {
         let path = path.replacen(&format!("{IRQ_FOLDER}{irq}/"), &format!("{IRQ_FOLDER}{now}/"), 1);
         return Some(Spot::File { path, bracketed: *bracketed });
     }
-    let is_of_a_device = path.starts_with("/sys/class/net/") || path.starts_with(IRQ_FOLDER);
-    let is_gone = is_of_a_device && root.raw(path).is_err_and(|error| error.kind() == NotFound);
-    (!is_gone).then(|| spot.clone())
+    Some(spot.clone())
 }
 
 fn interrupt_number(root: &Root, name: &str) -> Option<String> {
