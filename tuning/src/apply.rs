@@ -11,9 +11,10 @@ use std::io;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::files::{FileBefore, write_whole};
 use crate::plan::{Change, Plan, Wish, read_spot, says, write_spot};
 use crate::reading::Spot;
-use crate::record::{FileBefore, Record, Store, list, write_whole};
+use crate::record::{Record, Store, list};
 use crate::root::Root;
 use crate::settings::Settings;
 

@@ -17,8 +17,9 @@
 //! | [`check`] | a row for each knob: now, wanted, `ok`, `advice` or `problem` |
 //! | [`table`], [`explain`] | rows and knobs for people; `docs/tuning.md` |
 //! | [`plan`], [`settings`] | what would be changed; the files that keep it |
-//! | [`script`] | the same as a plain shell script |
-//! | [`record`], [`apply`], [`revert`] | changing it, with a record of what was there before |
+//! | [`script`], [`shell`] | the same as a plain shell script |
+//! | [`record`], [`files`] | what was there before, on disk |
+//! | [`apply`], [`revert`] | changing it, and changing it back |
 //!
 //! # Invariants
 //! - A check changes nothing and needs no rights.
@@ -35,6 +36,7 @@ pub mod check;
 pub mod condition;
 pub mod ethtool;
 pub mod explain;
+pub mod files;
 pub mod groups;
 pub mod host;
 pub mod knob;
@@ -48,8 +50,11 @@ pub mod revert;
 pub mod root;
 pub mod script;
 pub mod settings;
+pub mod shell;
 pub mod table;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod trial;
 pub mod unit;
 pub mod wanted;

@@ -17,6 +17,7 @@ use crate::reading::{Spot, fields_of};
 use crate::record::Record;
 use crate::root::Root;
 use crate::settings::Settings;
+use crate::shell;
 use crate::unit::Service;
 
 /// Below `/etc`.
@@ -199,14 +200,8 @@ fn boot_line(root: &Root, knob: &Knob, spot: &Spot, value: &str) -> Option<Strin
     Some(match spot {
         Spot::Nic { nic, field } => field.command(nic, value),
         Spot::File { path, .. } => match irq_of(spot) {
-            Some(irq) => {
-                let name = interrupt_name(root, irq)?;
-                format!(
-                    "for irq in $(awk '$NF == \"{name}\" {{ sub(\":\", \"\", $1); print $1 }}' \
-                     /proc/interrupts); do echo {value} >/proc/irq/$irq/smp_affinity_list; done"
-                )
-            }
-            None => format!("echo {value} >{path}"),
+            Some(irq) => shell::write_interrupt(value, &interrupt_name(root, irq)?),
+            None => shell::write(value, path),
         },
     })
 }

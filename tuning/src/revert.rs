@@ -10,9 +10,10 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use crate::files::{Content, FileBefore, beside};
 use crate::plan::{Change, read_spot, says, standing_spot, write_spot};
 use crate::reading::{Spot, fields_of};
-use crate::record::{Content, FileBefore, Record, Store, beside, list};
+use crate::record::{Record, Store, list};
 use crate::root::Root;
 
 /// What became of one thing.
@@ -249,3 +250,6 @@ fn remove_folders(file: &FileBefore, dry: bool, done: Back) -> Back {
     }
     done
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,9 +5,9 @@
 
 use crate::apply::{Outcome, Took};
 use crate::check::{Report, Row, State};
-use crate::plan::Plan;
+use crate::plan::{DROP_IN_FILE, Plan};
 use crate::reading::{Spot, fields_of};
-use crate::revert::{Back, Reverted};
+use crate::revert::{Back, Reverted, Undone};
 use crate::wanted::bytes_text;
 
 /// How to write.
@@ -253,6 +253,13 @@ pub fn reverted(reverted: &Reverted, dry: bool, style: Style) -> String {
             Back::Failed(why) => style.paint("1;31", &format!("not back: {why}")),
         };
         text += &format!("  {}  {word}\n", pad(&one.what, width));
+    }
+    let is_limit = |one: &Undone| {
+        one.what.ends_with(DROP_IN_FILE) && matches!(one.result, Back::Restored { .. })
+    };
+    if !dry && reverted.undone.iter().any(is_limit) {
+        text +=
+            "`systemctl daemon-reload && systemctl restart touchline` makes limits as before.\n";
     }
     text
 }
