@@ -130,6 +130,7 @@ pub fn machine() -> Machine {
     Machine {
         cores: 8,
         memory_bytes: 16 << 30,
+        swap_bytes: 2 << 30,
         group_limit: None,
         page_bytes: 4096,
         kernel: "6.18.0".into(),

@@ -257,11 +257,27 @@ fn advice_waits_for_a_reason() {
         .file("/proc/net/softnet_stat", "000f4240 00000000 00000001\n");
     let report = judged(&tree, 50_000);
     assert_eq!(state(&report, "net.core.netdev_budget"), State::Ok);
-    assert!(note(&report, "net.core.netdev_budget").contains("ran out"));
+    assert!(
+        note(&report, "net.core.netdev_budget").starts_with("1 rounds ran out of it in 1000000")
+    );
+    tree.file("/proc/net/softnet_stat", "000f4240 00000000 00000000\n");
+    let none = judged(&tree, 50_000);
+    assert_eq!(note(&none, "net.core.netdev_budget"), "no softirq ran out of it so far");
     tree.file("/proc/net/softnet_stat", "000f4240 00000003 00001000\n");
     let report = judged(&tree, 50_000);
     assert_eq!(state(&report, "net.core.netdev_budget"), State::Advice);
     assert_eq!(row(&report, "softnet").1, "3");
+}
+
+#[test]
+fn swappiness_matters_where_there_is_swap() {
+    let tree = Tree::host(2);
+    assert_eq!(state(&judged(&tree, 50_000), "vm.swappiness"), State::Advice);
+    tree.file("/proc/meminfo", "MemTotal:       16777216 kB\nSwapTotal:       0 kB\n");
+    let report = judged(&tree, 50_000);
+    let row = report.row("vm.swappiness").unwrap();
+    assert_eq!((row.state, row.note.as_deref()), (State::Ok, Some("there is no swap")));
+    assert!(row.targets.is_empty(), "nothing to plan");
 }
 
 #[test]
