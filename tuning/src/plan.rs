@@ -1,10 +1,11 @@
 //! What would be changed: values now, and the files that keep them over a boot.
 //!
-//! Three files keep what was set. `sysctl.d/99-touchline.conf` holds sysctls (99, because a later
-//! name wins). The drop-in of `touchline.service` holds limits, and runs the third before each
-//! start: `touchline/tune-boot.sh`, a plain script with what neither of them can hold (`/sys`,
-//! interrupts, rings). They hold everything that any apply has set and that is still in force, so a
-//! second apply adds to the first.
+//! Four files keep what was set. `sysctl.d/99-touchline.conf` holds sysctls (99, because a later
+//! name wins); those of a module that may be loaded later a rule of udev's sets again. The drop-in
+//! of `touchline.service` holds limits, and runs the last before each start:
+//! `touchline/tune-boot.sh`, a plain script with what none of them can hold (`/sys`, interrupts,
+//! rings). They hold everything that any apply has set and that is still in force, so a second
+//! apply adds to the first.
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,8 @@ use crate::unit::Service;
 pub const SYSCTL_FILE: &str = "sysctl.d/99-touchline.conf";
 /// Below `/etc`.
 pub const DROP_IN_FILE: &str = "systemd/system/touchline.service.d/99-tune.conf";
+/// Below `/etc`: sysctls of a module that is loaded after systemd-sysctl ran (sysctl.d(5)).
+pub const MODULE_FILE: &str = "udev/rules.d/99-touchline.rules";
 /// Below `/etc`.
 pub const BOOT_FILE: &str = "touchline/tune-boot.sh";
 

@@ -1,13 +1,14 @@
 //! Everything that is set and in force, and the files that keep it over a boot.
 //!
-//! What earlier applies have set and what the present one sets come together here, so that the files
-//! hold all of it. A limit is kept only where it gives the service more than it gets without us.
+//! What earlier applies have set and what the present one sets come together here, so that the
+//! files hold all of it. A limit is kept only where it gives the service more than it gets without
+//! us.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::knob::{all, find};
-use crate::plan::{BOOT_FILE, Change, DROP_IN_FILE, Limit, SYSCTL_FILE, is_in_force};
+use crate::plan::{BOOT_FILE, Change, DROP_IN_FILE, Limit, MODULE_FILE, SYSCTL_FILE, is_in_force};
 use crate::reading::Spot;
 use crate::record::Record;
 use crate::root::Root;
@@ -103,6 +104,7 @@ impl Settings {
         let boot = etc.join(BOOT_FILE);
         let all = [
             (etc.join(SYSCTL_FILE), self.sysctl_text()),
+            (etc.join(MODULE_FILE), self.module_text()),
             (boot.clone(), self.boot_text()),
             (etc.join(DROP_IN_FILE), self.drop_in_text(&boot)),
         ];
@@ -116,6 +118,10 @@ impl Settings {
             None => format!("\n{name} = {value}\n"),
         };
         (!self.sysctls.is_empty()).then(|| self.sysctls.iter().map(line).collect())
+    }
+
+    fn module_text(&self) -> Option<String> {
+        self.sysctls.keys().any(|name| is_of_module(name)).then(|| MODULE_RULE.to_owned())
     }
 
     fn boot_text(&self) -> Option<String> {
@@ -143,5 +149,17 @@ impl Settings {
         (!text.is_empty()).then(|| format!("\n[Service]\n{text}"))
     }
 }
+
+/// Whether a sysctl only is there once connection tracking is loaded, which may be long after
+/// systemd-sysctl has read its files.
+pub fn is_of_module(sysctl: &str) -> bool {
+    sysctl.starts_with("net.netfilter.")
+}
+
+const MODULE_RULE: &str = "
+# When the module comes, its sysctls are set from /etc/sysctl.d
+ACTION==\"add\", SUBSYSTEM==\"module\", KERNEL==\"nf_conntrack\", \\
+RUN+=\"/usr/lib/systemd/systemd-sysctl --prefix=/net/netfilter\"
+";
 
 const HEAD: &str = "# Written by `touchline tune apply`; `touchline tune revert` takes it away.\n";

@@ -134,7 +134,11 @@ fn an_apply_writes_three_files_and_a_revert_leaves_none() {
         entries.map(|entry| entry.file_name().into_string().unwrap()).collect::<Vec<_>>()
     };
     assert_eq!((left("etc"), left("etc/systemd")), (vec!["systemd".into()], vec!["system".into()]));
-    assert_eq!(left("etc/systemd/system"), ["touchline.service"], "folders that were made are gone");
+    assert_eq!(
+        left("etc/systemd/system"),
+        ["touchline.service"],
+        "folders that were made are gone"
+    );
     assert!(!tree.path().join("var").exists());
 }
 

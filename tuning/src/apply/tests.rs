@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
 use crate::check::State;
-use crate::plan::{BOOT_FILE, DROP_IN_FILE, SYSCTL_FILE};
+use crate::plan::{BOOT_FILE, DROP_IN_FILE, MODULE_FILE, SYSCTL_FILE};
 use crate::revert::{Back, revert};
 use crate::testing::{Tree, judge_host, need};
 use crate::trial::{
@@ -204,4 +204,22 @@ fn a_choice_of_knobs_and_nothing_kept_touch_only_those() {
     apply(&tree.root(), &plan, &only, &state(&tree)).unwrap();
     let changed = everything(&tree).iter().zip(&before).filter(|(a, b)| a != b).count();
     assert_eq!(changed, 1);
+}
+
+/// sysctl.d(5): what a module brings is passed over at boot, unless a rule has it read again.
+#[test]
+fn what_comes_with_a_module_is_kept_by_a_rule_of_udevs() {
+    let tree = host();
+    apply_all(&tree, 50_000);
+    assert!(!tree.path("/etc").join(MODULE_FILE).exists(), "nothing of a module was set");
+    revert(&tree.root(), &state(&tree), false).unwrap();
+    tree.file("/proc/sys/net/netfilter/nf_conntrack_max", "4096\n");
+    apply_all(&tree, 50_000);
+    let rule = text(&tree, MODULE_FILE);
+    let line = rule.replace("\\\n", "");
+    let line = line.lines().find(|line| line.starts_with("ACTION")).unwrap().to_owned();
+    for part in ["KERNEL==\"nf_conntrack\"", "systemd-sysctl --prefix=/net/netfilter"] {
+        assert!(line.contains(part), "{part} in {rule}");
+    }
+    assert!(text(&tree, SYSCTL_FILE).contains("nf_conntrack_max = 165536"));
 }
