@@ -12,7 +12,8 @@
 //! | [`root`] | everything is read and written below one folder |
 //! | [`machine`] | facts of a host, and what the configuration needs of it |
 //! | [`knob`], [`wanted`], [`condition`] | the data: parsed, its arithmetic, when it counts |
-//! | [`reading`], [`probe`], [`ethtool`] | what a value is now |
+//! | [`reading`], [`probe`] | what a value is now |
+//! | [`netlink`], [`ethtool`], [`qdisc`] | what only the kernel itself tells |
 //! | [`unit`] | what systemd gives the service |
 //! | [`check`] | a row for each knob: now, wanted, `ok`, `advice` or `problem` |
 //! | [`table`], [`explain`] | rows and knobs for people; `docs/tuning.md` |
@@ -42,8 +43,10 @@ pub mod host;
 pub mod knob;
 pub mod machine;
 pub mod memory;
+pub mod netlink;
 pub mod plan;
 pub mod probe;
+pub mod qdisc;
 pub mod reading;
 pub mod record;
 pub mod revert;

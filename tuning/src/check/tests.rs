@@ -129,6 +129,20 @@ fn a_nic_is_judged_by_what_its_driver_can_do() {
     assert_eq!(row("nic").1, "eth0: ena, 2 queues");
 }
 
+/// The sysctl is for devices to come; what a NIC has by now is another thing.
+#[test]
+fn a_nic_keeps_the_queue_it_came_up_with() {
+    let tree = host_with_nic();
+    tree.file("/proc/sys/net/core/default_qdisc", "fq\n")
+        .file("/told/qdisc/eth0", "mq pfifo_fast pfifo_fast\n");
+    let report = judged(&tree, 50_000);
+    assert_eq!(state(&report, "net.core.default_qdisc"), State::Ok);
+    let want = (State::Advice, "pfifo_fast".into(), "fq".into());
+    assert_eq!(row(&report, "nic.qdisc"), want);
+    tree.file("/told/qdisc/eth0", "mq fq fq_codel\n");
+    assert_eq!(state(&judged(&tree, 50_000), "nic.qdisc"), State::Ok);
+}
+
 #[test]
 fn packets_are_spread_over_cores() {
     let tree = host_with_nic();

@@ -37,6 +37,7 @@ const PROBES: &[(&str, Probe, &str)] = &[
     ("nic_ring_rx", nic::ring_rx, "asked of the kernel, as `ethtool -g NIC`"),
     ("nic_ring_tx", nic::ring_tx, "asked of the kernel, as `ethtool -g NIC`"),
     ("nic_coalescing", nic::coalescing, "asked of the kernel, as `ethtool -c NIC`"),
+    ("nic_qdisc", nic::qdisc, "asked of the kernel, as `tc qdisc show dev NIC`"),
     ("nic_irq_affinity", steering::irq_affinity, "/proc/interrupts; /proc/irq/N/smp_affinity_list"),
     ("nic_rps", steering::rps, "/sys/class/net/NIC/queues/rx-N/rps_cpus"),
     ("nic_rps_flows", steering::rps_flows, "/sys/class/net/NIC/queues/rx-N/rps_flow_cnt"),
