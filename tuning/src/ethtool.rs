@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::netlink::number;
 use crate::root::Root;
+use crate::shell::quoted;
 
 /// A setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -91,7 +92,7 @@ impl Field {
             (Self::AdaptiveRx, _) => "on",
             (_, value) => value,
         };
-        format!("ethtool {option} {nic} {word} {value}")
+        format!("ethtool {option} {} {word} {value}", quoted(nic))
     }
 }
 
@@ -198,6 +199,11 @@ mod tests {
         }
         assert_eq!(Field::RingRx.command("eth0", "4096"), "ethtool -G eth0 rx 4096");
         assert_eq!(Field::AdaptiveRx.command("eth0", "1"), "ethtool -C eth0 adaptive-rx on");
+        assert_eq!(
+            Field::RingTx.command("e;0", "1"),
+            "ethtool -G 'e;0' tx 1",
+            "it goes into scripts"
+        );
     }
 
     #[test]

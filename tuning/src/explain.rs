@@ -170,17 +170,19 @@ in one line, and neither keeps it from starting.
 `apply` records what is there in `/var/lib/touchline/tune` (`--state-dir`) before it touches
 anything; `--dry-run` only shows, `--only KNOB,KNOB` chooses, `--now-only` writes no files,
 `--output-script FILE` writes a plain shell script instead (`sh FILE`, `sh FILE undo`) for hosts
-that nothing else may touch. What the kernel refuses is told, and doesn't stop the rest. For the
-next boot, settings are kept in four files, which `revert` takes away again.
+that nothing else may touch. What the kernel refuses is told, and doesn't stop the rest.
 
 Limits are judged by what systemd gives the service: `touchline.service` and its drop-ins, read in
-systemd's order; without a unit by what this shell has. A limit is only ever raised. What the
-service gets and what this shell gets is told beside it.
+systemd's order, then the defaults of its system.conf, then its own (for LimitNOFILE= that of
+version 240 and later); without a unit by what this shell has. A limit is only ever raised. What
+the service gets and what this shell gets is told beside it.
 
 `revert` puts back values, files (bytes, mode, owner, links) and folders as they were before the
 first apply. What a module or device took with it is gone with it. What can't be put back stays
 recorded for another `revert`, and holds up nothing else. A record that is damaged is named: put
 back by hand what it still shows, remove it, and revert again; until then `apply` is refused.
+
+For the next boot, settings are kept in four files, which `revert` takes away again:
 
 ";
 
