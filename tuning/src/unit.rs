@@ -155,7 +155,7 @@ fn default_of(root: &Root, directive: &str) -> Option<Given> {
     };
     let built_in =
         (directive == "LimitNOFILE").then_some(Given { value: DEFAULT_FILES, file: None });
-    main.into_iter().chain(drop_ins.into_values()).filter_map(set).last().or(built_in)
+    main.into_iter().chain(drop_ins.into_values()).filter_map(set).next_back().or(built_in)
 }
 
 fn is_ours(path: &str) -> bool {
