@@ -11,10 +11,12 @@ use std::io;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::plan::{Change, Plan, Settings, Wish, read_spot, says, write_spot};
+use crate::files::{FileBefore, write_whole};
+use crate::plan::{Change, Plan, Wish, read_spot, says, write_spot};
 use crate::reading::Spot;
-use crate::record::{FileBefore, Record, Store, list, write_whole};
+use crate::record::{Record, Store, list};
 use crate::root::Root;
+use crate::settings::Settings;
 
 /// Mode of the files that keep settings.
 const FILE_MODE: u32 = 0o644;
@@ -70,10 +72,11 @@ pub fn apply_with(
     state: &Path,
     write: Writer,
 ) -> io::Result<Vec<Outcome>> {
-    let store = Store::open(state)?;
-    let earlier = list(state)?;
-    let number = earlier.last().map_or(1, |(number, _)| number + 1);
     let files = plan.files.iter().map(|(path, _)| FileBefore::look(path));
+    let files = files.collect::<io::Result<_>>()?;
+    let store = Store::open(state)?;
+    let earlier = list(state)?.whole()?;
+    let number = earlier.last().map_or(1, |(number, _)| number + 1);
     // Somebody may have set it between the plan and the answer to the question.
     let as_now = |change: &Change| {
         let before = read_spot(root, &change.spot).unwrap_or_else(|_| change.before.clone());
@@ -84,7 +87,8 @@ pub fn apply_with(
         complete: false,
         live: plan.live.iter().map(as_now).collect(),
         limits: plan.limits.clone(),
-        files: files.collect::<io::Result<_>>()?,
+        files,
+        folders: store.made().to_vec(),
     };
     store.save(number, &record)?;
 

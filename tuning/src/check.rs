@@ -145,7 +145,7 @@ fn judge(knob: &'static Knob, scene: &Scene) -> Row {
     if let Some(condition) = knob.when.as_deref().and_then(condition::find)
         && !(condition.holds)(scene)
     {
-        return row(State::Absent, Some(condition.otherwise.into()));
+        return row(State::Absent, Some((condition.otherwise)(scene)));
     }
     match reading::read(knob, scene) {
         Reading::Absent(why) => row(State::Absent, Some(why)),
@@ -154,58 +154,121 @@ fn judge(knob: &'static Knob, scene: &Scene) -> Row {
     }
 }
 
+/// What is to be said of one place, or of all places together.
+#[derive(Debug)]
+struct Verdict<'a> {
+    state: State,
+    targets: Vec<Target>,
+    notes: Vec<String>,
+    /// The first place that isn't good.
+    shown: Option<&'a Place>,
+}
+
+impl<'a> Verdict<'a> {
+    fn good() -> Self {
+        Self { state: State::Ok, targets: Vec::new(), notes: Vec::new(), shown: None }
+    }
+
+    /// Of both the worse, and all that is to be done and said.
+    fn and(mut self, other: Self) -> Self {
+        self.state = self.state.max(other.state);
+        self.targets.extend(other.targets);
+        self.notes.extend(other.notes);
+        self.shown = self.shown.or(other.shown);
+        self
+    }
+
+    fn noting(mut self, note: Option<String>) -> Self {
+        self.notes.extend(note);
+        self
+    }
+}
+
+fn terms<'a>(knob: &Knob, scene: &Scene<'a>, place: &Place) -> Terms<'a> {
+    Terms { machine: scene.machine, need: scene.need, unit: knob.unit, max: place.max }
+}
+
 fn judge_places(knob: &'static Knob, scene: &Scene, places: &[Place], note: Option<String>) -> Row {
-    let terms = |place: &Place| Terms {
-        machine: scene.machine,
-        need: scene.need,
-        unit: knob.unit,
-        max: place.max,
-    };
-    let mut notes: Vec<String> = note.into_iter().collect();
-    let (mut state, mut targets, mut shown) = (State::Ok, Vec::new(), None);
-    for place in places {
-        let judged =
-            |wanted: &Wanted| wanted.judge(&place.fields, place.want.as_deref(), &terms(place));
-        let (Ok(better), Ok(must)) =
-            (judged(&knob.wanted), knob.needed.as_ref().map_or(Ok(None), judged))
-        else {
-            state = state.max(State::Unknown);
-            notes.push(format!("`{}` can't be judged", place.raw.trim()));
-            continue;
-        };
-        let is_real = must.is_some() && condition::holds(knob.needed_when.as_deref(), scene);
-        let Some(value) = better.or(must) else { continue };
-        shown.get_or_insert(place);
-        state = state.max(if is_real { State::Problem } else { State::Advice });
-        targets.push(Target {
-            spot: place.spot.clone(),
-            raw: place.raw.clone(),
-            value: written(place.spot.as_ref(), value.join(" ")),
-        });
-    }
-    if state == State::Advice && !condition::holds(knob.advise_when.as_deref(), scene) {
-        let condition = knob.advise_when.as_deref().and_then(condition::find);
-        notes.extend(condition.map(|condition| condition.otherwise.to_owned()));
-        state = State::Ok;
-        targets.clear();
-    }
-    if state == State::Problem
-        && let (Some(needed), Some(place)) = (&knob.needed, shown)
-        && needed.short(place.want.as_deref(), &terms(place))
-            != knob.wanted.short(place.want.as_deref(), &terms(place))
-    {
-        notes.push(format!("needed: {}", needed.short(None, &terms(place))));
-    }
-    let wanted = match (shown.or(places.first()), several_wants(&targets)) {
-        (_, true) => knob.wanted.short(None, &terms(&Place::default())),
-        // What a probe wants of a place that is good is what is there: the rule says more.
-        (Some(place), _) if shown.is_none() => knob.wanted.short(None, &terms(place)),
-        (Some(place), _) => knob.wanted.short(place.want.as_deref(), &terms(place)),
-        (None, _) => "-".into(),
-    };
-    limit_to_choices(knob, scene, &mut targets, &mut notes);
+    let each = places.iter().map(|place| judge_place(knob, scene, place));
+    let verdict = each.fold(Verdict::good().noting(note), Verdict::and);
+    let verdict = apply_condition(knob, scene, verdict);
+    let verdict = limit_to_choices(knob, scene, verdict);
+    let need = note_on_need(knob, scene, &verdict);
+    let wanted = wanted_text(knob, scene, places, &verdict);
+    let Verdict { state, targets, notes, .. } = verdict.noting(need);
     let note = (!notes.is_empty()).then(|| notes.join("; "));
     Row { knob, state, now: now_text(places, knob.unit), wanted, note, targets }
+}
+
+fn judge_place<'a>(knob: &Knob, scene: &Scene, place: &'a Place) -> Verdict<'a> {
+    let terms = terms(knob, scene, place);
+    let judged = |wanted: &Wanted| wanted.judge(&place.fields, place.want.as_deref(), &terms);
+    let needed = knob.needed.as_ref().map_or(Ok(None), judged);
+    let (Ok(better), Ok(must)) = (judged(&knob.wanted), needed) else {
+        let note = format!("`{}` can't be judged", place.raw.trim());
+        return Verdict { state: State::Unknown, notes: vec![note], ..Verdict::good() };
+    };
+    let is_real = must.is_some() && condition::holds(knob.needed_when.as_deref(), scene);
+    let Some(value) = better.or(must) else { return Verdict::good() };
+    let target = Target {
+        spot: place.spot.clone(),
+        raw: place.raw.clone(),
+        value: written(place.spot.as_ref(), value.join(" ")),
+    };
+    Verdict {
+        state: if is_real { State::Problem } else { State::Advice },
+        targets: vec![target],
+        shown: Some(place),
+        ..Verdict::good()
+    }
+}
+
+/// Advice that isn't worth giving here says why that is, and asks for nothing.
+fn apply_condition<'a>(knob: &Knob, scene: &Scene, verdict: Verdict<'a>) -> Verdict<'a> {
+    match knob.advise_when.as_deref().and_then(condition::find) {
+        Some(condition) if verdict.state == State::Advice && !(condition.holds)(scene) => {
+            let why = (condition.otherwise)(scene);
+            Verdict { state: State::Ok, targets: Vec::new(), ..verdict }.noting(Some(why))
+        }
+        _ => verdict,
+    }
+}
+
+/// Of what is wanted, what the kernel offers; nothing to do where it offers none of it.
+fn limit_to_choices<'a>(knob: &Knob, scene: &Scene, mut verdict: Verdict<'a>) -> Verdict<'a> {
+    let (Some(file), Wanted::OneOf(words)) = (&knob.choices, &knob.wanted) else { return verdict };
+    let offered = scene.root.text(file).unwrap_or_default();
+    let choice = words.iter().find(|word| offered.split_whitespace().any(|other| other == **word));
+    match choice {
+        Some(word) => {
+            verdict.targets.iter_mut().for_each(|target| target.value.clone_from(word));
+            verdict
+        }
+        None if verdict.targets.is_empty() => verdict,
+        None => Verdict { targets: Vec::new(), ..verdict }
+            .noting(Some(format!("the kernel offers only {offered}"))),
+    }
+}
+
+/// What would do, where that is less than what is wanted.
+fn note_on_need(knob: &Knob, scene: &Scene, verdict: &Verdict) -> Option<String> {
+    let (needed, place) = (knob.needed.as_ref()?, verdict.shown?);
+    let terms = terms(knob, scene, place);
+    let short = |wanted: &Wanted| wanted.short(place.want.as_deref(), &terms);
+    let is_less = verdict.state == State::Problem && short(needed) != short(&knob.wanted);
+    is_less.then(|| format!("needed: {}", needed.short(None, &terms)))
+}
+
+/// What is wanted of the first place that isn't good; the rule, where places differ or all are good
+/// (what a probe wants of a good place is what is there).
+fn wanted_text(knob: &Knob, scene: &Scene, places: &[Place], verdict: &Verdict) -> String {
+    let rule = |place: &Place| knob.wanted.short(None, &terms(knob, scene, place));
+    match (verdict.shown, places.first()) {
+        (Some(_), _) if several_wants(&verdict.targets) => rule(&Place::default()),
+        (Some(place), _) => knob.wanted.short(place.want.as_deref(), &terms(knob, scene, place)),
+        (None, Some(place)) => rule(place),
+        (None, None) => "-".into(),
+    }
 }
 
 /// What is written for a value: a word of ours may be a flag of the kernel's.
@@ -218,26 +281,6 @@ fn written(spot: Option<&Spot>, value: String) -> String {
 
 fn several_wants(targets: &[Target]) -> bool {
     targets.iter().any(|target| target.value != targets[0].value)
-}
-
-/// Of what is wanted, what the kernel offers; nothing to do where it offers none of it.
-fn limit_to_choices(
-    knob: &Knob,
-    scene: &Scene,
-    targets: &mut Vec<Target>,
-    notes: &mut Vec<String>,
-) {
-    let (Some(file), Wanted::OneOf(words)) = (&knob.choices, &knob.wanted) else { return };
-    let offered = scene.root.text(file).unwrap_or_default();
-    let choice = words.iter().find(|word| offered.split_whitespace().any(|other| other == **word));
-    match choice {
-        Some(word) => targets.iter_mut().for_each(|target| target.value.clone_from(word)),
-        None if targets.is_empty() => {}
-        None => {
-            targets.clear();
-            notes.push(format!("the kernel offers only {offered}"));
-        }
-    }
 }
 
 /// Values of all places: one, or each with how often it stands there, or with whose it is.

@@ -12,7 +12,9 @@ use std::io::{self, ErrorKind};
 
 use serde::{Deserialize, Serialize};
 
+use crate::netlink::number;
 use crate::root::Root;
+use crate::shell::quoted;
 
 /// A setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -48,14 +50,23 @@ const RINGS: u8 = 15;
 const CHANNELS: u8 = 17;
 const COALESCE: u8 = 19;
 
+const fn names(
+    field: Field,
+    word: &'static str,
+    get: u8,
+    (now, max): (u16, Option<u16>),
+    option: [&'static str; 2],
+) -> Names {
+    Names { field, word, get, now, max, flag: matches!(field, Field::AdaptiveRx), option }
+}
+
 /// Numbers of include/uapi/linux/ethtool_netlink.h.
-#[rustfmt::skip]
 static NAMES: [Names; 5] = [
-    Names { field: Field::RingRx, word: "ring_rx", get: RINGS, now: 6, max: Some(2), flag: false, option: ["-G", "rx"] },
-    Names { field: Field::RingTx, word: "ring_tx", get: RINGS, now: 9, max: Some(5), flag: false, option: ["-G", "tx"] },
-    Names { field: Field::Queues, word: "queues", get: CHANNELS, now: 9, max: Some(5), flag: false, option: ["-L", "combined"] },
-    Names { field: Field::RxUsecs, word: "rx_usecs", get: COALESCE, now: 2, max: None, flag: false, option: ["-C", "rx-usecs"] },
-    Names { field: Field::AdaptiveRx, word: "adaptive_rx", get: COALESCE, now: 11, max: None, flag: true, option: ["-C", "adaptive-rx"] },
+    names(Field::RingRx, "ring_rx", RINGS, (6, Some(2)), ["-G", "rx"]),
+    names(Field::RingTx, "ring_tx", RINGS, (9, Some(5)), ["-G", "tx"]),
+    names(Field::Queues, "queues", CHANNELS, (9, Some(5)), ["-L", "combined"]),
+    names(Field::RxUsecs, "rx_usecs", COALESCE, (2, None), ["-C", "rx-usecs"]),
+    names(Field::AdaptiveRx, "adaptive_rx", COALESCE, (11, None), ["-C", "adaptive-rx"]),
 ];
 
 /// A setting now, and the most it can be.
@@ -81,7 +92,7 @@ impl Field {
             (Self::AdaptiveRx, _) => "on",
             (_, value) => value,
         };
-        format!("ethtool {option} {nic} {word} {value}")
+        format!("ethtool {option} {} {word} {value}", quoted(nic))
     }
 }
 
@@ -103,9 +114,9 @@ pub fn read(root: &Root, nic: &str) -> io::Result<BTreeMap<Field, Setting>> {
             Err(error) => return Err(error),
         };
         for names in NAMES.iter().filter(|names| names.get == get) {
-            let max = names.max.and_then(|max| netlink::number(&answer, max));
+            let max = names.max.and_then(|max| number(&answer, max));
             // A most of 0 is how the kernel says that a driver has no such ring or queue.
-            if let Some(now) = netlink::number(&answer, names.now).filter(|_| max != Some(0)) {
+            if let Some(now) = number(&answer, names.now).filter(|_| max != Some(0)) {
                 found.insert(names.field, Setting { now, max });
             }
         }
@@ -188,6 +199,11 @@ mod tests {
         }
         assert_eq!(Field::RingRx.command("eth0", "4096"), "ethtool -G eth0 rx 4096");
         assert_eq!(Field::AdaptiveRx.command("eth0", "1"), "ethtool -C eth0 adaptive-rx on");
+        assert_eq!(
+            Field::RingTx.command("e;0", "1"),
+            "ethtool -G 'e;0' tx 1",
+            "it goes into scripts"
+        );
     }
 
     #[test]

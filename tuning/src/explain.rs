@@ -1,12 +1,21 @@
 //! A page for each knob, and all of them as `docs/tuning.md`.
 
 use crate::check::Row;
+use crate::condition;
 use crate::knob::{Knob, Read, Set, all};
-use crate::plan::{BOOT_FILE, DROP_IN_FILE, SYSCTL_FILE};
+use crate::plan::{BOOT_FILE, DROP_IN_FILE, MODULE_FILE, SYSCTL_FILE};
+use crate::probe;
 use crate::reading::sysctl_path;
+use crate::settings::is_of_module;
 use crate::table::wrap;
 
 const PAGE_WIDTH: usize = 96;
+const FILES: [(&str, &str); 4] = [
+    ("sysctls", SYSCTL_FILE),
+    ("sysctls of a module that is loaded later", MODULE_FILE),
+    ("limits", DROP_IN_FILE),
+    ("the rest", BOOT_FILE),
+];
 
 /// A page about one knob, and how it stands here.
 pub fn page(row: &Row) -> String {
@@ -36,12 +45,17 @@ fn section(name: &str, words: &str) -> String {
 
 /// What holds on every host.
 fn facts(knob: &Knob) -> Vec<(&'static str, String)> {
-    let mut facts = vec![("Rule", format!("{} (else advice)", knob.wanted.words(knob.unit)))];
+    let advise = when(knob.advise_when.as_deref());
+    let rule = knob.wanted.words(knob.unit);
+    let mut facts = vec![("Rule", format!("{rule} (else advice{advise})"))];
     if knob.set == Set::Never {
-        facts[0].1 = knob.wanted.words(knob.unit);
+        facts[0].1 = rule;
+    }
+    if let Some(concerns) = knob.when.as_deref().and_then(condition::find) {
+        facts.push(("Concerns", format!("hosts {}", concerns.words)));
     }
     if let Some(needed) = &knob.needed {
-        let when = knob.needed_when.as_ref().map_or(String::new(), |when| format!(", when {when}"));
+        let when = when(knob.needed_when.as_deref());
         facts.push(("Needed", format!("{} (else a problem{when})", needed.words(knob.unit))));
     }
     facts.extend([
@@ -55,11 +69,16 @@ fn facts(knob: &Knob) -> Vec<(&'static str, String)> {
     facts
 }
 
+fn when(condition: Option<&str>) -> String {
+    let condition = condition.and_then(condition::find);
+    condition.map_or(String::new(), |condition| format!(", {}", condition.words))
+}
+
 fn read(knob: &Knob) -> String {
     match &knob.read {
         Read::Sysctl(name) => format!("{} (sysctl {name})", sysctl_path(name)),
         Read::File { path, .. } | Read::Files(path) => path.clone(),
-        Read::Probe(name) => format!("looked for: probe `{name}`"),
+        Read::Probe(name) => probe::words(name).to_owned(),
     }
 }
 
@@ -83,6 +102,10 @@ fn set_now(knob: &Knob) -> String {
 
 fn keep(knob: &Knob) -> &'static str {
     match knob.set {
+        Set::Sysctl if is_of_module(&knob.id) => {
+            "/etc/sysctl.d/99-touchline.conf; the module may be loaded later than that is read, so \
+             /etc/udev/rules.d/99-touchline.rules has it read again then (sysctl.d(5))"
+        }
         Set::Sysctl => "/etc/sysctl.d/99-touchline.conf",
         Set::File | Set::Nic => "/etc/touchline/tune-boot.sh, run by the service's drop-in",
         Set::Limit(_) => "/etc/systemd/system/touchline.service.d/99-tune.conf",
@@ -106,9 +129,7 @@ fn undo(knob: &Knob) -> String {
 /// `docs/tuning.md`.
 pub fn markdown() -> String {
     let mut text = INTRODUCTION.trim_start().to_owned();
-    for (name, file) in
-        [("sysctls", SYSCTL_FILE), ("limits", DROP_IN_FILE), ("the rest", BOOT_FILE)]
-    {
+    for (name, file) in FILES {
         text += &format!("- {name}: `/etc/{file}`\n");
     }
     let mut group = "";
@@ -149,8 +170,19 @@ in one line, and neither keeps it from starting.
 `apply` records what is there in `/var/lib/touchline/tune` (`--state-dir`) before it touches
 anything; `--dry-run` only shows, `--only KNOB,KNOB` chooses, `--now-only` writes no files,
 `--output-script FILE` writes a plain shell script instead (`sh FILE`, `sh FILE undo`) for hosts
-that nothing else may touch. What the kernel refuses is told, and doesn't stop the rest. For the
-next boot, settings are kept in three files, which `revert` takes away again:
+that nothing else may touch. What the kernel refuses is told, and doesn't stop the rest.
+
+Limits are judged by what systemd gives the service: `touchline.service` and its drop-ins, read in
+systemd's order, then the defaults of its system.conf, then its own (for LimitNOFILE= that of
+version 240 and later); without a unit by what this shell has. A limit is only ever raised. What
+the service gets and what this shell gets is told beside it.
+
+`revert` puts back values, files (bytes, mode, owner, links) and folders as they were before the
+first apply. What a module or device took with it is gone with it. What can't be put back stays
+recorded for another `revert`, and holds up nothing else. A record that is damaged is named: put
+back by hand what it still shows, remove it, and revert again; until then `apply` is refused.
+
+For the next boot, settings are kept in four files, which `revert` takes away again:
 
 ";
 
@@ -170,6 +202,17 @@ mod tests {
             }
             let longest = page.lines().map(|line| line.chars().count()).max().unwrap();
             assert!(longest <= 120, "{longest} in {page}");
+        }
+    }
+
+    #[test]
+    fn names_of_ours_stay_out_of_what_people_read() {
+        let text = markdown();
+        for name in ["probe `", "conntrack_in_use", "few_queues", "backlog_matters"] {
+            assert!(!text.contains(name), "{name}");
+        }
+        for words in ["once a connection is tracked", "advice, where there is swap"] {
+            assert!(text.contains(words), "{words}");
         }
     }
 

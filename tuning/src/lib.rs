@@ -12,11 +12,15 @@
 //! | [`root`] | everything is read and written below one folder |
 //! | [`machine`] | facts of a host, and what the configuration needs of it |
 //! | [`knob`], [`wanted`], [`condition`] | the data: parsed, its arithmetic, when it counts |
-//! | [`reading`], [`probe`], [`ethtool`] | what a value is now |
+//! | [`reading`], [`probe`] | what a value is now |
+//! | [`netlink`], [`ethtool`], [`qdisc`] | what only the kernel itself tells |
+//! | [`unit`] | what systemd gives the service |
 //! | [`check`] | a row for each knob: now, wanted, `ok`, `advice` or `problem` |
 //! | [`table`], [`explain`] | rows and knobs for people; `docs/tuning.md` |
-//! | [`plan`], [`script`] | what would be changed; the same as a plain shell script |
-//! | [`record`], [`apply`], [`revert`] | changing it, with a record of what was there before |
+//! | [`plan`], [`settings`] | what would be changed; the files that keep it |
+//! | [`script`], [`shell`] | the same as a plain shell script |
+//! | [`record`], [`files`] | what was there before, on disk |
+//! | [`apply`], [`revert`] | changing it, and changing it back |
 //!
 //! # Invariants
 //! - A check changes nothing and needs no rights.
@@ -33,19 +37,27 @@ pub mod check;
 pub mod condition;
 pub mod ethtool;
 pub mod explain;
+pub mod files;
 pub mod groups;
 pub mod host;
 pub mod knob;
 pub mod machine;
 pub mod memory;
+pub mod netlink;
 pub mod plan;
 pub mod probe;
+pub mod qdisc;
 pub mod reading;
 pub mod record;
 pub mod revert;
 pub mod root;
 pub mod script;
+pub mod settings;
+pub mod shell;
 pub mod table;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod trial;
+pub mod unit;
 pub mod wanted;

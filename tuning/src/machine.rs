@@ -34,6 +34,8 @@ pub struct Machine {
     pub cores: u64,
     /// Memory of the host.
     pub memory_bytes: u64,
+    /// Swap of the host.
+    pub swap_bytes: u64,
     /// The tightest limit of the process's control groups, and the folder that sets it.
     pub group_limit: Option<(u64, String)>,
     /// A page of memory.
@@ -72,7 +74,8 @@ impl Machine {
         let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
         Self {
             cores: allowed.map_or(1, count_of_list).max(1),
-            memory_bytes: memory(root),
+            memory_bytes: meminfo(root, "MemTotal:"),
+            swap_bytes: meminfo(root, "SwapTotal:"),
             group_limit: group_limit(root),
             page_bytes: page_bytes(root).unwrap_or(4096),
             kernel: root.text("/proc/sys/kernel/osrelease").unwrap_or_default(),
@@ -112,9 +115,9 @@ pub fn numbers_of_list(list: &str) -> impl Iterator<Item = u64> {
     list.split(',').filter_map(range).flatten()
 }
 
-fn memory(root: &Root) -> u64 {
+fn meminfo(root: &Root, name: &str) -> u64 {
     let meminfo = root.text("/proc/meminfo").unwrap_or_default();
-    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let total = meminfo.lines().find_map(|line| line.strip_prefix(name));
     let kib = total.and_then(|text| text.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
 }

@@ -1,28 +1,32 @@
 //! What would be changed: values now, and the files that keep them over a boot.
 //!
-//! Three files keep what was set. `sysctl.d/99-touchline.conf` holds sysctls (99, because a later
-//! name wins). The drop-in of `touchline.service` holds limits, and runs the third before each
-//! start: `touchline/tune-boot.sh`, a plain script with what neither of them can hold (`/sys`,
-//! interrupts, rings). They hold everything that any apply has set and that is still in force, so a
-//! second apply adds to the first.
+//! Four files keep what was set. `sysctl.d/99-touchline.conf` holds sysctls (99, because a later
+//! name wins); those of a module that may be loaded later a rule of udev's sets again. The drop-in
+//! of `touchline.service` holds limits, and runs the last before each start:
+//! `touchline/tune-boot.sh`, a plain script with what none of them can hold (`/sys`, interrupts,
+//! rings). They hold everything that any apply has set and that is still in force, so a second
+//! apply adds to the first.
 
-use std::collections::BTreeMap;
-use std::io::ErrorKind::NotFound;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Report, Row, State};
 use crate::ethtool::{self, Field};
-use crate::knob::{Knob, Set, all, find};
+use crate::knob::{Knob, Set};
 use crate::reading::{Spot, fields_of};
 use crate::record::Record;
 use crate::root::Root;
+use crate::settings::Settings;
+use crate::shell;
+use crate::unit::Service;
 
 /// Below `/etc`.
 pub const SYSCTL_FILE: &str = "sysctl.d/99-touchline.conf";
 /// Below `/etc`.
 pub const DROP_IN_FILE: &str = "systemd/system/touchline.service.d/99-tune.conf";
+/// Below `/etc`: sysctls of a module that is loaded after systemd-sysctl ran (sysctl.d(5)).
+pub const MODULE_FILE: &str = "udev/rules.d/99-touchline.rules";
 /// Below `/etc`.
 pub const BOOT_FILE: &str = "touchline/tune-boot.sh";
 
@@ -58,6 +62,9 @@ pub struct Limit {
     pub directive: String,
     /// In the directive's unit.
     pub value: String,
+    /// What the service gets without it.
+    #[serde(default)]
+    pub before: String,
 }
 
 /// All of it.
@@ -98,6 +105,7 @@ impl Plan {
         plan.put_off_steering();
         if wish.keep {
             let all = Settings::of(root, earlier, &plan.live, &plan.limits);
+            plan.explain_limits(root, &all);
             plan.limits = all.limits_of(&plan.limits);
             let files = all.files(&wish.etc).into_iter();
             plan.files = files.filter(|(path, text)| !holds(path, text)).collect();
@@ -128,6 +136,7 @@ impl Plan {
                     knob: knob.id.clone(),
                     directive: directive.clone(),
                     value: target.value.clone(),
+                    before: String::new(),
                 }));
             }
             Set::Hand(commands) => self.hand.push((knob.id.clone(), commands.clone())),
@@ -152,6 +161,30 @@ impl Plan {
         }
     }
 
+    /// A limit that a drop-in of ours can't bring about is for a person.
+    fn explain_limits(&mut self, root: &Root, all: &Settings) {
+        let service = Service::read(root);
+        for Limit { knob, directive, value, .. } in &self.limits {
+            let say = match (service.overruling(directive), all.keeps(directive)) {
+                (Some(over), _) => format!(
+                    "{} is read after ours and says {directive}={}: say {directive}={value} there",
+                    over.source(),
+                    over.text()
+                ),
+                (None, true) => continue,
+                (None, false) if service.has_unit() => {
+                    "touchline.service has enough of it already: restart it".to_owned()
+                }
+                (None, false) => format!(
+                    "there is no touchline.service, and systemd would give one enough: what \
+                     starts Touchline here has to allow {value} (`ulimit -Hn {value}`, `docker run \
+                     --ulimit nofile={value}`)"
+                ),
+            };
+            self.hand.push((knob.clone(), vec![say]));
+        }
+    }
+
     /// Whether there is nothing that we can do.
     pub fn is_empty(&self) -> bool {
         self.live.is_empty() && self.files.is_empty()
@@ -170,14 +203,8 @@ fn boot_line(root: &Root, knob: &Knob, spot: &Spot, value: &str) -> Option<Strin
     Some(match spot {
         Spot::Nic { nic, field } => field.command(nic, value),
         Spot::File { path, .. } => match irq_of(spot) {
-            Some(irq) => {
-                let name = interrupt_name(root, irq)?;
-                format!(
-                    "for irq in $(awk '$NF == \"{name}\" {{ sub(\":\", \"\", $1); print $1 }}' \
-                     /proc/interrupts); do echo {value} >/proc/irq/$irq/smp_affinity_list; done"
-                )
-            }
-            None => format!("echo {value} >{path}"),
+            Some(irq) => shell::write_interrupt(value, &interrupt_name(root, irq)?),
+            None => shell::write(value, path),
         },
     })
 }
@@ -192,8 +219,7 @@ fn interrupt_of(root: &Root, spot: &Spot) -> Option<String> {
     interrupt_name(root, irq_of(spot)?)
 }
 
-/// Where a change stands by now; `None` where the interrupt, queue or device that it concerned is
-/// gone.
+/// Where a change stands by now; `None` where the interrupt that it concerned is gone.
 pub fn standing_spot(root: &Root, change: &Change) -> Option<Spot> {
     let spot = &change.spot;
     let Spot::File { path, bracketed } = spot else { return Some(spot.clone()) };
@@ -202,9 +228,7 @@ pub fn standing_spot(root: &Root, change: &Change) -> Option<Spot> {
         let path = path.replacen(&format!("{IRQ_FOLDER}{irq}/"), &format!("{IRQ_FOLDER}{now}/"), 1);
         return Some(Spot::File { path, bracketed: *bracketed });
     }
-    let is_of_a_device = path.starts_with("/sys/class/net/") || path.starts_with(IRQ_FOLDER);
-    let is_gone = is_of_a_device && root.raw(path).is_err_and(|error| error.kind() == NotFound);
-    (!is_gone).then(|| spot.clone())
+    Some(spot.clone())
 }
 
 fn interrupt_number(root: &Root, name: &str) -> Option<String> {
@@ -222,119 +246,6 @@ fn interrupt_name(root: &Root, irq: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@:".contains(c);
     name.chars().all(plain).then(|| name.to_owned())
 }
-
-/// Everything that is set and in force, by knob and place.
-#[derive(Debug, Default)]
-pub struct Settings {
-    sysctls: BTreeMap<String, String>,
-    /// In the order of the knobs: rings and queues come before what follows from them.
-    boot: BTreeMap<(usize, String), String>,
-    limits: BTreeMap<String, String>,
-}
-
-impl Settings {
-    /// Of earlier records what is in force; of now what is given.
-    pub fn of(root: &Root, earlier: &[Record], live: &[Change], limits: &[Limit]) -> Self {
-        let mut all = Self::default();
-        for record in earlier {
-            let in_force = |change: &&Change| is_in_force(root, change);
-            record.live.iter().filter(in_force).for_each(|change| all.add(change));
-            record.limits.iter().for_each(|limit| all.add_limit(limit));
-        }
-        live.iter().for_each(|change| all.add(change));
-        limits.iter().for_each(|limit| all.add_limit(limit));
-        all.cap_files(root);
-        all
-    }
-
-    /// A service whose LimitNOFILE= is above `fs.nr_open` doesn't start at all.
-    fn cap_files(&mut self, root: &Root) {
-        let set = self.sysctls.get("fs.nr_open").and_then(|value| value.parse().ok());
-        let most: Option<u64> = set.or_else(|| root.number("/proc/sys/fs/nr_open"));
-        if let (Some(most), Some(value)) = (most, self.limits.get_mut("LimitNOFILE"))
-            && value.parse().is_ok_and(|wanted: u64| wanted > most)
-        {
-            *value = most.to_string();
-        }
-    }
-
-    /// The same limits, as they are kept.
-    pub fn limits_of(&self, limits: &[Limit]) -> Vec<Limit> {
-        let kept = |limit: &Limit| {
-            let value = self.limits.get(&limit.directive).unwrap_or(&limit.value).clone();
-            Limit { value, ..limit.clone() }
-        };
-        limits.iter().map(kept).collect()
-    }
-
-    fn add(&mut self, change: &Change) {
-        let place = match &change.spot {
-            Spot::File { path, .. } => path.clone(),
-            Spot::Nic { nic, field } => format!("{nic} {field:?}"),
-        };
-        match (&change.boot, place.strip_prefix("/proc/sys/")) {
-            (None, Some(name)) => {
-                self.sysctls.insert(name.replace('/', "."), change.after.clone());
-            }
-            (Some(line), _) => {
-                let order = all().iter().position(|knob| knob.id == change.knob);
-                self.boot.insert((order.unwrap_or(usize::MAX), place), line.clone());
-            }
-            (None, None) => {}
-        }
-    }
-
-    fn add_limit(&mut self, limit: &Limit) {
-        self.limits.insert(limit.directive.clone(), limit.value.clone());
-    }
-
-    /// The files that keep them. One that would be empty is left out.
-    pub fn files(&self, etc: &Path) -> Vec<(PathBuf, String)> {
-        let boot = etc.join(BOOT_FILE);
-        let all = [
-            (etc.join(SYSCTL_FILE), self.sysctl_text()),
-            (boot.clone(), self.boot_text()),
-            (etc.join(DROP_IN_FILE), self.drop_in_text(&boot)),
-        ];
-        let with_text = all.into_iter().filter_map(|(path, text)| Some((path, text?)));
-        with_text.map(|(path, text)| (path, format!("{HEAD}{text}"))).collect()
-    }
-
-    fn sysctl_text(&self) -> Option<String> {
-        let line = |(name, value): (&String, &String)| match find(name) {
-            Some(knob) => format!("\n# {}\n{name} = {value}\n", knob.title),
-            None => format!("\n{name} = {value}\n"),
-        };
-        (!self.sysctls.is_empty()).then(|| self.sysctls.iter().map(line).collect())
-    }
-
-    fn boot_text(&self) -> Option<String> {
-        let mut text = String::new();
-        let mut last = None;
-        for ((order, _), line) in &self.boot {
-            if last != Some(order) {
-                let title = all().get(*order).map_or("", |knob| &knob.title);
-                text += &format!("\n# {title}\n");
-            }
-            last = Some(order);
-            text += &format!("{line}\n");
-        }
-        (!text.is_empty()).then_some(text)
-    }
-
-    fn drop_in_text(&self, boot: &Path) -> Option<String> {
-        let mut text = String::new();
-        for (directive, value) in &self.limits {
-            text += &format!("{directive}={value}\n");
-        }
-        if !self.boot.is_empty() {
-            text += &format!("ExecStartPre=-+/bin/sh {}\n", boot.display());
-        }
-        (!text.is_empty()).then(|| format!("\n[Service]\n{text}"))
-    }
-}
-
-const HEAD: &str = "# Written by `touchline tune apply`; `touchline tune revert` takes it away.\n";
 
 /// Whether a change holds still.
 pub fn is_in_force(root: &Root, change: &Change) -> bool {

@@ -1,16 +1,19 @@
 //! Puts back what records say was there, the newest record first.
 //!
 //! It doesn't ask whether an apply came to its end: what reads as it did before is left alone, the
-//! rest is written back exactly as it was read and read again. A record is forgotten once all of it
-//! is back. One that isn't stays, and so do those before it, so that a second try finds the same
-//! order.
+//! rest is written back exactly as it was read and read again. Of what several applies have touched
+//! only the oldest record knows what was there before all of them, so that one alone is written
+//! back. One thing that can't be put back holds up nothing else: its record stays, with nothing but
+//! that in it, and the next revert tries again. What is gone (a module's sysctl, a NIC, an
+//! interrupt) took its value with it.
 
 use std::io::{self, ErrorKind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::files::{Content, FileBefore, beside};
 use crate::plan::{Change, read_spot, says, standing_spot, write_spot};
 use crate::reading::{Spot, fields_of};
-use crate::record::{FileBefore, Store, beside, list, write_whole};
+use crate::record::{Record, Store, list};
 use crate::root::Root;
 
 /// What became of one thing.
@@ -34,7 +37,7 @@ pub enum Back {
         /// Written.
         to: String,
     },
-    /// The interrupt, queue or device that it concerned is gone, and the value with it.
+    /// The interrupt, device or module that it concerned is gone, and the value with it.
     Gone,
     /// It is not.
     Failed(String),
@@ -43,7 +46,7 @@ pub enum Back {
 /// All of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reverted {
-    /// Records that were found.
+    /// Records that were found, damaged ones with them.
     pub records: usize,
     /// Each thing.
     pub undone: Vec<Undone>,
@@ -52,7 +55,14 @@ pub struct Reverted {
 impl Reverted {
     /// Whether something is not as it was.
     pub fn is_bad(&self) -> bool {
-        self.undone.iter().any(|one| matches!(one.result, Back::Failed(_)))
+        self.undone.iter().any(Undone::is_bad)
+    }
+}
+
+impl Undone {
+    /// Whether it is not as it was.
+    pub fn is_bad(&self) -> bool {
+        matches!(self.result, Back::Failed(_))
     }
 }
 
@@ -60,28 +70,89 @@ impl Reverted {
 /// would.
 ///
 /// # Errors
-/// Where the records can't be read, or somebody else has the folder.
+/// Where the folder can't be read, or somebody else has it.
 pub fn revert(root: &Root, state: &Path, dry: bool) -> io::Result<Reverted> {
-    let mut reverted = Reverted { records: list(state)?.len(), ..Reverted::default() };
-    if reverted.records == 0 {
-        return Ok(reverted);
+    if list(state)?.is_empty() {
+        return Ok(Reverted::default());
     }
     let store = if dry { None } else { Some(Store::open(state)?) };
     // Read again under the lock.
-    for (number, record) in list(state)?.into_iter().rev() {
-        let live = record.live.iter().rev().map(|change| put_back(root, change, dry));
-        let files = record.files.iter().rev().map(|file| restore(file, dry));
-        let all: Vec<Undone> = files.chain(live).collect();
-        let is_bad = all.iter().any(|one| matches!(one.result, Back::Failed(_)));
-        reverted.undone.extend(all);
-        if is_bad {
-            break;
-        }
-        if let Some(store) = &store {
-            store.remove(number)?;
+    let found = list(state)?;
+    let mut reverted = Reverted { records: found.len(), ..Reverted::default() };
+    let mut made: Vec<PathBuf> = Vec::new();
+    for folder in found.records.iter().flat_map(|(_, record)| &record.folders) {
+        if !made.contains(folder) {
+            made.push(folder.clone());
         }
     }
+    let mut is_empty = found.damaged.is_empty();
+    for (at, (number, record)) in found.records.iter().enumerate().rev() {
+        let left = undo(root, record, &found.records[..at], dry, &mut reverted.undone);
+        let Some(store) = &store else { continue };
+        // Who made the folders must be known as long as something lies in them.
+        let keeps_folders = at == 0 && !is_empty && !made.is_empty();
+        if left.live.is_empty() && left.files.is_empty() && !keeps_folders {
+            store.remove(*number)?;
+        } else {
+            is_empty = false;
+            store.save(*number, &Record { folders: made.clone(), ..left })?;
+        }
+    }
+    if let (Some(store), true) = (&store, is_empty) {
+        store.close(&made);
+    }
+    reverted.undone.extend(found.damaged.iter().map(|(path, why)| damaged(path, why)));
     Ok(reverted)
+}
+
+fn damaged(path: &Path, why: &str) -> Undone {
+    let why = format!(
+        "this record is damaged ({why}), and what it alone knew can't be put back. Look into it: \
+         `before` is what to write to each `path` that it still names. Then remove it, and revert \
+         again"
+    );
+    Undone { what: path.display().to_string(), result: Back::Failed(why) }
+}
+
+/// Puts back what no older record knows better; the record with what is left of it.
+fn undo(
+    root: &Root,
+    record: &Record,
+    older: &[(u32, Record)],
+    dry: bool,
+    undone: &mut Vec<Undone>,
+) -> Record {
+    let mut left = Record { live: Vec::new(), files: Vec::new(), ..record.clone() };
+    let older = || older.iter().map(|(_, record)| record);
+    for file in record.files.iter().rev() {
+        if older().any(|record| record.files.iter().any(|other| other.path == file.path)) {
+            continue;
+        }
+        let one = restore(file, dry);
+        if one.is_bad() {
+            left.files.insert(0, file.clone());
+        }
+        undone.push(one);
+    }
+    for change in record.live.iter().rev() {
+        if older().any(|record| record.live.iter().any(|other| is_same(other, change))) {
+            continue;
+        }
+        let one = put_back(root, change, dry);
+        if one.is_bad() {
+            left.live.insert(0, change.clone());
+        }
+        undone.push(one);
+    }
+    left
+}
+
+/// Whether two changes concern the same thing: interrupts go by their names.
+fn is_same(one: &Change, other: &Change) -> bool {
+    match (&one.interrupt, &other.interrupt) {
+        (None, None) => one.spot == other.spot,
+        (one, other) => one == other,
+    }
 }
 
 fn put_back(root: &Root, change: &Change, dry: bool) -> Undone {
@@ -92,9 +163,24 @@ fn put_back(root: &Root, change: &Change, dry: bool) -> Undone {
     let result = match read_spot(root, &spot) {
         Ok(raw) if raw == change.before => Back::Untouched,
         Ok(raw) => write_back(root, &spot, &change.before, &raw, dry),
+        Err(error) if is_gone(root, &spot, error.kind()) => Back::Gone,
         Err(error) => Back::Failed(error.to_string()),
     };
     Undone { what, result }
+}
+
+/// Whether what can't be read is not there any more. A `/proc` that isn't mounted says nothing.
+fn is_gone(root: &Root, spot: &Spot, error: ErrorKind) -> bool {
+    match spot {
+        Spot::File { path, .. } => {
+            let top: Vec<&str> = path.split('/').take(3).collect();
+            error == ErrorKind::NotFound && root.exists(&top.join("/"))
+        }
+        Spot::Nic { nic, .. } => {
+            let is_there = root.exists(&format!("/sys/class/net/{nic}"));
+            root.exists("/sys/class/net") && (!is_there || error == ErrorKind::NotFound)
+        }
+    }
 }
 
 fn write_back(root: &Root, spot: &Spot, as_read: &str, now: &str, dry: bool) -> Back {
@@ -134,17 +220,13 @@ fn try_restore(file: &FileBefore, dry: bool) -> io::Result<Back> {
         // Of an apply that ended between writing and renaming.
         let _ = std::fs::remove_file(beside(&file.path));
     }
-    let now = match std::fs::read(&file.path) {
-        Ok(bytes) => Some(bytes),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
+    let now = Content::read(&file.path)?;
     let (from, to) = match (&now, &file.before) {
         (None, None) => return Ok(remove_folders(file, dry, Back::Untouched)),
-        (Some(bytes), Some(before)) if bytes == before.bytes() => return Ok(Back::Untouched),
+        (Some(now), Some(before)) if before.is_like(now) => return Ok(Back::Untouched),
         (_, Some(before)) => {
             if !dry {
-                write_whole(&file.path, before.bytes(), before.mode)?;
+                before.put(&file.path)?;
             }
             ("ours", "as it was")
         }
@@ -168,3 +250,6 @@ fn remove_folders(file: &FileBefore, dry: bool, done: Back) -> Back {
     }
     done
 }
+
+#[cfg(test)]
+mod tests;

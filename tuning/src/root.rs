@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 pub struct Root {
     top: PathBuf,
     process: String,
+    is_service: bool,
 }
 
 impl Root {
@@ -28,7 +29,7 @@ impl Root {
 
     /// A tree that stands for a host.
     pub fn below(top: impl Into<PathBuf>) -> Self {
-        Self { top: top.into(), process: "self".into() }
+        Self { top: top.into(), process: "self".into(), is_service: false }
     }
 
     /// The same host as another process of it sees it.
@@ -36,6 +37,18 @@ impl Root {
     pub fn of_process(mut self, pid: u32) -> Self {
         self.process = pid.to_string();
         self
+    }
+
+    /// The same host, where limits are those that systemd gives the service, if it knows one.
+    #[must_use]
+    pub fn of_service(mut self) -> Self {
+        self.is_service = true;
+        self
+    }
+
+    /// Whether the limits of the service count, instead of those of a process.
+    pub fn judges_service(&self) -> bool {
+        self.is_service
     }
 
     /// Whether it is the host itself, so that system calls tell the truth about it.

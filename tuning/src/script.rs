@@ -4,24 +4,44 @@
 //! when it was written, files as they were when it was first run, from the copy that it laid beside
 //! them. Nothing in it needs Touchline.
 
-use crate::knob;
-use crate::plan::{Change, Plan};
-use crate::reading::{Spot, fields_of};
+use std::path::Path;
 
-/// The first run of the script lays a copy of each file beside it, or a note that there was none;
-/// neither name is one that sysctl or systemd reads. An undo without either touches nothing.
+use crate::knob;
+use crate::plan::{Change, DROP_IN_FILE, Plan};
+use crate::reading::{Spot, fields_of};
+use crate::shell::quoted;
+
+/// The first run of the script lays a copy of each file (or link) beside it, or a note that there
+/// was none, and leaves a mark in each folder that it makes; no such name is one that sysctl, udev
+/// or systemd reads. An undo without them touches nothing.
 const HELPERS: &str = r#"
 put() { printf '%s\n' "$2" >"$1" && echo "$1: $2" || failed=1; }
+there() { [ -e "$1" ] || [ -L "$1" ]; }
+folder() {
+    if [ -d "$1" ]; then return; fi
+    folder "$(dirname "$1")" && mkdir "$1" && : >"$1/.made-by-touchline" || exit 1
+}
 keep() {
-    if [ -e "$1.before-touchline" ] || [ -e "$1.none-before-touchline" ]; then return; fi
-    if [ -e "$1" ]; then cp -p "$1" "$1.before-touchline" || exit 1
+    folder "$(dirname "$1")"
+    if there "$1.before-touchline" || there "$1.none-before-touchline"; then return; fi
+    if there "$1"; then cp -pP "$1" "$1.before-touchline" && rm -f "$1" || exit 1
     else : >"$1.none-before-touchline" || exit 1; fi
 }
 back() {
-    if [ -e "$1.before-touchline" ]; then mv -f "$1.before-touchline" "$1" || failed=1
-    elif [ -e "$1.none-before-touchline" ]; then
+    if there "$1.before-touchline"; then mv -f "$1.before-touchline" "$1" || failed=1
+    elif there "$1.none-before-touchline"; then
         rm -f "$1" "$1.none-before-touchline" || failed=1
     fi
+    leave "$(dirname "$1")"
+}
+leave() {
+    if [ "$(ls -A "$1" 2>/dev/null)" != .made-by-touchline ]; then return; fi
+    rm "$1/.made-by-touchline" && rmdir "$1" && leave "$(dirname "$1")"
+}
+reload() {
+    if [ ! -d /run/systemd/system ]; then return; fi
+    systemctl daemon-reload || failed=1
+    echo "touchline.service: its limits change with: systemctl restart touchline"
 }
 failed=0
 "#;
@@ -46,7 +66,7 @@ pub fn script(plan: &Plan, connections_max: u64) -> String {
     for (path, content) in &plan.files {
         let path = quoted(&path.display().to_string());
         text += &format!(
-            "\n    mkdir -p \"$(dirname {path})\"\n    keep {path}\n    cat >{path} <<'END_OF_FILE' \
+            "\n    keep {path}\n    cat >{path} <<'END_OF_FILE' \
              || failed=1\n\
              {content}END_OF_FILE\n    echo {path}\n"
         );
@@ -55,6 +75,8 @@ pub fn script(plan: &Plan, connections_max: u64) -> String {
         text += &format!("\n    # {id}, by hand:\n");
         commands.iter().for_each(|command| text += &format!("    #   {command}\n"));
     }
+    let reload = if plan.files.iter().any(|(path, _)| is_unit(path)) { "    reload\n" } else { "" };
+    text += reload;
     text += "    :\n}\n\nundo() {\n";
     for (path, _) in plan.files.iter().rev() {
         text += &format!("    back {}\n", quoted(&path.display().to_string()));
@@ -64,6 +86,7 @@ pub fn script(plan: &Plan, connections_max: u64) -> String {
         let before = fields_of(&change.before, bracketed).join(" ");
         text += &format!("    {}\n", command(change, &before));
     }
+    text += reload;
     text += "    :\n}\n\nif [ \"${1:-}\" = undo ]; then undo; else apply; fi\nexit $failed\n";
     text
 }
@@ -75,6 +98,10 @@ fn command(change: &Change, value: &str) -> String {
     }
 }
 
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
+/// Whether systemd has to be told of a file.
+fn is_unit(path: &Path) -> bool {
+    path.ends_with(DROP_IN_FILE)
 }
+
+#[cfg(test)]
+mod tests;

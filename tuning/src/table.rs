@@ -5,9 +5,9 @@
 
 use crate::apply::{Outcome, Took};
 use crate::check::{Report, Row, State};
-use crate::plan::Plan;
+use crate::plan::{DROP_IN_FILE, Plan};
 use crate::reading::{Spot, fields_of};
-use crate::revert::{Back, Reverted};
+use crate::revert::{Back, Reverted, Undone};
 use crate::wanted::bytes_text;
 
 /// How to write.
@@ -199,7 +199,14 @@ pub fn plan(plan: &Plan, record: &str, style: Style) -> String {
         text += &format!("  {}  {kind}\n", path.display());
     }
     for limit in &plan.limits {
-        text += &format!("  {}={} with the service's next start\n", limit.directive, limit.value);
+        let before = match limit.before.as_str() {
+            "" => String::new(),
+            before => format!(" (it gets {before} now)"),
+        };
+        text += &format!(
+            "  {}={} with the service's next start{before}\n",
+            limit.directive, limit.value
+        );
     }
     if !plan.hand.is_empty() {
         text += &format!("{}\n", style.bold("By hand"));
@@ -246,6 +253,13 @@ pub fn reverted(reverted: &Reverted, dry: bool, style: Style) -> String {
             Back::Failed(why) => style.paint("1;31", &format!("not back: {why}")),
         };
         text += &format!("  {}  {word}\n", pad(&one.what, width));
+    }
+    let is_limit = |one: &Undone| {
+        one.what.ends_with(DROP_IN_FILE) && matches!(one.result, Back::Restored { .. })
+    };
+    if !dry && reverted.undone.iter().any(is_limit) {
+        text +=
+            "`systemctl daemon-reload && systemctl restart touchline` makes limits as before.\n";
     }
     text
 }

@@ -26,7 +26,7 @@ impl Tree {
             .file("/proc/self/limits", LIMITS)
             .file("/proc/self/cgroup", "0::/\n")
             .file("/proc/self/mountinfo", "30 1 0:26 / /cg rw - cgroup2 cgroup2 rw\n")
-            .file("/proc/meminfo", "MemTotal:       16777216 kB\n")
+            .file("/proc/meminfo", "MemTotal:       16777216 kB\nSwapTotal:       2097152 kB\n")
             .file("/proc/sys/kernel/osrelease", "6.18.44-test\n")
             .file("/proc/sys/vm/swappiness", "60\n")
             .file("/proc/sys/net/core/somaxconn", "128\n")
@@ -36,6 +36,12 @@ impl Tree {
             .file("/sys/class/net/lo/queues/rx-0/rps_cpus", "0\n");
         fs::create_dir_all(tree.path("/etc")).unwrap();
         tree
+    }
+
+    /// The service, as docs/operating.md describes it, with so many files.
+    pub fn unit(&self, files: u64) -> &Self {
+        let text = format!("[Service]\nType=notify\nLimitNOFILE={files}\n");
+        self.file("/etc/systemd/system/touchline.service", &text)
     }
 
     /// Writes a file, with the folders it needs.
@@ -124,6 +130,7 @@ pub fn machine() -> Machine {
     Machine {
         cores: 8,
         memory_bytes: 16 << 30,
+        swap_bytes: 2 << 30,
         group_limit: None,
         page_bytes: 4096,
         kernel: "6.18.0".into(),

@@ -268,7 +268,7 @@ fn judge_fields(
 
 fn number(text: &str) -> Result<f64, Unreadable> {
     match text {
-        "unlimited" | "max" => Ok(f64::INFINITY),
+        "unlimited" | "max" | "infinity" => Ok(f64::INFINITY),
         text => text.parse().map_err(|_| Unreadable),
     }
 }

@@ -134,7 +134,7 @@ impl HostArgs {
         let root = Root::below(&self.root);
         match self.pid {
             Some(pid) => root.of_process(pid),
-            None => root,
+            None => root.of_service(),
         }
     }
 
@@ -268,8 +268,7 @@ fn apply_to_host(
 }
 
 fn earlier(folder: &Path) -> Result<Vec<record::Record>, Failure> {
-    let listed = record::list(folder);
-    match listed {
+    match record::list(folder).and_then(record::Listing::whole) {
         Ok(records) => Ok(records.into_iter().map(|(_, record)| record).collect()),
         // Root's own; who may not read them may not apply either.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Vec::new()),
@@ -321,7 +320,13 @@ fn revert_host(root: &Root, state: &StateArgs, dry_run: bool) -> Result<Exit, Fa
     }
     say(table::reverted(&reverted, dry_run, style(false)).as_bytes())?;
     if reverted.is_bad() {
-        return Err(anyhow!("not everything is back; its record stays, so try again").into());
+        let left = reverted.undone.iter().filter(|one| one.is_bad()).count();
+        let (all, folder) = (reverted.undone.len(), folder.display());
+        return Err(anyhow!(
+            "{left} of {all} not back, and why stands beside them; the rest is. What is left is \
+             recorded in {folder}, for another `touchline tune revert`"
+        )
+        .into());
     }
     Ok(Exit::Fine)
 }

@@ -19,7 +19,8 @@ fn host() -> tempfile::TempDir {
         ("proc/self/mountinfo", "30 1 0:26 / /cg rw - cgroup2 cgroup2 rw\n"),
         ("cg/touch/memory.max", "134217728\n"),
         ("cg/touch/cpu.max", "200000 100000\n"),
-        ("proc/meminfo", "MemTotal:       16777216 kB\n"),
+        ("etc/systemd/system/touchline.service", "[Service]\nLimitNOFILE=4096\n"),
+        ("proc/meminfo", "MemTotal:       16777216 kB\nSwapTotal:       1048576 kB\n"),
         ("proc/sys/kernel/osrelease", "6.1.0-18-cloud-amd64\n"),
         ("proc/sys/net/core/somaxconn", "128\n"),
         ("proc/sys/vm/swappiness", "60\n"),
@@ -128,7 +129,56 @@ fn an_apply_writes_three_files_and_a_revert_leaves_none() {
     let reverted = revert(tree.path());
     assert_eq!(reverted.status.code(), Some(0), "{}", words(&reverted));
     assert_eq!(told(), "ring_rx 512 4096\n");
-    assert!(!tree.path().join("etc").exists(), "folders that were made are gone");
+    let left = |folder: &str| {
+        let entries = fs::read_dir(tree.path().join(folder)).unwrap().flatten();
+        entries.map(|entry| entry.file_name().into_string().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!((left("etc"), left("etc/systemd")), (vec!["systemd".into()], vec!["system".into()]));
+    assert_eq!(
+        left("etc/systemd/system"),
+        ["touchline.service"],
+        "folders that were made are gone"
+    );
+    assert!(!tree.path().join("var").exists());
+}
+
+/// As docs/operating.md goes about it: the unit first, then an apply.
+#[test]
+fn an_apply_never_lowers_what_the_unit_gives() {
+    let tree = host();
+    let unit = tree.path().join("etc/systemd/system/touchline.service");
+    let drop_in = tree.path().join("etc/systemd/system/touchline.service.d/99-tune.conf");
+    for files in [65_536, 1_048_576] {
+        fs::write(&unit, format!("[Service]\nLimitNOFILE={files}\n")).unwrap();
+        let dry = words(&tune(tree.path(), &["apply", "--dry-run"]));
+        assert!(!dry.contains("LimitNOFILE"), "{dry}");
+        let applied = tune(tree.path(), &["apply", "--yes"]);
+        assert_eq!(applied.status.code(), Some(0), "{}", words(&applied));
+        let written = fs::read_to_string(&drop_in).unwrap_or_default();
+        assert!(!written.contains("LimitNOFILE"), "{written}");
+        let row = row(&tune(tree.path(), &["check", "--json"]), "nofile");
+        assert_eq!((&row["state"], &row["now"]), (&"ok".into(), &files.to_string().into()));
+        assert!(row["note"].as_str().unwrap().contains("this shell gets 4096"), "{row}");
+    }
+}
+
+#[test]
+fn a_damaged_record_ends_an_apply_and_a_revert_with_what_to_do() {
+    let tree = host();
+    let somaxconn = || fs::read_to_string(tree.path().join("proc/sys/net/core/somaxconn")).unwrap();
+    assert_eq!(tune(tree.path(), &["apply", "--yes"]).status.code(), Some(0));
+    let record = tree.path().join("var/lib/touchline/tune/0002.json");
+    fs::write(&record, "{").unwrap();
+    let refused = tune(tree.path(), &["apply", "--yes"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(words(&refused).contains("0002.json is damaged"), "{}", words(&refused));
+    assert!(words(&refused).contains("touchline tune revert"), "{}", words(&refused));
+    let reverted = revert(tree.path());
+    assert_eq!((reverted.status.code(), somaxconn()), (Some(1), "128\n".into()));
+    assert!(words(&reverted).contains("Then remove it"), "{}", words(&reverted));
+    fs::remove_file(&record).unwrap();
+    assert_eq!(revert(tree.path()).status.code(), Some(0));
+    assert!(!tree.path().join("var").exists());
 }
 
 #[test]

@@ -2,61 +2,15 @@
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 
 use super::*;
 use crate::check::State;
-use crate::plan::{BOOT_FILE, DROP_IN_FILE, SYSCTL_FILE};
+use crate::plan::{BOOT_FILE, DROP_IN_FILE, MODULE_FILE, SYSCTL_FILE};
 use crate::revert::{Back, revert};
-use crate::script::script;
 use crate::testing::{Tree, judge_host, need};
-
-/// A host with something of each kind to set; no list with a chosen word, which a plain file
-/// doesn't give back as the kernel does.
-fn host() -> Tree {
-    let tree = Tree::host(8);
-    tree.nic("eth0", "ena", 2)
-        .file("/told/ethtool/eth0", "ring_rx 1024 8192\nqueues 4 4\n")
-        .file("/proc/irq/41/smp_affinity_list", "0\n")
-        .file("/proc/irq/42/smp_affinity_list", "0\n")
-        .file("/proc/interrupts", "41: 7 PCI 1-edge eth0-Tx-Rx-0\n42: 9 PCI 2-edge eth0-Tx-Rx-1\n")
-        .file("/proc/sys/net/ipv4/tcp_wmem", "4096\t16384\t65536\n")
-        .file("/proc/sys/net/ipv4/tcp_slow_start_after_idle", "1\n")
-        .file("/sys/kernel/mm/transparent_hugepage/enabled", "madvise\n");
-    tree
-}
-
-fn wish(tree: &Tree) -> Wish {
-    Wish { only: Vec::new(), keep: true, etc: tree.path("/etc") }
-}
-
-fn state(tree: &Tree) -> PathBuf {
-    tree.path("/var/lib/touchline/tune")
-}
-
-fn records(tree: &Tree) -> Vec<Record> {
-    list(&state(tree)).unwrap().into_iter().map(|(_, record)| record).collect()
-}
-
-fn plan_of(tree: &Tree, wish: &Wish, connections: u64) -> Plan {
-    let report = judge_host(&tree.root(), &need(connections));
-    Plan::make(&tree.root(), &report, wish, &records(tree))
-}
-
-fn apply_all(tree: &Tree, connections: u64) -> Vec<Outcome> {
-    let wish = wish(tree);
-    let plan = plan_of(tree, &wish, connections);
-    apply(&tree.root(), &plan, &wish, &state(tree)).unwrap()
-}
-
-/// All that may be touched.
-fn everything(tree: &Tree) -> Vec<(String, String)> {
-    ["/proc", "/sys", "/etc", "/told"].iter().flat_map(|folder| tree.files(folder)).collect()
-}
-
-fn text(tree: &Tree, below_etc: &str) -> String {
-    fs::read_to_string(tree.path("/etc").join(below_etc)).unwrap()
-}
+use crate::trial::{
+    apply_all, everything, files_of_service, host, plan_of, records, state, text, wish,
+};
 
 #[test]
 fn what_is_applied_holds_and_what_is_reverted_is_as_before() {
@@ -88,7 +42,7 @@ fn settings_are_kept_for_the_boot_in_three_files() {
     for line in [
         "ethtool -G eth0 rx 4096\n",
         "echo ff >/sys/class/net/eth0/queues/rx-0/rps_cpus\n",
-        "$NF == \"eth0-Tx-Rx-1\"",
+        "awk -v name=eth0-Tx-Rx-1 ",
     ] {
         assert!(boot.contains(line), "{line} in {boot}");
     }
@@ -166,6 +120,42 @@ fn a_limit_on_files_is_never_kept_above_what_the_kernel_allows() {
     assert!(text(&tree, DROP_IN_FILE).contains("LimitNOFILE=30000\n"));
 }
 
+/// The shell has 20,000 at most, the unit says more: a drop-in of ours would win, and take from it.
+#[test]
+fn a_limit_is_never_kept_below_what_the_service_gets_already() {
+    for files in [51_747, 65_536, 1_048_576] {
+        let tree = host();
+        tree.unit(files);
+        for root in [tree.root(), tree.root().of_service()] {
+            let report = judge_host(&root, &need(50_000));
+            let plan = Plan::make(&root, &report, &wish(&tree), &[]);
+            assert!(plan.limits.is_empty(), "{files}: {plan:?}");
+            apply(&root, &plan, &wish(&tree), &state(&tree)).unwrap();
+            assert_eq!(files_of_service(&tree), files.to_string());
+            assert!(!text(&tree, DROP_IN_FILE).contains("LimitNOFILE"));
+        }
+    }
+    let tree = host();
+    assert_eq!(plan_of(&tree, &wish(&tree), 50_000).limits[0].before, "4096");
+    apply_all(&tree, 50_000);
+    assert_eq!(files_of_service(&tree), "51747");
+    apply_all(&tree, 25_000);
+    assert_eq!(files_of_service(&tree), "51747", "what was raised stays raised");
+}
+
+#[test]
+fn a_drop_in_of_others_that_wins_and_a_host_without_the_unit_are_told() {
+    let tree = host();
+    tree.file("/etc/systemd/system/touchline.service.d/zz.conf", "[Service]\nLimitNOFILE=64\n");
+    let hand = |tree: &Tree| format!("{:?}", plan_of(tree, &wish(tree), 50_000).hand);
+    assert!(hand(&tree).contains("zz.conf is read after ours"), "{}", hand(&tree));
+    let bare = host();
+    fs::remove_file(bare.path("/etc/systemd/system/touchline.service")).unwrap();
+    let plan = plan_of(&bare, &wish(&bare), 50_000);
+    assert!(plan.limits.is_empty(), "systemd gives 524288 by itself");
+    assert!(hand(&bare).contains("there is no touchline.service"), "{}", hand(&bare));
+}
+
 #[test]
 fn a_second_apply_adds_to_the_first_and_both_are_reverted() {
     let tree = host();
@@ -182,71 +172,6 @@ fn a_second_apply_adds_to_the_first_and_both_are_reverted() {
     assert!(!revert(&tree.root(), &state(&tree), false).unwrap().is_bad());
     fs::remove_dir_all(tree.path("/proc/sys/fs")).unwrap();
     assert_eq!(everything(&tree), before);
-}
-
-#[test]
-fn files_of_others_are_put_back_with_bytes_and_mode() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let tree = host();
-    let path = tree.path("/etc").join(SYSCTL_FILE);
-    tree.file(&format!("/etc/{SYSCTL_FILE}"), "vm.swappiness = 1\n");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    let before = everything(&tree);
-    apply_all(&tree, 50_000);
-    assert_ne!(fs::read_to_string(&path).unwrap(), "vm.swappiness = 1\n");
-    assert!(!revert(&tree.root(), &state(&tree), false).unwrap().is_bad());
-    assert_eq!(everything(&tree), before);
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-}
-
-#[test]
-fn what_somebody_changed_since_goes_back_to_the_record_too() {
-    let tree = host();
-    let before = everything(&tree);
-    apply_all(&tree, 50_000);
-    tree.file("/proc/sys/vm/swappiness", "5\n");
-    let dry = revert(&tree.root(), &state(&tree), true).unwrap();
-    let swappiness = dry.undone.iter().find(|one| one.what == "vm.swappiness").unwrap();
-    let goes = Back::Restored { from: "5".into(), to: "60".into() };
-    assert_eq!(swappiness.result, goes);
-    assert_eq!(tree.root().text("/proc/sys/vm/swappiness").as_deref(), Some("5"));
-    revert(&tree.root(), &state(&tree), false).unwrap();
-    assert_eq!(everything(&tree), before);
-}
-
-#[test]
-fn a_record_that_cannot_be_undone_stays() {
-    let tree = host();
-    apply_all(&tree, 50_000);
-    let swappiness = tree.path("/proc/sys/vm/swappiness");
-    fs::remove_file(&swappiness).unwrap();
-    assert!(revert(&tree.root(), &state(&tree), false).unwrap().is_bad());
-    assert_eq!(records(&tree).len(), 1);
-    fs::write(&swappiness, "10\n").unwrap();
-    assert!(!revert(&tree.root(), &state(&tree), false).unwrap().is_bad());
-    assert_eq!(fs::read_to_string(&swappiness).unwrap(), "60\n");
-}
-
-/// After a boot, or once queues change, an interrupt has another number and its number another
-/// owner.
-#[test]
-fn an_interrupt_is_found_by_its_name_and_one_that_is_gone_holds_up_nothing() {
-    let tree = host();
-    apply_all(&tree, 50_000);
-    let of = |irq: u32| {
-        let path = format!("/proc/irq/{irq}/smp_affinity_list");
-        tree.root().text(&path).map(|text| text.trim().to_owned())
-    };
-    let set = of(41).unwrap();
-    tree.file("/proc/interrupts", "41: 7 PCI 1-edge nvme0\n51: 7 PCI 1-edge eth0-Tx-Rx-0\n")
-        .file("/proc/irq/41/smp_affinity_list", "3\n")
-        .file("/proc/irq/51/smp_affinity_list", &format!("{set}\n"));
-    let reverted = revert(&tree.root(), &state(&tree), false).unwrap();
-    assert!(!reverted.is_bad(), "{reverted:?}");
-    assert_eq!((of(41).as_deref(), of(51).as_deref()), (Some("3"), Some("0")));
-    let gone = reverted.undone.iter().filter(|one| one.result == Back::Gone).count();
-    assert_eq!(gone, 1, "that of the second queue");
-    assert!(records(&tree).is_empty());
 }
 
 #[test]
@@ -281,54 +206,20 @@ fn a_choice_of_knobs_and_nothing_kept_touch_only_those() {
     assert_eq!(changed, 1);
 }
 
+/// sysctl.d(5): what a module brings is passed over at boot, unless a rule has it read again.
 #[test]
-fn the_script_is_plain_shell_that_says_what_it_does() {
+fn what_comes_with_a_module_is_kept_by_a_rule_of_udevs() {
     let tree = host();
-    let plan = plan_of(&tree, &wish(&tree), 50_000);
-    let script = script(&plan, 50_000);
-    assert!(script.starts_with("#!/bin/sh\n"));
-    for part in [
-        "put '/proc/sys/net/core/somaxconn' '4096'",
-        "put '/proc/sys/net/core/somaxconn' '128'",
-        "ethtool -G eth0 rx 4096 || failed=1",
-        "ethtool -G eth0 rx 1024 || failed=1",
-        "LimitNOFILE=51747",
-    ] {
-        assert!(script.contains(part), "{part} in {script}");
+    apply_all(&tree, 50_000);
+    assert!(!tree.path("/etc").join(MODULE_FILE).exists(), "nothing of a module was set");
+    revert(&tree.root(), &state(&tree), false).unwrap();
+    tree.file("/proc/sys/net/netfilter/nf_conntrack_max", "4096\n");
+    apply_all(&tree, 50_000);
+    let rule = text(&tree, MODULE_FILE);
+    let line = rule.replace("\\\n", "");
+    let line = line.lines().find(|line| line.starts_with("ACTION")).unwrap().to_owned();
+    for part in ["KERNEL==\"nf_conntrack\"", "systemd-sysctl --prefix=/net/netfilter"] {
+        assert!(line.contains(part), "{part} in {rule}");
     }
-    let file = tree.path("/script.sh");
-    fs::write(&file, &script).unwrap();
-    let sound = std::process::Command::new("sh").arg("-n").arg(&file).status().unwrap();
-    assert!(sound.success(), "{script}");
-}
-
-#[test]
-fn the_script_keeps_files_of_others_with_bytes_and_mode_and_touches_none_it_has_no_copy_of() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let tree = host();
-    let path = tree.path("/etc").join(SYSCTL_FILE);
-    tree.file(&format!("/etc/{SYSCTL_FILE}"), "vm.swappiness = 1");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    let files = || {
-        let is_file = |(path, _): &(String, String)| !path.ends_with('/');
-        tree.files("/etc").into_iter().filter(is_file).collect::<Vec<_>>()
-    };
-    let before = files();
-    let mut plan = plan_of(&tree, &wish(&tree), 50_000);
-    plan.live.clear();
-    let file = tree.path("/script.sh");
-    fs::write(&file, script(&plan, 50_000)).unwrap();
-    let run = |arguments: &[&str]| {
-        let done = std::process::Command::new("sh").arg(&file).args(arguments).output().unwrap();
-        assert!(done.status.success(), "{done:?}");
-    };
-    run(&["undo"]);
-    assert_eq!(files(), before, "nothing was applied");
-    run(&[]);
-    run(&[]);
-    assert_ne!(fs::read_to_string(&path).unwrap(), "vm.swappiness = 1");
-    run(&["undo"]);
-    assert_eq!(fs::read_to_string(&path).unwrap(), "vm.swappiness = 1");
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(files(), before);
+    assert!(text(&tree, SYSCTL_FILE).contains("nf_conntrack_max = 165536"));
 }

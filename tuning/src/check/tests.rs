@@ -56,6 +56,18 @@ fn a_problem_is_what_keeps_connections_from_being_held() {
 }
 
 #[test]
+fn what_the_service_gets_is_judged_and_the_shell_is_told() {
+    let tree = Tree::host(8);
+    tree.unit(65_536);
+    let report = judge_host(&tree.root().of_service(), &need(50_000));
+    assert_eq!((state(&report, "nofile"), row(&report, "nofile").1), (State::Ok, "65536".into()));
+    let said = note(&report, "nofile");
+    assert!(said.contains("touchline.service; this shell gets 20000"), "{said}");
+    // A server that starts, or one that is named by its process, is judged by what it has.
+    assert_eq!(row(&judged(&tree, 50_000), "nofile").1, "20000");
+}
+
+#[test]
 fn a_ring_that_is_refused_is_a_problem_where_it_is_required() {
     let tree = Tree::host(2);
     tree.file("/told/io_uring", "refused\n").file("/proc/sys/kernel/io_uring_disabled", "2\n");
@@ -115,6 +127,20 @@ fn a_nic_is_judged_by_what_its_driver_can_do() {
     let target = &report.row("nic.coalescing").unwrap().targets[0];
     assert_eq!((target.raw.as_str(), target.value.as_str()), ("0", "1"));
     assert_eq!(row("nic").1, "eth0: ena, 2 queues");
+}
+
+/// The sysctl is for devices to come; what a NIC has by now is another thing.
+#[test]
+fn a_nic_keeps_the_queue_it_came_up_with() {
+    let tree = host_with_nic();
+    tree.file("/proc/sys/net/core/default_qdisc", "fq\n")
+        .file("/told/qdisc/eth0", "mq pfifo_fast pfifo_fast\n");
+    let report = judged(&tree, 50_000);
+    assert_eq!(state(&report, "net.core.default_qdisc"), State::Ok);
+    let want = (State::Advice, "pfifo_fast".into(), "fq".into());
+    assert_eq!(row(&report, "nic.qdisc"), want);
+    tree.file("/told/qdisc/eth0", "mq fq fq_codel\n");
+    assert_eq!(state(&judged(&tree, 50_000), "nic.qdisc"), State::Ok);
 }
 
 #[test]
@@ -245,11 +271,27 @@ fn advice_waits_for_a_reason() {
         .file("/proc/net/softnet_stat", "000f4240 00000000 00000001\n");
     let report = judged(&tree, 50_000);
     assert_eq!(state(&report, "net.core.netdev_budget"), State::Ok);
-    assert!(note(&report, "net.core.netdev_budget").contains("ran out"));
+    assert!(
+        note(&report, "net.core.netdev_budget").starts_with("1 rounds ran out of it in 1000000")
+    );
+    tree.file("/proc/net/softnet_stat", "000f4240 00000000 00000000\n");
+    let none = judged(&tree, 50_000);
+    assert_eq!(note(&none, "net.core.netdev_budget"), "no softirq ran out of it so far");
     tree.file("/proc/net/softnet_stat", "000f4240 00000003 00001000\n");
     let report = judged(&tree, 50_000);
     assert_eq!(state(&report, "net.core.netdev_budget"), State::Advice);
     assert_eq!(row(&report, "softnet").1, "3");
+}
+
+#[test]
+fn swappiness_matters_where_there_is_swap() {
+    let tree = Tree::host(2);
+    assert_eq!(state(&judged(&tree, 50_000), "vm.swappiness"), State::Advice);
+    tree.file("/proc/meminfo", "MemTotal:       16777216 kB\nSwapTotal:       0 kB\n");
+    let report = judged(&tree, 50_000);
+    let row = report.row("vm.swappiness").unwrap();
+    assert_eq!((row.state, row.note.as_deref()), (State::Ok, Some("there is no swap")));
+    assert!(row.targets.is_empty(), "nothing to plan");
 }
 
 #[test]

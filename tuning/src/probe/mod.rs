@@ -24,38 +24,49 @@ use crate::reading::Reading;
 /// Looks, and answers.
 pub type Probe = fn(&Scene) -> Reading;
 
-const PROBES: &[(&str, Probe)] = &[
-    ("nofile", process::nofile),
-    ("memlock", process::memlock),
-    ("io_uring", process::io_uring),
-    ("seccomp", process::seccomp),
-    ("conntrack", net::conntrack),
-    ("softnet", net::softnet),
-    ("nic", nic::nic),
-    ("nic_queues", nic::queues),
-    ("nic_ring_rx", nic::ring_rx),
-    ("nic_ring_tx", nic::ring_tx),
-    ("nic_coalescing", nic::coalescing),
-    ("nic_irq_affinity", steering::irq_affinity),
-    ("nic_rps", steering::rps),
-    ("nic_rps_flows", steering::rps_flows),
-    ("nic_xps", steering::xps),
-    ("memory", memory::host),
-    ("cgroup_memory", memory::group),
-    ("numa", memory::numa),
-    ("cores", cpu::cores),
-    ("cgroup_cpu", cpu::quota),
-    ("c_states", cpu::idle_states),
-    ("mitigations", cpu::mitigations),
-    ("kernel", cpu::kernel),
-    ("ec2", cloud::instance),
-    ("ena", cloud::driver),
-    ("ena_allowances", cloud::allowances),
+/// Name, function, and where it looks, for people.
+const PROBES: &[(&str, Probe, &str)] = &[
+    ("nofile", process::nofile, "the service's unit and drop-ins; /proc/PID/limits"),
+    ("memlock", process::memlock, "the service's unit and drop-ins; /proc/PID/limits"),
+    ("io_uring", process::io_uring, "by making a ring"),
+    ("seccomp", process::seccomp, "/proc/PID/status"),
+    ("conntrack", net::conntrack, "/proc/sys/net/netfilter/nf_conntrack_count"),
+    ("softnet", net::softnet, "/proc/net/softnet_stat"),
+    ("nic", nic::nic, "/sys/class/net"),
+    ("nic_queues", nic::queues, "asked of the kernel, as `ethtool -l NIC`"),
+    ("nic_ring_rx", nic::ring_rx, "asked of the kernel, as `ethtool -g NIC`"),
+    ("nic_ring_tx", nic::ring_tx, "asked of the kernel, as `ethtool -g NIC`"),
+    ("nic_coalescing", nic::coalescing, "asked of the kernel, as `ethtool -c NIC`"),
+    ("nic_qdisc", nic::qdisc, "asked of the kernel, as `tc qdisc show dev NIC`"),
+    ("nic_irq_affinity", steering::irq_affinity, "/proc/interrupts; /proc/irq/N/smp_affinity_list"),
+    ("nic_rps", steering::rps, "/sys/class/net/NIC/queues/rx-N/rps_cpus"),
+    ("nic_rps_flows", steering::rps_flows, "/sys/class/net/NIC/queues/rx-N/rps_flow_cnt"),
+    ("nic_xps", steering::xps, "/sys/class/net/NIC/queues/tx-N/xps_cpus"),
+    ("memory", memory::host, "/proc/meminfo"),
+    (
+        "cgroup_memory",
+        memory::group,
+        "memory.max, or memory.limit_in_bytes, of the process's groups",
+    ),
+    ("numa", memory::numa, "/sys/devices/system/node"),
+    ("cores", cpu::cores, "/proc/PID/status, Cpus_allowed_list"),
+    ("cgroup_cpu", cpu::quota, "cpu.max, or cpu.cfs_quota_us, of the process's groups"),
+    ("c_states", cpu::idle_states, "/sys/devices/system/cpu/cpu0/cpuidle/state*/latency"),
+    ("mitigations", cpu::mitigations, "/sys/devices/system/cpu/vulnerabilities"),
+    ("kernel", cpu::kernel, "/proc/sys/kernel/osrelease"),
+    ("ec2", cloud::instance, "/sys/class/dmi/id"),
+    ("ena", cloud::driver, "/sys/class/net/NIC/device/driver"),
+    ("ena_allowances", cloud::allowances, "`ethtool -S NIC`"),
 ];
 
 /// The probe of that name.
 pub fn find(name: &str) -> Option<Probe> {
-    PROBES.iter().find(|(other, _)| *other == name).map(|(_, probe)| *probe)
+    PROBES.iter().find(|(other, ..)| *other == name).map(|(_, probe, _)| *probe)
+}
+
+/// Where the probe of that name looks.
+pub fn words(name: &str) -> &'static str {
+    PROBES.iter().find(|(other, ..)| *other == name).map_or("", |(_, _, words)| words)
 }
 
 #[cfg(test)]
@@ -65,7 +76,7 @@ mod tests {
 
     #[test]
     fn every_probe_serves_a_knob() {
-        for (name, _) in PROBES {
+        for (name, ..) in PROBES {
             let serves = |knob: &knob::Knob| knob.read == Read::Probe((*name).into());
             assert!(knob::all().iter().any(serves), "{name}");
         }

@@ -5,10 +5,14 @@ use std::io::ErrorKind;
 use crate::condition::Scene;
 use crate::ethtool::{self, Field, Setting};
 use crate::machine::Nic;
+use crate::qdisc;
 use crate::reading::{Place, Reading, Spot};
 
 /// Microseconds a packet may wait where the NIC can't adapt: a tenth of a millisecond or so.
 const RX_USECS_MOST: u64 = 128;
+
+/// Queues in which no flow starves another; in `noqueue` nothing waits.
+const FAIR_QDISCS: [&str; 4] = ["fq", "fq_codel", "cake", "noqueue"];
 
 /// Who is judged.
 pub fn nic(scene: &Scene) -> Reading {
@@ -51,6 +55,17 @@ fn settings(scene: &Scene, field: Field) -> Reading {
         }))
     };
     gather(scene, place)
+}
+
+/// What packets wait in on their way out.
+pub fn qdisc(scene: &Scene) -> Reading {
+    gather(scene, |nic| {
+        let kinds = qdisc::kinds(scene.root, &nic.name)?;
+        let is_fair = kinds.iter().all(|kind| FAIR_QDISCS.contains(&kind.as_str()));
+        let now = kinds.join(" and ");
+        let want = if is_fair { now.clone() } else { "fq".into() };
+        Ok((!kinds.is_empty()).then(|| Place::told(now).called(&nic.name).wanting(want)))
+    })
 }
 
 /// How long a received packet waits: `adaptive`, or microseconds.

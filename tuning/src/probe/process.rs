@@ -4,25 +4,47 @@ use io_uring::IoUring;
 
 use crate::condition::Scene;
 use crate::reading::{Place, Reading};
+use crate::unit::Service;
 
 /// The hard limit on open files.
 pub fn nofile(scene: &Scene) -> Reading {
-    limit(scene, "Max open files")
+    limit(scene, "Max open files", "LimitNOFILE")
 }
 
 /// The hard limit on locked memory, in bytes.
 pub fn memlock(scene: &Scene) -> Reading {
-    limit(scene, "Max locked memory")
+    limit(scene, "Max locked memory", "LimitMEMLOCK")
+}
+
+/// What counts is what the service gets; where there is no unit, or a process was named, what the
+/// process has.
+fn limit(scene: &Scene, name: &str, directive: &str) -> Reading {
+    let own = limit_of_process(scene, name);
+    let service = scene.root.judges_service().then(|| Service::read(scene.root));
+    let given = service.as_ref().filter(|service| service.has_unit());
+    match (given.map(|service| service.limit(scene.root, directive)), own) {
+        (Some(Some(given)), own) => {
+            let shell = own.map_or(String::new(), |hard| format!("; this shell gets {hard}"));
+            let note = format!("what the service gets, by {}{shell}", given.source());
+            Reading::Here(vec![Place::told(given.text())], Some(note))
+        }
+        (Some(None), Some(hard)) => {
+            let note = format!("what this shell gets; touchline.service has no {directive}=");
+            Reading::Here(vec![Place::told(hard)], Some(note))
+        }
+        (None, Some(hard)) => {
+            let note = service.map(|_| "what this shell gets; there is no touchline.service");
+            Reading::Here(vec![Place::told(hard)], note.map(str::to_owned))
+        }
+        (_, None) => Reading::Unknown(format!("{} has no `{name}`", scene.root.of_self("limits"))),
+    }
 }
 
 /// A line of `/proc/PID/limits`: name, soft, hard, unit, in columns.
-fn limit(scene: &Scene, name: &str) -> Reading {
-    let limits = scene.root.text(&scene.root.of_self("limits")).unwrap_or_default();
-    let line = limits.lines().find_map(|line| line.strip_prefix(name));
-    match line.and_then(|line| line.split_whitespace().nth(1)) {
-        Some(hard) => Reading::Here(vec![Place::told(hard)], None),
-        None => Reading::Unknown(format!("{} has no `{name}`", scene.root.of_self("limits"))),
-    }
+fn limit_of_process(scene: &Scene, name: &str) -> Option<String> {
+    let limits = scene.root.text(&scene.root.of_self("limits"))?;
+    let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().nth(1).map(str::to_owned)
 }
 
 /// Whether a ring can be made: by making one.

@@ -1,0 +1,165 @@
+//! Everything that is set and in force, and the files that keep it over a boot.
+//!
+//! What earlier applies have set and what the present one sets come together here, so that the
+//! files hold all of it. A limit is kept only where it gives the service more than it gets without
+//! us.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::knob::{all, find};
+use crate::plan::{BOOT_FILE, Change, DROP_IN_FILE, Limit, MODULE_FILE, SYSCTL_FILE, is_in_force};
+use crate::reading::Spot;
+use crate::record::Record;
+use crate::root::Root;
+use crate::unit::{Service, limit_text};
+
+/// Everything that is set and in force, by knob and place.
+#[derive(Debug, Default)]
+pub struct Settings {
+    sysctls: BTreeMap<String, String>,
+    /// In the order of the knobs: rings and queues come before what follows from them.
+    boot: BTreeMap<(usize, String), String>,
+    limits: BTreeMap<String, Kept>,
+}
+
+/// A limit that is kept, and what the service gets without it.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    value: u64,
+    before: Option<u64>,
+}
+
+impl Settings {
+    /// Of earlier records what is in force; of now what is given.
+    pub fn of(root: &Root, earlier: &[Record], live: &[Change], limits: &[Limit]) -> Self {
+        let mut all = Self::default();
+        for record in earlier {
+            let in_force = |change: &&Change| is_in_force(root, change);
+            record.live.iter().filter(in_force).for_each(|change| all.add(change));
+            record.limits.iter().for_each(|limit| all.add_limit(limit));
+        }
+        live.iter().for_each(|change| all.add(change));
+        limits.iter().for_each(|limit| all.add_limit(limit));
+        all.bound_limits(root);
+        all
+    }
+
+    /// Above what the kernel allows a service doesn't start; at or below what it gets anyway, a
+    /// limit of ours could only take from it, today or once the unit is changed.
+    fn bound_limits(&mut self, root: &Root) {
+        let set = self.sysctls.get("fs.nr_open").and_then(|value| value.parse().ok());
+        let most: Option<u64> = set.or_else(|| root.number("/proc/sys/fs/nr_open"));
+        let service = Service::read(root);
+        for (directive, kept) in &mut self.limits {
+            let most = most.filter(|_| directive == "LimitNOFILE").unwrap_or(u64::MAX);
+            kept.value = kept.value.min(most);
+            kept.before = service.limit_without_ours(root, directive).map(|given| given.value);
+        }
+        self.limits.retain(|_, kept| kept.before.is_none_or(|before| kept.value > before));
+    }
+
+    /// Of these limits those that are kept, as they are kept.
+    pub fn limits_of(&self, limits: &[Limit]) -> Vec<Limit> {
+        let kept = |limit: &Limit| {
+            let kept = self.limits.get(&limit.directive)?;
+            let before = kept.before.map(limit_text).unwrap_or_default();
+            Some(Limit { value: limit_text(kept.value), before, ..limit.clone() })
+        };
+        limits.iter().filter_map(kept).collect()
+    }
+
+    fn add(&mut self, change: &Change) {
+        let place = match &change.spot {
+            Spot::File { path, .. } => path.clone(),
+            Spot::Nic { nic, field } => format!("{nic} {field:?}"),
+        };
+        match (&change.boot, place.strip_prefix("/proc/sys/")) {
+            (None, Some(name)) => {
+                self.sysctls.insert(name.replace('/', "."), change.after.clone());
+            }
+            (Some(line), _) => {
+                let order = all().iter().position(|knob| knob.id == change.knob);
+                self.boot.insert((order.unwrap_or(usize::MAX), place), line.clone());
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn add_limit(&mut self, limit: &Limit) {
+        let Ok(value) = limit.value.parse() else { return };
+        let kept = self.limits.entry(limit.directive.clone());
+        let kept = kept.or_insert(Kept { value, before: None });
+        // What an earlier apply has raised stays raised.
+        kept.value = kept.value.max(value);
+    }
+
+    /// Whether a limit is kept.
+    pub fn keeps(&self, directive: &str) -> bool {
+        self.limits.contains_key(directive)
+    }
+
+    /// The files that keep them. One that would be empty is left out.
+    pub fn files(&self, etc: &Path) -> Vec<(PathBuf, String)> {
+        let boot = etc.join(BOOT_FILE);
+        let all = [
+            (etc.join(SYSCTL_FILE), self.sysctl_text()),
+            (etc.join(MODULE_FILE), self.module_text()),
+            (boot.clone(), self.boot_text()),
+            (etc.join(DROP_IN_FILE), self.drop_in_text(&boot)),
+        ];
+        let with_text = all.into_iter().filter_map(|(path, text)| Some((path, text?)));
+        with_text.map(|(path, text)| (path, format!("{HEAD}{text}"))).collect()
+    }
+
+    fn sysctl_text(&self) -> Option<String> {
+        let line = |(name, value): (&String, &String)| match find(name) {
+            Some(knob) => format!("\n# {}\n{name} = {value}\n", knob.title),
+            None => format!("\n{name} = {value}\n"),
+        };
+        (!self.sysctls.is_empty()).then(|| self.sysctls.iter().map(line).collect())
+    }
+
+    fn module_text(&self) -> Option<String> {
+        self.sysctls.keys().any(|name| is_of_module(name)).then(|| MODULE_RULE.to_owned())
+    }
+
+    fn boot_text(&self) -> Option<String> {
+        let mut text = String::new();
+        let mut last = None;
+        for ((order, _), line) in &self.boot {
+            if last != Some(order) {
+                let title = all().get(*order).map_or("", |knob| &knob.title);
+                text += &format!("\n# {title}\n");
+            }
+            last = Some(order);
+            text += &format!("{line}\n");
+        }
+        (!text.is_empty()).then_some(text)
+    }
+
+    fn drop_in_text(&self, boot: &Path) -> Option<String> {
+        let mut text = String::new();
+        for (directive, kept) in &self.limits {
+            text += &format!("{directive}={}\n", limit_text(kept.value));
+        }
+        if !self.boot.is_empty() {
+            text += &format!("ExecStartPre=-+/bin/sh {}\n", boot.display());
+        }
+        (!text.is_empty()).then(|| format!("\n[Service]\n{text}"))
+    }
+}
+
+/// Whether a sysctl only is there once connection tracking is loaded, which may be long after
+/// systemd-sysctl has read its files.
+pub fn is_of_module(sysctl: &str) -> bool {
+    sysctl.starts_with("net.netfilter.")
+}
+
+const MODULE_RULE: &str = "
+# When the module comes, its sysctls are set from /etc/sysctl.d
+ACTION==\"add\", SUBSYSTEM==\"module\", KERNEL==\"nf_conntrack\", \\
+RUN+=\"/usr/lib/systemd/systemd-sysctl --prefix=/net/netfilter\"
+";
+
+const HEAD: &str = "# Written by `touchline tune apply`; `touchline tune revert` takes it away.\n";

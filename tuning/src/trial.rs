@@ -1,0 +1,66 @@
+//! A host that is changed and changed back: what the tests of that share.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::apply::{Outcome, apply};
+use crate::plan::{Plan, Wish};
+use crate::record::{Record, list};
+use crate::testing::{Tree, judge_host, need};
+use crate::unit::Service;
+
+/// A host with something of each kind to set; no list with a chosen word, which a plain file
+/// doesn't give back as the kernel does.
+pub fn host() -> Tree {
+    let tree = Tree::host(8);
+    tree.nic("eth0", "ena", 2)
+        .unit(4096)
+        .file("/told/ethtool/eth0", "ring_rx 1024 8192\nqueues 4 4\n")
+        .file("/proc/irq/41/smp_affinity_list", "0\n")
+        .file("/proc/irq/42/smp_affinity_list", "0\n")
+        .file("/proc/interrupts", "41: 7 PCI 1-edge eth0-Tx-Rx-0\n42: 9 PCI 2-edge eth0-Tx-Rx-1\n")
+        .file("/proc/sys/net/ipv4/tcp_wmem", "4096\t16384\t65536\n")
+        .file("/proc/sys/net/ipv4/tcp_slow_start_after_idle", "1\n")
+        .file("/sys/kernel/mm/transparent_hugepage/enabled", "madvise\n");
+    tree
+}
+
+pub fn wish(tree: &Tree) -> Wish {
+    Wish { only: Vec::new(), keep: true, etc: tree.path("/etc") }
+}
+
+pub fn state(tree: &Tree) -> PathBuf {
+    tree.path("/var/lib/touchline/tune")
+}
+
+pub fn records(tree: &Tree) -> Vec<Record> {
+    list(&state(tree)).unwrap().records.into_iter().map(|(_, record)| record).collect()
+}
+
+pub fn plan_of(tree: &Tree, wish: &Wish, connections: u64) -> Plan {
+    let report = judge_host(&tree.root(), &need(connections));
+    Plan::make(&tree.root(), &report, wish, &records(tree))
+}
+
+/// What the service gets, by its unit and drop-ins.
+pub fn files_of_service(tree: &Tree) -> String {
+    Service::read(&tree.root()).limit(&tree.root(), "LimitNOFILE").unwrap().text()
+}
+
+pub fn apply_all(tree: &Tree, connections: u64) -> Vec<Outcome> {
+    let wish = wish(tree);
+    let plan = plan_of(tree, &wish, connections);
+    apply(&tree.root(), &plan, &wish, &state(tree)).unwrap()
+}
+
+/// All that may be touched.
+pub fn everything(tree: &Tree) -> Vec<(String, String)> {
+    ["/proc", "/sys", "/etc", "/told", "/var"]
+        .iter()
+        .flat_map(|folder| tree.files(folder))
+        .collect()
+}
+
+pub fn text(tree: &Tree, below_etc: &str) -> String {
+    fs::read_to_string(tree.path("/etc").join(below_etc)).unwrap()
+}
