@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::frames;
+use crate::message::Message;
 use crate::schedule::{Stream, team_name};
 
 /// How to become a follower.
@@ -30,6 +31,9 @@ pub struct Dialogue {
     /// Whether one message may carry several events.
     #[serde(default)]
     pub joins: bool,
+    /// How events are found in messages.
+    #[serde(default)]
+    pub message: Message,
     /// How a client that lost its connection asks for what it has missed. Without it, it follows
     /// anew and misses that.
     #[serde(default)]

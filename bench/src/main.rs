@@ -28,7 +28,7 @@
 //! | [`publish`] | the partner |
 //! | [`upstream`] | sensors and streams that Touchline asks and listens to |
 //! | [`brokers`] | Kafka, for runs that want it |
-//! | [`schedule`], [`stamp`], [`frames`] | what is due when, and how it is found in a frame |
+//! | [`schedule`], [`stamp`], [`message`], [`frames`] | what is due when, and how it is found |
 //! | [`probe`], [`meter`], [`stats`] | CPU, memory and host; medians |
 //! | [`report`] | JSON Lines and the table |
 //! | [`page`] | the report: one file of HTML |
@@ -44,6 +44,7 @@ mod floor;
 mod frames;
 mod lab;
 mod limits;
+mod message;
 mod meter;
 mod page;
 mod probe;

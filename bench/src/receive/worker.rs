@@ -29,7 +29,7 @@ use super::crowd::{Client, Reading};
 use super::order::{Manner, Order, Progress};
 use super::tally::Tally;
 use crate::limits::{CONNECT_RETRIES_MAX, HANDSHAKES_MAX, READ_BYTES_MAX, SOCKETS_PER_TABLE_MAX};
-use crate::schedule::Plan;
+use crate::schedule::{Plan, Window};
 use crate::sys::{self, Epoll, Ready};
 
 /// How long a worker with nothing to read sleeps before it looks again.
@@ -144,7 +144,7 @@ impl Worker {
                     self.waiting.extend(clients);
                 }
                 Ok(Order::Record(plan, windows, clock_ahead_ns)) => {
-                    self.tally = Tally::new(&windows, &plan);
+                    self.tally = self.tally_of(&windows, &plan);
                     self.plan = Some(plan);
                     self.clock_ahead_ns = clock_ahead_ns;
                     self.conns.iter_mut().for_each(|conn| conn.next = Default::default());
@@ -159,6 +159,14 @@ impl Worker {
                 Err(TryRecvError::Disconnected) => return false,
             }
         }
+    }
+
+    /// An empty tally that can tell which event is which.
+    fn tally_of(&self, windows: &[Window], plan: &Plan) -> Tally {
+        let tally = Tally::new(windows, plan);
+        let message = self.manner.as_ref().map(|manner| &manner.dialogue.message);
+        let is_numbered = message.is_some_and(|message| message.sequence.is_some());
+        if is_numbered { tally.with_numbers_of(plan) } else { tally }
     }
 
     /// What clients should have by now and don't. What those miss that were closed and don't come

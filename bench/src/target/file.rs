@@ -2,9 +2,10 @@
 //! followers, how an event is published.
 //!
 //! Another product needs such a file and no code: see `bench/targets` and `bench/peers/README.md`.
-//! In texts `{team}` is the team's name, `{data}` the event's JSON and `{len}` its bytes, `{port}`
-//! and `{port2}` are free ports of this host, `{peers}` is where peers are installed, `{tree}` the
-//! folder `bench/peers`.
+//! In texts `{team}` is the team's name, `{data}` the event's JSON and `{len}` its bytes,
+//! `{sequence}` and `{time}` are its number and the time at which it is due, `{port}` and `{port2}`
+//! free ports of this host, `{peers}` is where peers are installed, `{tree}` the folder
+//! `bench/peers`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -120,6 +121,8 @@ impl Target {
         if target.start.is_none() && target.address.is_none() {
             bail!("target {name} says neither how it is started nor its address");
         }
+        let message = target.connect.message.check(target.connect.joins);
+        message.with_context(|| format!("target {name}, [connect.message]"))?;
         Ok(target)
     }
 
