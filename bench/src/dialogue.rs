@@ -69,7 +69,7 @@ impl Resume {
 }
 
 /// What follows `before` in `message`, to the next quote.
-fn quoted<'m>(message: &'m [u8], before: &str) -> Option<&'m [u8]> {
+pub fn quoted<'m>(message: &'m [u8], before: &str) -> Option<&'m [u8]> {
     let at = message.windows(before.len()).position(|part| part == before.as_bytes())?;
     let rest = &message[at + before.len()..];
     rest.iter().position(|byte| *byte == b'"').map(|end| &rest[..end])

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::crowd::{Client, Reading};
 use super::tally::Tally;
+use super::told::{self, ByStream};
 use crate::dialogue::{Dialogue, Known};
 use crate::frames::{self, Head, OutOfStep};
 use crate::limits::WAITED_FOR_BYTES_MAX;
@@ -50,8 +51,8 @@ pub struct Conn {
     pub rest: Vec<u8>,
     /// Bytes yet to come of a frame that is too large to wait for.
     pub under_way: usize,
-    /// Whether a `gap` was told since the last event.
-    pub gap_told: bool,
+    /// What was told of each stream to be missing, since its last event.
+    pub told: Option<Box<ByStream>>,
     /// When it lost its connection, nanoseconds; 0 while it has one.
     pub lost_at_ns: u64,
     /// Attempts to come back that failed.
@@ -71,7 +72,7 @@ impl Conn {
             next: [0; Stream::COUNT],
             rest: Vec::new(),
             under_way: 0,
-            gap_told: false,
+            told: None,
             lost_at_ns: 0,
             attempts: 0,
             known: returns.then(Box::default),
@@ -95,7 +96,7 @@ impl Conn {
 
     /// Counts an event, or what is wrong with it.
     #[inline]
-    fn take_event(&mut self, tally: &mut Tally, stamp: Stamp, now_ns: u64) {
+    fn take_event(&mut self, tally: &mut Tally, stamp: Stamp, message: &[u8], now_ns: u64) {
         let (stream, number) = Stream::place(stamp.seq);
         // Nobody sends a fourth stream: it would count as repeated.
         let next = self.next.get_mut(stream).filter(|next| number >= **next);
@@ -105,15 +106,42 @@ impl Conn {
         };
         let missing = u64::from(number - *next);
         *next = number + 1;
-        match self.gap_told {
-            false => tally.counts.lost += missing,
-            true => tally.counts.declared += missing,
+        if missing > 0 || self.told.is_some() {
+            let declared = self.excuse(stream, missing, told::position(message));
+            tally.counts.declared += declared;
+            tally.counts.lost += missing - declared;
         }
-        self.gap_told = false;
         match self.client.reading {
             Reading::Prompt => tally.record(stamp, self.client.team, now_ns),
             Reading::Slow | Reading::Never => tally.record_slow(),
         }
+    }
+
+    /// How many of `missing` events before one at `position` of a stream were told to be missing.
+    /// What was told is used up by it, unless it concerns later ones.
+    fn excuse(&mut self, stream: usize, missing: u64, position: Option<&[u8]>) -> u64 {
+        let Some(by_stream) = &mut self.told else { return 0 };
+        let Some(told) = &by_stream[stream] else { return 0 };
+        if told.is_later_than(position) {
+            return 0;
+        }
+        let excused = told.excused(missing);
+        by_stream[stream] = None;
+        if by_stream.iter().all(Option::is_none) {
+            self.told = None;
+        }
+        excused
+    }
+
+    /// What of `due` events of each stream hasn't come: what was told of it, and what wasn't.
+    pub fn missing(&mut self, due: [u32; Stream::COUNT]) -> [u64; 2] {
+        let (mut declared, mut missing) = (0, 0);
+        for (stream, due) in due.into_iter().enumerate() {
+            let of_stream = u64::from(due.saturating_sub(self.next[stream]));
+            declared += self.excuse(stream, of_stream, None);
+            missing += of_stream;
+        }
+        [declared, missing - declared]
     }
 
     /// `bytes` begin with a frame that isn't whole, or with part of a head. One that joins events
@@ -146,7 +174,7 @@ impl Conn {
         now_ns: u64,
     ) -> usize {
         let part = &bytes[..bytes.len().min(self.under_way)];
-        message.stamp.all(part, |stamp| self.take_event(tally, stamp, now_ns));
+        message.stamp.all(part, |stamp| self.take_event(tally, stamp, &[], now_ns));
         let overlap = message.overlap().unwrap_or(0).min(part.len());
         let left = if part.len() == self.under_way { 0 } else { overlap };
         self.under_way -= part.len() - left;
@@ -167,7 +195,7 @@ impl Conn {
             let mut is_any = false;
             message.stamp.all(payload, |stamp| {
                 is_any = true;
-                self.take_event(tally, stamp, now_ns);
+                self.take_event(tally, stamp, &[], now_ns);
             });
             return is_any;
         }
@@ -178,7 +206,7 @@ impl Conn {
             }
         };
         if let Some(stamp) = stamp {
-            self.take_event(tally, stamp, now_ns);
+            self.take_event(tally, stamp, payload, now_ns);
         }
         stamp.is_some()
     }
@@ -189,7 +217,9 @@ impl Conn {
             if let Some(mark) = resume.mark(payload) {
                 known.note_mark(mark);
             }
-            self.gap_told |= frames::holds(payload, &resume.incomplete);
+            if frames::holds(payload, &resume.incomplete) {
+                told::note_anything(self.told.get_or_insert_default());
+            }
         }
         if self.phase == Phase::Subscribing {
             return self.speak(dialogue, Some(payload), fd);
@@ -203,7 +233,7 @@ impl Conn {
         let is = |op: &str| frames::holds(&payload[..payload.len().min(32)], op);
         if is(r#""op":"gap""#) {
             tally.counts.gaps += 1;
-            self.gap_told = true;
+            told::note_gap(self.told.get_or_insert_default(), payload);
         } else if is(r#""op":"error""#) {
             tally.counts.errors += 1;
         }

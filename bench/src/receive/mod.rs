@@ -11,6 +11,7 @@ pub mod harvest;
 mod order;
 pub mod tally;
 pub mod timeline;
+mod told;
 mod worker;
 
 use std::net::{Ipv4Addr, SocketAddrV4};

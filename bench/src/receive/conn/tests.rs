@@ -1,6 +1,8 @@
 use super::*;
 use crate::schedule::{Phase as Stretch, Schedule, Window};
 use touchline_core::frame::text_frame;
+use touchline_core::log::token::encode_position;
+use touchline_core::log::{Epoch, Lane, Position};
 
 fn live() -> (Conn, Tally) {
     let client = Client { team: 0, reading: Reading::Prompt };
@@ -40,14 +42,51 @@ fn each_stream_is_counted_on_its_own() {
     assert_eq!((counts.delivered, counts.lost, counts.repeated), (4, 1, 1));
 }
 
-#[test]
-fn a_hole_that_was_told_is_declared_and_the_next_one_is_not() {
+/// An event and its frame, at a place of the log.
+fn event_at(stream: Stream, number: u32, at: u64) -> Vec<u8> {
+    let (data, pos) = (Stamp { t: 1, seq: stream.seq(number), n: number }.data(0), pos(at));
+    text_frame(format!(r#"{{"op":"event","pos":"{pos}","data":{data}}}"#).as_bytes()).to_vec()
+}
+
+fn pos(seq: u64) -> String {
+    encode_position(Epoch(7), Position { lane: Lane(0), seq })
+}
+
+fn gap(stream: Stream, from: u64, to: u64) -> Vec<u8> {
+    let (stream, from, to) = (stream.as_str(), pos(from), pos(to));
+    let text = format!(
+        r#"{{"op":"gap","topic":"{stream}:t000","from":"{from}","to":"{to}","reason":"slow"}}"#
+    );
+    text_frame(text.as_bytes()).to_vec()
+}
+
+/// What was counted of these frames, and of what was due and didn't come: declared and lost.
+fn judged(frames: &[Vec<u8>], due: [u32; Stream::COUNT]) -> (u64, u64) {
     let (mut conn, mut tally) = live();
-    let gap = text_frame(br#"{"op":"gap","topic":"broadcast:t000","reason":"slow"}"#).to_vec();
-    let stream = [event(0), gap, event(3), event(9)].concat();
-    take(&mut conn, &Dialogue::touchline(&[Stream::Broadcast]), &mut tally, &stream, 9).unwrap();
-    let counts = &tally.counts;
-    assert_eq!((counts.declared, counts.lost, counts.gaps), (2, 5, 1));
+    let dialogue = Dialogue::touchline(&Stream::ALL);
+    take(&mut conn, &dialogue, &mut tally, &frames.concat(), 9).unwrap();
+    let [declared, lost] = conn.missing(due);
+    (tally.counts.declared + declared, tally.counts.lost + lost)
+}
+
+#[test]
+fn a_gap_excuses_the_hole_that_it_names_and_no_other() {
+    let (goals, values) = (Stream::Broadcast, Stream::Sensor);
+    let first = || event_at(goals, 0, 10);
+    let last = |number, at| event_at(goals, number, at);
+    assert_eq!(judged(&[first(), gap(goals, 11, 12), last(3, 13)], [4, 0, 0]), (2, 0));
+    let twice = [first(), gap(goals, 11, 12), last(3, 13), last(9, 19)];
+    assert_eq!(judged(&twice, [10, 0, 0]), (2, 5), "it is used up");
+    let small = [first(), gap(goals, 11, 12), last(9, 19)];
+    assert_eq!(judged(&small, [10, 0, 0]), (2, 6), "a larger hole than it names");
+    let other = [first(), gap(values, 11, 12), last(3, 13)];
+    assert_eq!(judged(&other, [4, 0, 0]), (0, 2), "another stream's");
+    let between = [first(), gap(goals, 11, 12), event_at(values, 0, 14), last(3, 15)];
+    assert_eq!(judged(&between, [4, 0, 1]), (2, 0), "another stream's event comes between");
+    let early = [first(), gap(goals, 20, 22), last(3, 13), last(7, 23)];
+    assert_eq!(judged(&early, [8, 0, 0]), (3, 2), "it names a later hole");
+    assert_eq!(judged(&[first(), gap(goals, 11, 13)], [4, 0, 0]), (3, 0), "at the very end");
+    assert_eq!(judged(&[first(), gap(goals, 11, 12)], [4, 0, 0]), (2, 1), "and no more than that");
 }
 
 #[test]
