@@ -17,7 +17,7 @@ use crate::limits::EVENTS_MAX;
 use crate::probe::Host;
 use crate::report::Sink;
 use crate::run::Run;
-use crate::scenario::{Scale, Scenario};
+use crate::scenario::{self, Scale, Scenario};
 use crate::setup::{Deed, Setup};
 use crate::stage::Stage;
 use crate::stats::Figure;
@@ -34,10 +34,10 @@ const PEERS: [&str; 7] = ["uwebsockets", "bun", "axum", "centrifuge", "nchan", "
 pub struct PlayArgs {
     /// Sockets, if not the scenario's; with several numbers, separated by commas, it is played with
     /// each.
-    #[arg(long, value_name = "COUNTS", value_delimiter = ',')]
+    #[arg(long, value_name = "COUNTS", value_delimiter = ',', value_parser = scenario::sockets)]
     sockets: Vec<usize>,
     /// Seconds of the scenarios are multiplied by it.
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = scenario::time_factor)]
     time: f64,
     /// Judge by what arrived and not by when: for hosts that aren't worth timing.
     #[arg(long)]
@@ -204,6 +204,9 @@ fn subjects(args: &CompareArgs, place: &Place) -> Result<Vec<Subject>> {
     let names: Vec<&str> = match args.peers.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["all"] => PEERS.to_vec(),
         ["none"] => Vec::new(),
+        ref names if names.contains(&"all") || names.contains(&"none") => {
+            bail!("--peers all and --peers none stand alone")
+        }
         ref names => names.to_vec(),
     };
     for name in names {

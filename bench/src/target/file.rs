@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -161,9 +162,12 @@ pub fn read_toml<T: DeserializeOwned>(what: &str, folder: &Path, name: &str) -> 
         true => PathBuf::from(name),
         false => folder.join(name).with_extension("toml"),
     };
-    let text = fs::read_to_string(&path).with_context(|| {
-        format!("there is no {what} {}; known are: {}", path.display(), names(folder))
-    })?;
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            bail!("there is no {what} {}; known are: {}", path.display(), names(folder))
+        }
+        read => read.with_context(|| format!("{what} {} can't be read", path.display()))?,
+    };
     toml::from_str(&text).with_context(|| format!("{} can't be used", path.display()))
 }
 
@@ -202,5 +206,14 @@ mod tests {
     fn a_target_that_does_not_exist_is_answered_with_those_that_do() {
         let error = format!("{:#}", Target::load(&folder(), "nowhere").unwrap_err());
         assert!(error.contains("axum") && error.contains("nowhere.toml"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_is_not_said_to_be_missing() {
+        let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+        fs::write(file.path(), [0xff, 0xfe]).unwrap();
+        let name = file.path().to_str().unwrap();
+        let error = format!("{:#}", Target::load(&folder(), name).unwrap_err());
+        assert!(error.contains("can't be read") && error.contains("UTF-8"), "{error}");
     }
 }
