@@ -3,18 +3,23 @@
 //! [`take`] is the hot loop of the whole generator: everything in it is multiplied by millions of
 //! deliveries a second.
 
+use std::fmt;
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::crowd::{Client, Reading};
 use super::tally::Tally;
 use super::told::{self, ByStream};
-use crate::dialogue::{Dialogue, Known};
+use crate::dialogue::{Dialogue, KEY_ACCEPTED, Known};
 use crate::frames::{self, Head, OutOfStep};
 use crate::limits::WAITED_FOR_BYTES_MAX;
 use crate::message::Message;
 use crate::schedule::Stream;
 use crate::stamp::Stamp;
 use crate::sys;
+
+/// What of an answer is shown.
+const LINE_CHARS_MAX: usize = 100;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +38,47 @@ pub enum Phase {
     Away,
     /// Has ended for good.
     Gone,
+}
+
+/// How a connection ended, or came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With this close code (1006: without any).
+    Closed(u16),
+    /// The kernel said so.
+    Failed(io::ErrorKind),
+    /// The upgrade was answered with something else than 101: the first line of it.
+    Declined(String),
+    /// The 101 accepts another key than ours (RFC 6455, 4.1): whoever answers speaks no WebSocket.
+    WrongAccept,
+}
+
+impl Ended {
+    /// As a close code.
+    pub fn code(&self) -> u16 {
+        match self {
+            Self::Closed(code) => *code,
+            Self::Failed(_) => 1006,
+            Self::Declined(_) | Self::WrongAccept => 1002,
+        }
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(1006) => f.write_str("the server hung up before it followed"),
+            Self::Closed(code) => write!(f, "the server closed it with {code}"),
+            Self::Failed(io::ErrorKind::ConnectionRefused) => {
+                f.write_str("connection refused: nobody listens there")
+            }
+            Self::Failed(kind) => write!(f, "{kind}"),
+            Self::Declined(line) => write!(f, "the upgrade was answered with {line:?}"),
+            Self::WrongAccept => f.write_str(
+                "Sec-WebSocket-Accept is missing or wrong in the 101: that is no WebSocket server",
+            ),
+        }
+    }
 }
 
 /// A client and its connection.
@@ -256,15 +302,14 @@ impl Conn {
     }
 }
 
-/// Takes all whole frames out of `bytes`, which were read at `now_ns`; keeps what is left. The
-/// error is the close code with which it ended.
+/// Takes all whole frames out of `bytes`, which were read at `now_ns`; keeps what is left.
 pub fn take(
     conn: &mut Conn,
     dialogue: &Dialogue,
     tally: &mut Tally,
     bytes: &[u8],
     now_ns: u64,
-) -> Result<(), u16> {
+) -> Result<(), Ended> {
     let fd = conn.fd.as_ref().map_or(-1, AsRawFd::as_raw_fd);
     let mut at = 0;
     if conn.phase == Phase::Shaking {
@@ -273,8 +318,7 @@ pub fn take(
                 conn.rest = bytes.to_vec();
                 return Ok(());
             }
-            Some(_) if !bytes.starts_with(b"HTTP/1.1 101") => return Err(1002),
-            Some(end) => at = end + 4,
+            Some(end) => at = accepted(&bytes[..end + 4])?,
         }
         conn.phase = Phase::Subscribing;
         conn.speak(dialogue, None, fd);
@@ -286,7 +330,7 @@ pub fn take(
         at += conn.take_part(&dialogue.message, tally, &bytes[at..], now_ns);
     }
     while conn.under_way == 0 {
-        let head = frames::head(bytes, at).map_err(|OutOfStep| 1002_u16)?;
+        let head = frames::head(bytes, at).map_err(|OutOfStep| Ended::Closed(1002))?;
         let Some(head) = head.filter(|head| head.end <= bytes.len()) else {
             at += conn.begin_part(dialogue, tally, head, &bytes[at..], now_ns);
             break;
@@ -298,7 +342,10 @@ pub fn take(
                 last_event = if dialogue.joins { last_event } else { payload };
             }
             1 | 2 => conn.take_message(dialogue, tally, payload, fd),
-            8 => return Err(payload.first_chunk().map_or(1005, |c| u16::from_be_bytes(*c))),
+            8 => {
+                let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
+                return Err(Ended::Closed(code));
+            }
             9 => drop(sys::send(fd, &frames::control(0xa, payload))),
             _ => {}
         }
@@ -310,6 +357,20 @@ pub fn take(
         conn.rest = Vec::new();
     }
     Ok(())
+}
+
+/// The length of a head that accepts our upgrade.
+fn accepted(head: &[u8]) -> Result<usize, Ended> {
+    let text = String::from_utf8_lossy(head);
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    if !first.starts_with("HTTP/1.1 101") {
+        return Err(Ended::Declined(first.chars().take(LINE_CHARS_MAX).collect()));
+    }
+    let accept = lines.filter_map(|line| line.split_once(':')).find_map(|(name, value)| {
+        name.eq_ignore_ascii_case("sec-websocket-accept").then_some(value.trim())
+    });
+    if accept == Some(KEY_ACCEPTED) { Ok(head.len()) } else { Err(Ended::WrongAccept) }
 }
 
 /// Keeps where a client that may come back has got to: once for each read.

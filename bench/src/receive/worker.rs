@@ -25,7 +25,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use super::back::Returns;
-use super::conn::{Conn, Phase, take};
+use super::conn::{Conn, Ended, Phase, take};
 use super::crowd::{Client, Reading};
 use super::order::{Manner, Order, Progress};
 use super::tally::Tally;
@@ -51,8 +51,8 @@ enum Step {
     ReadLast,
     /// There were none.
     Nothing,
-    /// The connection has ended, by this close code.
-    Ended(u16),
+    /// The connection has ended.
+    Ended(Ended),
 }
 
 /// A receiver thread's state.
@@ -184,8 +184,10 @@ impl Worker {
         if conn.phase == Phase::Connecting && events & libc::EPOLLOUT as u32 != 0 {
             conn.phase = Phase::Shaking;
             let request = conn.request(&manner.dialogue, &manner.target.to_string());
-            // A failure shows as a hang-up of the same socket.
-            let _ = sys::send(fd, &request);
+            // It is the first call that the kernel tells why nobody has answered.
+            if let Err(error) = sys::send(fd, &request) {
+                return self.end(index, &Ended::Failed(error.kind()));
+            }
         }
         let readable = (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
         if events & readable != 0 {
@@ -197,7 +199,7 @@ impl Worker {
     fn read(&mut self, index: usize, fd: i32, mut bytes_max: usize) {
         while bytes_max > 0 {
             match self.read_once(index, fd, bytes_max) {
-                Step::Ended(code) => return self.end(index, code),
+                Step::Ended(how) => return self.end(index, &how),
                 Step::Read(got) => {
                     bytes_max -= got;
                     self.note_ready(index, fd);
@@ -217,20 +219,20 @@ impl Worker {
         self.scratch[..kept].copy_from_slice(&conn.rest);
         let room = (self.scratch.len() - kept).min(bytes_max);
         if room == 0 {
-            return Step::Ended(TOO_LARGE);
+            return Step::Ended(Ended::Closed(TOO_LARGE));
         }
         match sys::recv(fd, &mut self.scratch[kept..kept + room]) {
-            Ok(0) => Step::Ended(1006),
+            Ok(0) => Step::Ended(Ended::Closed(1006)),
             Ok(got) => {
                 let bytes = &self.scratch[..kept + got];
                 match take(conn, &manner.dialogue, &mut self.tally, bytes, now_ns) {
-                    Err(code) => Step::Ended(code),
+                    Err(how) => Step::Ended(how),
                     Ok(()) if got < room => Step::ReadLast,
                     Ok(()) => Step::Read(got),
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Nothing,
-            Err(_) => Step::Ended(1006),
+            Err(error) => Step::Ended(Ended::Failed(error.kind())),
         }
     }
 

@@ -133,7 +133,7 @@ fn a_close_frame_tells_its_code() {
     let close = [0x88, 2, 0x0f, 0xa8];
     assert_eq!(
         take(&mut conn, &Dialogue::touchline(&[Stream::Broadcast]), &mut tally, &close, 9),
-        Err(4008)
+        Err(Ended::Closed(4008))
     );
 }
 
@@ -146,4 +146,24 @@ fn the_mark_of_the_subscription_is_kept() {
     assert_eq!(conn.phase, Phase::Subscribed);
     let request = conn.request(&Dialogue::touchline(&[Stream::Broadcast]), "h");
     assert!(String::from_utf8(request).unwrap().contains("&mark=abc HTTP"));
+}
+
+#[test]
+fn only_a_101_that_accepts_our_key_is_an_upgrade() {
+    let answer = |head: &str| {
+        let (mut conn, mut tally) = live();
+        conn.phase = Phase::Shaking;
+        let dialogue = Dialogue::touchline(&[Stream::Broadcast]);
+        take(&mut conn, &dialogue, &mut tally, head.as_bytes(), 9)
+    };
+    let switching = "HTTP/1.1 101 Switching Protocols\r\n";
+    let right = format!("{switching}sec-websocket-ACCEPT:  {KEY_ACCEPTED} \r\n\r\n");
+    assert_eq!(answer(&right), Ok(()));
+    let wrong = format!("{switching}Sec-WebSocket-Accept: AAAA\r\n\r\n");
+    assert_eq!(answer(&wrong), Err(Ended::WrongAccept));
+    assert_eq!(answer(&format!("{switching}\r\n")), Err(Ended::WrongAccept), "none");
+    let declined = answer("HTTP/1.1 404 Not Found\r\n\r\n").unwrap_err();
+    assert!(declined.to_string().contains("404 Not Found"), "{declined}");
+    let refused = Ended::Failed(io::ErrorKind::ConnectionRefused);
+    assert!(refused.to_string().contains("nobody listens"), "{refused}");
 }

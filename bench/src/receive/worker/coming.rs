@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::super::conn::{Conn, Phase};
+use super::super::conn::{Conn, Ended, Phase};
 use super::super::crowd::{Client, Reading};
 use super::super::order::Manner;
 use super::Worker;
@@ -38,8 +38,7 @@ impl Worker {
                 match self.open(&manner, client, index) {
                     Ok(fd) => self.conns.push(Conn::new(fd, client, manner.returns)),
                     Err(error) => {
-                        eprintln!("a client can't connect to {}: {error}", manner.target);
-                        self.progress.failed.fetch_add(1, Relaxed);
+                        self.fail(error.to_string());
                     }
                 }
             } else if let Some(index) = self.returns.pop(self.now_ns()) {
@@ -117,7 +116,8 @@ impl Worker {
         }
     }
 
-    pub(super) fn end(&mut self, index: usize, code: u16) {
+    pub(super) fn end(&mut self, index: usize, how: &Ended) {
+        let code = how.code();
         let now_ns = self.now_ns();
         let returns = self.manner.as_ref().is_some_and(|manner| manner.returns);
         let conn = &mut self.conns[index];
@@ -138,12 +138,20 @@ impl Worker {
         } else if conn.attempts < CONNECT_RETRIES_MAX {
             // As any client would. Of a million, one or another is turned away.
             (conn.phase, conn.attempts) = (Phase::Away, conn.attempts + 1);
-            eprintln!("a client was turned away ({code}) and tries again");
-            self.progress.retried.fetch_add(1, Relaxed);
+            if self.progress.retried.fetch_add(1, Relaxed) == 0 {
+                eprintln!("a client came to nothing and tries again: {how}");
+            }
             self.returns.within(index, now_ns, CONNECT_RETRY_NS);
         } else {
-            self.progress.failed.fetch_add(1, Relaxed);
+            self.fail(how.to_string());
         }
+    }
+
+    /// A client has given up; the first says why.
+    fn fail(&self, why: String) {
+        // Nobody who holds it panics.
+        self.progress.why.lock().expect("a text is stored").get_or_insert(why);
+        self.progress.failed.fetch_add(1, Relaxed);
     }
 
     /// A client could not come back: it tries again later.
