@@ -145,7 +145,7 @@ const PAIRS: u16 = 5;
 #[derive(Args)]
 struct TargetArgs {
     /// `touchline` (started here), `floor`, a name of `bench/targets` or a file, or the address of
-    /// a Touchline that runs already: `ws://host:port`.
+    /// a Touchline that runs already: `ws://host:port`, with a path of its own if need be.
     #[arg(long, value_name = "TARGET", default_value = "touchline", requires = "scenario")]
     target: String,
     /// `host:port` of its API, where it runs already. Default: port 8081 of the target's host.
@@ -227,6 +227,7 @@ impl Place {
         if let Some(path) = args.server.as_ref().filter(|path| !path.is_file()) {
             bail!("there is no server at {}; build it, or name it with --server", path.display());
         }
+        crew::check(&args.agents)?;
         let cores = std::thread::available_parallelism()?.get();
         if args.server_core == args.client_core || cores < 2 {
             bail!("server and clients need a core each; this host offers {cores}");

@@ -133,15 +133,23 @@ impl Target {
     /// # Errors
     /// When `url` is something else.
     pub fn running(url: &str, api: Option<&str>, secrets_file: PathBuf) -> Result<Self> {
+        if url.starts_with("wss://") {
+            bail!(
+                "{url}: the bench speaks no TLS; measure the plain port behind what ends TLS, by \
+                 ws:// (docs/benchmarking.md, \"A server that runs already\")"
+            );
+        }
         let rest = url.strip_prefix("ws://");
         let rest = rest.with_context(|| format!("{url} doesn't begin with ws://"))?;
-        let (address, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let host = address.split(':').next().unwrap_or(address);
+        let (address, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let host = address.rsplit_once(':').map(|(host, _)| host);
+        let host = host.with_context(|| format!("{url} names no port: ws://host:port"))?;
+        if host.starts_with('[') {
+            bail!("{url}: clients connect by IPv4; name an IPv4 address of that host");
+        }
         let api = api.map_or_else(|| format!("{host}:{API_PORT}"), str::to_owned);
         let mut connect = Dialogue::touchline(&[Stream::Broadcast]);
-        if !path.is_empty() {
-            connect.path = format!("/{path}");
-        }
+        connect.path = path_of(url, path, &connect.path)?;
         Ok(Self {
             name: url.into(),
             what: "a Touchline that was running already".into(),
@@ -150,6 +158,20 @@ impl Target {
             connect,
             publish: Publish::Webhook { api, secrets_file },
         })
+    }
+}
+
+/// The path that `url` means, which names `path`: a query that names no team is ours.
+fn path_of(url: &str, path: &str, ours: &str) -> Result<String> {
+    let (_, query) = ours.split_once('?').unwrap_or((ours, ""));
+    match path.split_once('?') {
+        None if path.is_empty() || path == "/" => Ok(ours.into()),
+        None => Ok(format!("{path}?{query}")),
+        Some(_) if !path.contains("{team}") => {
+            bail!("{url} doesn't say where a client's team stands: write {{team}}, or no query")
+        }
+        Some(("", named)) => Ok(format!("/?{named}")),
+        Some(_) => Ok(path.into()),
     }
 }
 
@@ -206,6 +228,32 @@ mod tests {
     fn a_target_that_does_not_exist_is_answered_with_those_that_do() {
         let error = format!("{:#}", Target::load(&folder(), "nowhere").unwrap_err());
         assert!(error.contains("axum") && error.contains("nowhere.toml"), "{error}");
+    }
+
+    #[test]
+    fn an_address_keeps_the_team_and_says_what_it_can_not_mean() {
+        let running = |url: &str| Target::running(url, None, PathBuf::new());
+        for (url, path) in [
+            ("ws://h:1", "/v1/stream?teams={team}&streams=broadcast"),
+            ("ws://h:1/", "/v1/stream?teams={team}&streams=broadcast"),
+            ("ws://h:1/v1/stream", "/v1/stream?teams={team}&streams=broadcast"),
+            ("ws://h:1/a/b", "/a/b?teams={team}&streams=broadcast"),
+            ("ws://h:1/a?teams={team}&x=1", "/a?teams={team}&x=1"),
+        ] {
+            let target = running(url).unwrap();
+            assert_eq!(target.connect.path, path, "{url}");
+            assert_eq!(target.address.as_deref(), Some("h:1"));
+        }
+        for (url, why) in [
+            ("ws://h:1/a?x=1", "{team}"),
+            ("ws://h/a", "no port"),
+            ("wss://h:1", "no TLS"),
+            ("ws://[::1]:8080", "IPv4"),
+            ("http://h:1", "ws://"),
+        ] {
+            let error = running(url).unwrap_err().to_string();
+            assert!(error.contains(why), "{url}: {error}");
+        }
     }
 
     #[test]
