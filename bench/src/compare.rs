@@ -277,12 +277,13 @@ fn summary(entry: &Entry) -> String {
         let last = |run: &Run| run.harvest.windows.len() - 1;
         let p99 = |run: &Run| run.harvest.windows[last(run)].latency.p99 as f64 / 1e3;
         let arrived = |run: &Run| run.harvest.counts.delivered as f64 / run.expected.max(1) as f64;
-        text += &format!(
-            "{} us a delivery, p99 {} ms, {:.1} % arrived",
-            figure(&|run| run.cpu_us),
-            figure(&p99),
-            figure(&arrived).median * 100.0,
-        );
+        if runs.iter().any(Run::knows_cpu) {
+            text += &format!("{} us a delivery, ", figure(&|run| run.cpu_us));
+        }
+        match figure(&arrived).median * 100.0 {
+            0.0 => text += "nothing arrived",
+            percent => text += &format!("p99 {} ms, {percent:.1} % arrived", figure(&p99)),
+        }
     } else if !runs.is_empty() {
         text += &format!(
             "{} B a socket in its process, {} connects/s",

@@ -30,7 +30,7 @@
 //! | [`brokers`] | Kafka, for runs that want it |
 //! | [`schedule`], [`stamp`], [`message`], [`frames`] | what is due when, and how it is found |
 //! | [`probe`], [`meter`], [`stats`] | CPU, memory and host; medians |
-//! | [`report`] | JSON Lines and the table |
+//! | [`report`], [`console`] | JSON Lines, the table, and what is said meanwhile |
 //! | [`page`] | the report: one file of HTML |
 //! | [`child`], [`sys`], [`limits`] | processes, system calls, bounds |
 
@@ -38,6 +38,7 @@ mod agent;
 mod brokers;
 mod child;
 mod compare;
+mod console;
 mod crew;
 mod dialogue;
 mod floor;

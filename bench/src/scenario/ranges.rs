@@ -78,6 +78,7 @@ impl Expect {
             ("expect.closed_percent_max", self.closed_percent_max),
             ("expect.p99_ms_max", self.p99_ms_max),
             ("expect.away_s_max", self.away_s_max),
+            ("expect.calm_ms_max", self.calm_ms_max),
             ("expect.back_within_s", self.back_within_s),
             ("expect.drain_s_max", self.drain_s_max),
             ("expect.growth_mib_per_hour_max", self.growth_mib_per_hour_max),
