@@ -4,7 +4,7 @@
 //! time; a second is told so at once; when the first goes, its clients go with it. It opens connections to whatever address it is
 //! told: let it listen only where nobody else can reach it.
 
-use std::io::{ErrorKind, Read as _};
+use std::io::{self, ErrorKind, Read as _};
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
@@ -118,6 +118,9 @@ impl Busy {
 /// How soon after its end a controller's hang-up is seen, though the next one may be quicker.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// What is heard of a controller that is turned away.
+const HEARD_BYTES_MAX: u64 = 4_096;
+
 /// Whether nothing more will come, now that all has been read.
 fn has_hung_up(line: &TcpStream) -> bool {
     let mut byte = [MaybeUninit::uninit()];
@@ -136,8 +139,7 @@ fn turn_away(mut stream: &TcpStream, other: SocketAddr) -> Result<()> {
     stream.shutdown(Shutdown::Write)?;
     stream.set_read_timeout(Some(GRACE))?;
     // Whatever it says, it is heard out.
-    let _ = stream.read(&mut [0; 1_024]);
-    let _ = stream.read(&mut [0; 1_024]);
+    let _ = io::copy(&mut stream.take(HEARD_BYTES_MAX), &mut io::sink());
     Ok(())
 }
 

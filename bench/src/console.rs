@@ -51,6 +51,7 @@ pub fn lacks(run: &Run) -> String {
     let troubles = troubles(run);
     let missing = expected.saturating_sub(delivered);
     let lacks = match (missing, delivered) {
+        (0, _) if troubles.is_empty() => format!("{delivered} of {expected} deliveries"),
         (0, _) => return troubles,
         (_, 0) => format!("nothing arrived of {expected} deliveries"),
         _ => format!("{missing} of {expected} deliveries are missing"),

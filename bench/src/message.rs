@@ -11,7 +11,7 @@
 
 use anyhow::{Result, ensure};
 use base64::Engine;
-use base64::alphabet::{self, Alphabet};
+use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -62,8 +62,8 @@ const _: () = assert!(TAIL_BYTES > Plain::BYTES + 3 + 2);
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
     .with_decode_allow_trailing_bits(true);
-const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
-const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
+static STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
+static URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
 impl Message {
     /// What can't be meant, for whoever wrote the file. `joins`: messages carry several events.
@@ -186,7 +186,7 @@ fn decoded_stamp(run: &[u8]) -> Option<Stamp> {
     let (run, engine) = (whole(run), engine(run));
     let mut tail = [0; TAIL_BYTES + 3];
     let from = run.len().saturating_sub(TAIL_BYTES / 3 * 4).next_multiple_of(4).min(run.len());
-    if let Ok(count) = engine.decode_slice_unchecked(&run[from..], &mut tail)
+    if let Ok(count) = engine.decode_slice(&run[from..], &mut tail)
         && let Some(stamp) = Stamp::find::<Plain>(&tail[..count])
     {
         return Some(stamp);

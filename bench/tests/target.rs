@@ -42,10 +42,18 @@ fn run_of(folder: &Path) -> Value {
     lines.find_map(|line| line["run"].get("run").cloned()).expect("a run")
 }
 
+/// Server and clients are pinned apart.
+fn has_two_cores() -> bool {
+    let has = std::thread::available_parallelism().map_or(1, usize::from) >= 2;
+    if !has {
+        eprintln!("needs two cores");
+    }
+    has
+}
+
 /// Whether everything arrives that `manners` wrap, where `message` says how to look.
 fn arrives(manners: Manners, message: &str, body: &str) {
-    if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
-        eprintln!("needs two cores: server and clients are pinned apart");
+    if !has_two_cores() {
         return;
     }
     let (folder, fake) = (tempfile::tempdir().unwrap(), Fake::start(manners));
@@ -77,4 +85,41 @@ fn a_message_of_the_servers_own_making_is_read_by_pointers() {
     arrives(Manners::Own, message, r#"{"id":{sequence},"at":{time}}"#);
     let message = "[connect.message]\nsequence = \"/event/id\"";
     arrives(Manners::Own, message, r#"{"id":{sequence}}"#);
+}
+
+/// What is said of a server that does wrong.
+fn said_of(manners: Manners) -> String {
+    let (folder, fake) = (tempfile::tempdir().unwrap(), Fake::start(manners));
+    let output = measure(folder.path(), &fake, "", "{data}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{said}");
+    said
+}
+
+#[test]
+fn a_server_that_does_wrong_is_told_what_in_words() {
+    if !has_two_cores() {
+        return;
+    }
+    let twice = said_of(Manners::Twice);
+    assert!(twice.contains("FAILED: 500 came twice or out of order"), "{twice}");
+    let silent = said_of(Manners::Silent);
+    assert!(silent.contains("nothing arrived of 500 deliveries"), "{silent}");
+    assert!(!silent.contains("us a delivery") && !silent.contains("p99"), "{silent}");
+    let wrong = said_of(Manners::WrongAccept);
+    assert!(wrong.contains("Sec-WebSocket-Accept is missing or wrong"), "{wrong}");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_said_to_refuse() {
+    if !has_two_cores() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = Fake { address: listener.local_addr().unwrap() };
+    drop(listener);
+    let output = measure(folder.path(), &gone, "", "{data}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("nobody listens there"), "{said}");
 }

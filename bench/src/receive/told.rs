@@ -36,7 +36,7 @@ pub type ByStream = [Option<Told>; Stream::COUNT];
 struct Gap<'m> {
     #[serde(borrow)]
     topic: Option<&'m str>,
-    #[serde(default)]
+    #[serde(borrow, default)]
     streams: Vec<&'m str>,
     from: &'m str,
     to: &'m str,

@@ -20,14 +20,14 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::limits::{ACTS_MAX, PAD_BYTES_MAX, SENSORS_MAX, WINDOWS_MAX};
+use crate::limits::{ACTS_MAX, DAYS_S_MAX, PAD_BYTES_MAX, SENSORS_MAX, WINDOWS_MAX};
 use crate::receive::crowd::Crowd;
 use crate::schedule::{Following, Phase, Stream, Track};
 use crate::setup::{Act, Deed, Flood, Log, Setup, Sources};
 use crate::target::file::read_toml;
 use day::Day;
 use expect::Expect;
-use ranges::{SECONDS_MAX, within};
+use ranges::within;
 pub use ranges::{sockets, time_factor};
 
 /// A file of `bench/scenarios`.
@@ -222,8 +222,8 @@ impl Scenario {
             let rest_s: f64 = rest.iter().map(|p| p.seconds * f64::from(p.repeat)).sum();
             within("act.at_s", act.at_s, 0.0..=rest_s)?;
             match act.deed {
-                Deed::Stop { seconds } => within("act.seconds", seconds, 0.0..=SECONDS_MAX)?,
-                Deed::Leave { within_s } => within("act.within_s", within_s, 0.0..=SECONDS_MAX)?,
+                Deed::Stop { seconds } => within("act.seconds", seconds, 0.0..=DAYS_S_MAX)?,
+                Deed::Leave { within_s } => within("act.within_s", within_s, 0.0..=DAYS_S_MAX)?,
                 Deed::Kill | Deed::Drain => {}
             }
         }

@@ -12,8 +12,6 @@ use crate::limits::{
     WINDOWS_MAX,
 };
 
-/// The longest that anything takes.
-pub(super) const SECONDS_MAX: f64 = DAYS_S_MAX;
 /// What is longer than nothing is this long at least.
 const SECONDS_MIN: f64 = 1e-3;
 
@@ -52,9 +50,9 @@ impl Scenario {
         within("timed_team_first", self.timed_team_first, 0..=TEAMS_MAX)?;
         within("stalled_percent", self.stalled_percent, 0.0..=100.0)?;
         within("slow_percent", self.slow_percent, 0.0..=100.0)?;
-        within("drain_s_max", self.drain_s_max, 0.0..=SECONDS_MAX)?;
+        within("drain_s_max", self.drain_s_max, 0.0..=DAYS_S_MAX)?;
         for phase in &self.phases {
-            within("phase.seconds", phase.seconds, SECONDS_MIN..=SECONDS_MAX)?;
+            within("phase.seconds", phase.seconds, SECONDS_MIN..=DAYS_S_MAX)?;
             within("phase.rate", phase.rate, 0.0..=RATE_MAX)?;
             within("phase.rate_per_team", phase.rate_per_team, 0.0..=RATE_MAX)?;
             within("phase.repeat", phase.repeat, 1..=WINDOWS_MAX as u32)?;

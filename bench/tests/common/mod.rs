@@ -22,6 +22,12 @@ pub enum Manners {
     Base64,
     /// Makes a message of its own of it.
     Own,
+    /// Sends everything twice.
+    Twice,
+    /// Sends nothing.
+    Silent,
+    /// Speaks no WebSocket.
+    WrongAccept,
 }
 
 /// The server. It ends with the test's process.
@@ -57,7 +63,8 @@ fn serve(stream: &TcpStream, manners: Manners, followers: &Followers) {
             let mut stream = stream.try_clone().unwrap();
             let head = format!(
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
-                 Connection: Upgrade\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
+                 Connection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
+                if manners == Manners::WrongAccept { "AAAA" } else { ACCEPT }
             );
             let _ = stream.write_all(head.as_bytes());
             followers.lock().unwrap().entry(team).or_default().push(stream);
@@ -106,6 +113,8 @@ fn frames(manners: Manners, body: &[u8]) -> Vec<u8> {
         Manners::Escape => event(String::from_utf8_lossy(body).into()),
         Manners::Base64 => event(STANDARD.encode(body).into()),
         Manners::Own => event(serde_json::from_slice(body).unwrap()),
+        Manners::Twice => [frame(body), frame(body)].concat(),
+        Manners::Silent | Manners::WrongAccept => Vec::new(),
     }
 }
 
