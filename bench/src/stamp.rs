@@ -56,8 +56,6 @@ impl Spelling for Escaped {
     const T: &'static [u8] = br#"\",\"t\":\""#;
 }
 
-/// From the first marker to the last digit, as it was published.
-pub const STAMP_BYTES: usize = Plain::BYTES;
 /// The quote and the two braces that end a Touchline event.
 const END_BYTES: usize = 3;
 
