@@ -1,8 +1,8 @@
 //! `touchline-bench agent`: clients on a host of their own, for a controller elsewhere.
 //!
 //! It speaks the language of [`receive`](crate::receive) over a TCP connection, one controller at a
-//! time; a second is told so at once; when the first goes, its clients go with it. It opens connections to whatever address it is
-//! told: let it listen only where nobody else can reach it.
+//! time: a second is told so at once, and when the first goes, its clients go with it. It opens
+//! connections to whatever address it is told: let it listen only where nobody else can reach it.
 
 use std::io::{self, ErrorKind, Read as _};
 use std::mem::MaybeUninit;

@@ -6,8 +6,8 @@
 //! a message of their own making: of those [`Message::sequence`] and [`Message::time`] say where in
 //! the message's JSON the numbers stand.
 //!
-//! A plain stamp is the cheapest to find, a message that is parsed by far the dearest: what that does
-//! to the generator shows in its share of a run (`bench/peers/README.md`).
+//! A plain stamp is the cheapest to find, a message that is parsed by far the dearest: what that
+//! does to the generator shows in its share of a run (`bench/peers/README.md`).
 
 use anyhow::{Result, ensure};
 use base64::Engine;

@@ -19,8 +19,8 @@ pub struct Stamp {
     pub n: u32,
 }
 
-/// What stands around the numbers. Each spelling is compiled on its own: the plain one is looked for
-/// by millions a second.
+/// What stands around the numbers. Each spelling is compiled on its own: the plain one is looked
+/// for by millions a second.
 pub trait Spelling {
     /// Before `n`.
     const N: &'static [u8];

@@ -1,5 +1,5 @@
-//! An agent serves one controller at a time: a second one is told so at once, and is served when the
-//! first has gone.
+//! An agent serves one controller at a time: a second one is told so at once, and is served when
+//! the first has gone.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;

@@ -227,8 +227,8 @@ impl Receivers {
                 let awaited =
                     awaited.map_or("the 101".into(), |text| format!("a message with {text}"));
                 bail!(
-                    "only {ready} of {} clients are subscribed after {deadline:?}: {awaited} is what \
-                     they wait for",
+                    "only {ready} of {} clients are subscribed after {deadline:?}: they wait \
+                     for {awaited}",
                     clients.len()
                 );
             }

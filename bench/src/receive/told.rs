@@ -1,9 +1,9 @@
 //! What a server has said is missing: a `gap` excuses the hole that it names, and no other.
 //!
-//! Touchline's gaps name the first and the last position that may be missing. Clients take positions
-//! for opaque; the bench is built with the server and may read them. A hole is excused by a gap of
-//! its own stream, of no more events than lie between its two ends, and before the event that follows
-//! it.
+//! Touchline's gaps name the first and the last position that may be missing. Clients take
+//! positions for opaque; the bench is built with the server and may read them. A hole is excused by
+//! a gap of its own stream, of no more events than lie between its two ends, and before the event
+//! that follows it.
 
 use serde::Deserialize;
 use touchline_core::log::token::{decode_mark, decode_position};
@@ -155,9 +155,8 @@ mod tests {
         let mark = |epoch, next: u64| encode_mark(&Mark { epoch, next: [next, 0].into() });
         let gap = |from: String, to: String| {
             let mut told = ByStream::default();
-            let text = format!(
-                r#"{{"op":"gap","teams":["a"],"streams":["broadcast"],"from":"{from}","to":"{to}","reason":"retention"}}"#
-            );
+            let text =
+                format!(r#"{{"op":"gap","streams":["broadcast"],"from":"{from}","to":"{to}"}}"#);
             note_gap(&mut told, text.as_bytes());
             assert!(told[1].is_none() && told[2].is_none());
             told[0].clone().unwrap()

@@ -31,7 +31,7 @@ pub struct Expect {
     pub p99_ms_max: Option<f64>,
     /// 99 of 100 clients that lost their connection are back within so many seconds.
     pub away_s_max: Option<f64>,
-    /// The p99 of the calm before is this at most, milliseconds: what comes after is measured by it.
+    /// The p99 of the calm before is this at most, milliseconds: by it, what comes after is judged.
     pub calm_ms_max: Option<f64>,
     /// Within so many seconds after the phase that follows the calm, p99 is that of the calm again
     /// (a fifth more at most).
