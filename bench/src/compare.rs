@@ -17,7 +17,7 @@ use crate::limits::EVENTS_MAX;
 use crate::probe::Host;
 use crate::report::Sink;
 use crate::run::Run;
-use crate::scenario::{Scale, Scenario};
+use crate::scenario::{self, Scale, Scenario};
 use crate::setup::{Deed, Setup};
 use crate::stage::Stage;
 use crate::stats::Figure;
@@ -34,10 +34,10 @@ const PEERS: [&str; 7] = ["uwebsockets", "bun", "axum", "centrifuge", "nchan", "
 pub struct PlayArgs {
     /// Sockets, if not the scenario's; with several numbers, separated by commas, it is played with
     /// each.
-    #[arg(long, value_name = "COUNTS", value_delimiter = ',')]
+    #[arg(long, value_name = "COUNTS", value_delimiter = ',', value_parser = scenario::sockets)]
     sockets: Vec<usize>,
     /// Seconds of the scenarios are multiplied by it.
-    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = scenario::time_factor)]
     time: f64,
     /// Judge by what arrived and not by when: for hosts that aren't worth timing.
     #[arg(long)]
@@ -204,6 +204,9 @@ fn subjects(args: &CompareArgs, place: &Place) -> Result<Vec<Subject>> {
     let names: Vec<&str> = match args.peers.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["all"] => PEERS.to_vec(),
         ["none"] => Vec::new(),
+        ref names if names.contains(&"all") || names.contains(&"none") => {
+            bail!("--peers all and --peers none stand alone")
+        }
         ref names => names.to_vec(),
     };
     for name in names {
@@ -274,12 +277,13 @@ fn summary(entry: &Entry) -> String {
         let last = |run: &Run| run.harvest.windows.len() - 1;
         let p99 = |run: &Run| run.harvest.windows[last(run)].latency.p99 as f64 / 1e3;
         let arrived = |run: &Run| run.harvest.counts.delivered as f64 / run.expected.max(1) as f64;
-        text += &format!(
-            "{} us a delivery, p99 {} ms, {:.1} % arrived",
-            figure(&|run| run.cpu_us),
-            figure(&p99),
-            figure(&arrived).median * 100.0,
-        );
+        if runs.iter().any(Run::knows_cpu) {
+            text += &format!("{} us a delivery, ", figure(&|run| run.cpu_us));
+        }
+        match figure(&arrived).median * 100.0 {
+            0.0 => text += "nothing arrived",
+            percent => text += &format!("p99 {} ms, {percent:.1} % arrived", figure(&p99)),
+        }
     } else if !runs.is_empty() {
         text += &format!(
             "{} B a socket in its process, {} connects/s",

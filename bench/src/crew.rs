@@ -56,6 +56,16 @@ impl Member {
     }
 }
 
+/// Refuses agents that can't be meant, before anything starts.
+pub fn check(agents: &[String]) -> Result<()> {
+    ensure!(agents.len() <= AGENTS_MAX, "more than {AGENTS_MAX} agents");
+    let twice = |(index, name): &(usize, &String)| agents[..*index].contains(name);
+    if let Some((_, name)) = agents.iter().enumerate().find(twice) {
+        bail!("agent {name} is named twice: it serves one controller at a time");
+    }
+    Ok(())
+}
+
 /// The clients' processes.
 pub struct Crew {
     members: Vec<Member>,
@@ -70,7 +80,6 @@ impl Crew {
 
     /// The agents at these addresses, each with an even share of the clients.
     pub fn at(agents: &[String]) -> Result<Self> {
-        ensure!(agents.len() <= AGENTS_MAX, "more than {AGENTS_MAX} agents");
         let dial = |name: &String| {
             let address = std::net::ToSocketAddrs::to_socket_addrs(name)
                 .with_context(|| format!("{name} is no address of an agent (host:port)"))?;
@@ -94,7 +103,8 @@ impl Crew {
 
     fn read_clocks(&mut self) -> Result<()> {
         for member in &mut self.members {
-            member.clock = read_clock(&mut member.servant)?;
+            let clock = read_clock(&mut member.servant);
+            member.clock = clock.with_context(|| format!("agent {}", member.name))?;
         }
         Ok(())
     }
@@ -227,8 +237,10 @@ fn read_clock(servant: &mut Servant) -> Result<(i64, u64)> {
     let mut best = (0, u64::MAX);
     for _ in 0..CLOCK_ROUNDS {
         let asked = sys::now_ns();
-        let Answer::Clock(there) = servant.ask(&Command::Clock)? else {
-            bail!("asked for the time, an agent said something else; is it of this version?");
+        let there = match servant.ask(&Command::Clock)? {
+            Answer::Clock(there) => there,
+            Answer::Failed(why) => bail!("{why}"),
+            _ => bail!("asked for the time, it said something else; is it of this version?"),
         };
         let half = (sys::now_ns() - asked) / 2;
         if half < best.1 {

@@ -7,7 +7,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::frames;
+use crate::message::Message;
 use crate::schedule::{Stream, team_name};
+
+/// The key of every upgrade. It may be constant: nothing between here and the server caches.
+const KEY: &str = "dG91Y2hsaW5lLWJlbmNoIQ==";
+/// What it is accepted with: base64 of the SHA-1 of it and RFC 6455's GUID.
+pub const KEY_ACCEPTED: &str = "5LBPJ+0JuaeekVPfVd/jKm08Ras=";
 
 /// How to become a follower.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +36,9 @@ pub struct Dialogue {
     /// Whether one message may carry several events.
     #[serde(default)]
     pub joins: bool,
+    /// How events are found in messages.
+    #[serde(default)]
+    pub message: Message,
     /// How a client that lost its connection asks for what it has missed. Without it, it follows
     /// anew and misses that.
     #[serde(default)]
@@ -65,7 +74,7 @@ impl Resume {
 }
 
 /// What follows `before` in `message`, to the next quote.
-fn quoted<'m>(message: &'m [u8], before: &str) -> Option<&'m [u8]> {
+pub fn quoted<'m>(message: &'m [u8], before: &str) -> Option<&'m [u8]> {
     let at = message.windows(before.len()).position(|part| part == before.as_bytes())?;
     let rest = &message[at + before.len()..];
     rest.iter().position(|byte| *byte == b'"').map(|end| &rest[..end])
@@ -142,8 +151,7 @@ impl Dialogue {
         }
     }
 
-    /// The upgrade of a follower of `team`. The key may be constant: nothing between here and the
-    /// server caches.
+    /// The upgrade of a follower of `team`.
     ///
     /// `known` are the last mark and the last position since then of a client that comes back.
     pub fn request(&self, host: &str, team: u32, known: Option<&Known>) -> Vec<u8> {
@@ -162,7 +170,7 @@ impl Dialogue {
         format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n{offer}\
-             Sec-WebSocket-Key: dG91Y2hsaW5lLWJlbmNoIQ==\r\n\r\n"
+             Sec-WebSocket-Key: {KEY}\r\n\r\n"
         )
         .into_bytes()
     }

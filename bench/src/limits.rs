@@ -27,6 +27,18 @@ pub const VOLLEY_SENDS_MAX: u32 = 4_096;
 /// Events of one run: first and last receipt are kept for each, 24 bytes on each receiver thread.
 /// What is due after that is not published.
 pub const EVENTS_MAX: usize = 1 << 21;
+/// Clients of one run: 252 receiver threads of 19,400.
+pub const SOCKETS_MAX: usize = 252 * SOCKETS_PER_TABLE_MAX;
+/// Teams of one run, followed or not.
+pub const TEAMS_MAX: u32 = 1_000_000;
+/// Events a second, of a phase or a track.
+pub const RATE_MAX: f64 = 1e6;
+/// A phase, an act or a drain: a week.
+pub const DAYS_S_MAX: f64 = 7.0 * 86_400.0;
+/// What a scenario's seconds may be multiplied by.
+pub const TIME_FACTOR_MIN: f64 = 1e-3;
+/// Likewise.
+pub const TIME_FACTOR_MAX: f64 = 1e3;
 /// What clients and publisher may use of their core before they may be the limit themselves.
 pub const GENERATOR_SHARE_MAX: f64 = 0.9;
 /// From this share of its core on it may have been the server that had no time.

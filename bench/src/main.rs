@@ -28,9 +28,9 @@
 //! | [`publish`] | the partner |
 //! | [`upstream`] | sensors and streams that Touchline asks and listens to |
 //! | [`brokers`] | Kafka, for runs that want it |
-//! | [`schedule`], [`stamp`], [`frames`] | what is due when, and how it is found in a frame |
+//! | [`schedule`], [`stamp`], [`message`], [`frames`] | what is due when, and how it is found |
 //! | [`probe`], [`meter`], [`stats`] | CPU, memory and host; medians |
-//! | [`report`] | JSON Lines and the table |
+//! | [`report`], [`console`] | JSON Lines, the table, and what is said meanwhile |
 //! | [`page`] | the report: one file of HTML |
 //! | [`child`], [`sys`], [`limits`] | processes, system calls, bounds |
 
@@ -38,12 +38,14 @@ mod agent;
 mod brokers;
 mod child;
 mod compare;
+mod console;
 mod crew;
 mod dialogue;
 mod floor;
 mod frames;
 mod lab;
 mod limits;
+mod message;
 mod meter;
 mod page;
 mod probe;
@@ -144,7 +146,7 @@ const PAIRS: u16 = 5;
 #[derive(Args)]
 struct TargetArgs {
     /// `touchline` (started here), `floor`, a name of `bench/targets` or a file, or the address of
-    /// a Touchline that runs already: `ws://host:port`.
+    /// a Touchline that runs already: `ws://host:port`, with a path of its own if need be.
     #[arg(long, value_name = "TARGET", default_value = "touchline", requires = "scenario")]
     target: String,
     /// `host:port` of its API, where it runs already. Default: port 8081 of the target's host.
@@ -226,6 +228,7 @@ impl Place {
         if let Some(path) = args.server.as_ref().filter(|path| !path.is_file()) {
             bail!("there is no server at {}; build it, or name it with --server", path.display());
         }
+        crew::check(&args.agents)?;
         let cores = std::thread::available_parallelism()?.get();
         if args.server_core == args.client_core || cores < 2 {
             bail!("server and clients need a core each; this host offers {cores}");

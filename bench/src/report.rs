@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::child;
+use crate::console;
 use crate::probe::Host;
 use crate::receive::Standing;
 use crate::rows::{PLANS, Row};
@@ -88,12 +89,7 @@ impl Sink {
             if plain || at_s <= 0.0 {
                 return;
             }
-            let Standing { delivered, present, p50_us, p99_us, .. } = *standing;
-            let [p50_ms, p99_ms] = [p50_us, p99_us].map(|us| us as f64 / 1e3);
-            bar.set_message(format!(
-                "{what}: {at_s:.0} of {of_s:.0} s, p50 {p50_ms:.1} ms, p99 {p99_ms:.1} ms, \
-                 {delivered} delivered, {present} there"
-            ));
+            bar.set_message(console::progress(&what, at_s, of_s, standing));
         }
     }
 
@@ -101,22 +97,7 @@ impl Sink {
     pub fn keep_run(&mut self, pair: usize, setup: &Setup, run: &Run) -> Result<()> {
         let row = self.row.clone();
         self.write(&Line::Run { row: &row, pair, setup, run })?;
-        let first = run.harvest.windows.first();
-        let p99_ms = first.map_or(0.0, |window| window.latency.p99 as f64 / 1e3);
-        let last_ms = first.map_or(0.0, |window| window.last_us[1] as f64 / 1e3);
-        let slowest_s = first.map_or(0.0, |window| window.slowest_s);
-        let [a, b] = run.foreign.map(|share| share * 100.0);
-        self.say(&format!(
-            "          {:.2} us a delivery ({:.2} user), p99 {p99_ms:.1} ms, last {last_ms:.1} ms, \
-             slowest at {slowest_s:.1} s, \
-             {} of {}, generator {:.0} %, others {a:.0} % {b:.0} %{}",
-            run.cpu_us,
-            run.cpu_us * run.cpu.user_share,
-            run.harvest.counts.delivered,
-            run.expected,
-            run.generator.of_a_core * 100.0,
-            if run.is_whole() { String::new() } else { format!(" {:?}", run.harvest.counts) },
-        ));
+        self.say(&format!("          {}", console::of_run(run)));
         if let Some(slope) = run.memory_slope(setup) {
             let [grows, error] = [slope.per_s, slope.error].map(mib_per_hour);
             self.say(&format!(

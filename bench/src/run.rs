@@ -115,6 +115,11 @@ impl Run {
             && counts.closed.is_empty()
     }
 
+    /// Whether the server's CPU could be seen: one that runs elsewhere has used nothing here.
+    pub fn knows_cpu(&self) -> bool {
+        self.cpu.total_ns > 0
+    }
+
     /// Whether others used more than a tenth of one of the two cores.
     pub fn is_disturbed(&self) -> bool {
         self.foreign.iter().any(|share| *share > 0.1)

@@ -19,14 +19,43 @@ pub struct Stamp {
     pub n: u32,
 }
 
-const N: &[u8] = br#""n":""#;
-const SEQ: &[u8] = br#"","seq":""#;
-const T: &[u8] = br#"","t":""#;
-const N_AT: usize = N.len();
-const SEQ_AT: usize = N_AT + 8 + SEQ.len();
-const T_AT: usize = SEQ_AT + 8 + T.len();
-/// From the first marker to the last digit.
-pub const STAMP_BYTES: usize = T_AT + 16;
+/// What stands around the numbers. Each spelling is compiled on its own: the plain one is looked
+/// for by millions a second.
+pub trait Spelling {
+    /// Before `n`.
+    const N: &'static [u8];
+    /// Between `n` and `seq`.
+    const SEQ: &'static [u8];
+    /// Between `seq` and `t`.
+    const T: &'static [u8];
+    /// Where `n` begins.
+    const N_AT: usize = Self::N.len();
+    /// Where `seq` begins.
+    const SEQ_AT: usize = Self::N_AT + 8 + Self::SEQ.len();
+    /// Where `t` begins.
+    const T_AT: usize = Self::SEQ_AT + 8 + Self::T.len();
+    /// From the first marker to the last digit.
+    const BYTES: usize = Self::T_AT + 16;
+}
+
+/// As it was published.
+pub struct Plain;
+
+impl Spelling for Plain {
+    const N: &'static [u8] = br#""n":""#;
+    const SEQ: &'static [u8] = br#"","seq":""#;
+    const T: &'static [u8] = br#"","t":""#;
+}
+
+/// As it stands within a string of JSON.
+pub struct Escaped;
+
+impl Spelling for Escaped {
+    const N: &'static [u8] = br#"\"n\":\""#;
+    const SEQ: &'static [u8] = br#"\",\"seq\":\""#;
+    const T: &'static [u8] = br#"\",\"t\":\""#;
+}
+
 /// The quote and the two braces that end a Touchline event.
 const END_BYTES: usize = 3;
 
@@ -42,18 +71,19 @@ impl Stamp {
     }
 
     /// The stamp in a frame's payload, if it has one.
-    pub fn find(payload: &[u8]) -> Option<Self> {
-        let at = payload.len().checked_sub(STAMP_BYTES + END_BYTES)?;
-        Self::read(&payload[at..]).or_else(|| Self::search(payload))
+    pub fn find<S: Spelling>(payload: &[u8]) -> Option<Self> {
+        let at_end = payload.len().checked_sub(S::BYTES + END_BYTES);
+        at_end.and_then(|at| Self::read::<S>(&payload[at..])).or_else(|| Self::search::<S>(payload))
     }
 
     /// All stamps of a payload that may carry several events, in order.
-    pub fn all(payload: &[u8]) -> impl Iterator<Item = Self> {
+    pub fn all<S: Spelling>(payload: &[u8]) -> impl Iterator<Item = Self> {
         let mut at = 0;
         std::iter::from_fn(move || {
-            while at + STAMP_BYTES <= payload.len() {
-                let stamp = if payload[at] == b'"' { Self::read(&payload[at..]) } else { None };
-                at += if stamp.is_some() { STAMP_BYTES } else { 1 };
+            while at + S::BYTES <= payload.len() {
+                let is_marker = payload[at] == S::N[0];
+                let stamp = if is_marker { Self::read::<S>(&payload[at..]) } else { None };
+                at += if stamp.is_some() { S::BYTES } else { 1 };
                 if stamp.is_some() {
                     return stamp;
                 }
@@ -62,19 +92,21 @@ impl Stamp {
         })
     }
 
-    fn search(payload: &[u8]) -> Option<Self> {
-        let last = payload.len().checked_sub(STAMP_BYTES)?;
-        (0..=last).rev().find_map(|at| Self::read(&payload[at..]))
+    fn search<S: Spelling>(payload: &[u8]) -> Option<Self> {
+        let last = payload.len().checked_sub(S::BYTES)?;
+        (0..=last).rev().find_map(|at| Self::read::<S>(&payload[at..]))
     }
 
     #[inline]
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let bytes = bytes.first_chunk::<STAMP_BYTES>()?;
-        if !bytes.starts_with(N) || &bytes[SEQ_AT - SEQ.len()..SEQ_AT] != SEQ {
+    fn read<S: Spelling>(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() < S::BYTES || !bytes.starts_with(S::N) {
             return None;
         }
-        let t = hex8(&bytes[T_AT..])? << 32 | hex8(&bytes[T_AT + 8..])?;
-        Some(Self { t, seq: hex8(&bytes[SEQ_AT..])? as u32, n: hex8(&bytes[N_AT..])? as u32 })
+        if &bytes[S::SEQ_AT - S::SEQ.len()..S::SEQ_AT] != S::SEQ {
+            return None;
+        }
+        let t = hex8(&bytes[S::T_AT..])? << 32 | hex8(&bytes[S::T_AT + 8..])?;
+        Some(Self { t, seq: hex8(&bytes[S::SEQ_AT..])? as u32, n: hex8(&bytes[S::N_AT..])? as u32 })
     }
 }
 
@@ -103,9 +135,9 @@ mod tests {
         ] {
             for pad in [0, 10, 200] {
                 let event = format!(r#"{{"op":"event","data":{}}}"#, stamp.data(pad));
-                assert_eq!(Stamp::find(event.as_bytes()), Some(stamp), "at the end");
+                assert_eq!(Stamp::find::<Plain>(event.as_bytes()), Some(stamp), "at the end");
                 let other = format!(r#"{{"d":{},"after":[1,2]}}"#, stamp.data(pad));
-                assert_eq!(Stamp::find(other.as_bytes()), Some(stamp), "anywhere");
+                assert_eq!(Stamp::find::<Plain>(other.as_bytes()), Some(stamp), "anywhere");
                 serde_json::from_str::<serde_json::Value>(&event).unwrap();
             }
         }
@@ -115,14 +147,28 @@ mod tests {
     fn several_events_of_one_message_are_all_found() {
         let stamps = [1, 2, 3].map(|n| Stamp { t: 9, seq: n, n });
         let text = stamps.map(|stamp| format!(r#"{{"d":{}}}"#, stamp.data(20))).join("\n");
-        assert_eq!(Stamp::all(text.as_bytes()).collect::<Vec<_>>(), stamps);
-        assert_eq!(Stamp::all(b"{}").count(), 0);
+        assert_eq!(Stamp::all::<Plain>(text.as_bytes()).collect::<Vec<_>>(), stamps);
+        assert_eq!(Stamp::all::<Plain>(b"{}").count(), 0);
+    }
+
+    #[test]
+    fn a_stamp_within_a_string_of_json_is_found_and_a_plain_one_is_not_taken_for_it() {
+        let stamp = Stamp { t: 0x0123_4567_89ab_cdef, seq: 0xdead_beef, n: 7 };
+        for pad in [0, 200] {
+            let text = serde_json::to_string(&serde_json::json!({ "body": stamp.data(pad) }));
+            let text = text.unwrap();
+            assert_eq!(Stamp::find::<Escaped>(text.as_bytes()), Some(stamp), "{text}");
+            let both = format!("[{text},{text}]");
+            assert_eq!(Stamp::all::<Escaped>(both.as_bytes()).count(), 2);
+            assert_eq!(Stamp::find::<Plain>(text.as_bytes()), None);
+            assert_eq!(Stamp::find::<Escaped>(stamp.data(pad).as_bytes()), None);
+        }
     }
 
     #[test]
     fn what_has_no_stamp_gives_none() {
         for text in ["", "{}", r#"{"op":"mark","mark":"abc"}"#, &"x".repeat(500)] {
-            assert_eq!(Stamp::find(text.as_bytes()), None);
+            assert_eq!(Stamp::find::<Plain>(text.as_bytes()), None);
         }
     }
 

@@ -202,14 +202,14 @@ fn team_of(request: &[u8]) -> usize {
 mod tests {
     use super::*;
     use crate::schedule::{Phase, Schedule};
-    use crate::stamp::Stamp;
+    use crate::stamp::{Plain, Stamp};
 
     #[test]
     fn the_floor_sends_what_receivers_understand() {
         let phases = vec![Phase::even("x", 10.0, 0.4, 3)];
         let plan = Schedule { start_ns: 77, teams: 3, pad: 0, phases }.plan();
         let frame = frame(&plan, 3);
-        let stamp = Stamp::find(touchline_core::frame::payload(&frame)).unwrap();
+        let stamp = Stamp::find::<Plain>(touchline_core::frame::payload(&frame)).unwrap();
         assert_eq!(stamp, Stamp { t: plan.due_ns(3), seq: 1, n: 3 });
         assert!((200..300).contains(&frame.len()), "{} bytes", frame.len());
     }

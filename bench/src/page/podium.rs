@@ -10,7 +10,7 @@ use super::node::{Element, el};
 use super::stretch;
 use super::study::{Chapter, Entry, Kind};
 use super::words::{number, rounded};
-use crate::scenario::expect::recovered_s;
+use crate::scenario::expect::{calm_windows, recovered_s};
 use crate::stats::Figure;
 use crate::target::Subject;
 
@@ -84,7 +84,8 @@ fn competitors(chapter: &Chapter) -> impl Iterator<Item = &Entry> {
 /// the same pace again. Who wasn't calm again in every run doesn't compete.
 fn calm_again(chapter: &Chapter) -> Option<Step<'_>> {
     let setup = chapter.setup.as_ref()?;
-    let [calm, _, after, ..] = &chapter.stretches[..] else { return None };
+    let crisis = calm_windows(setup);
+    let (calm, after) = (chapter.stretches.first()?, chapter.stretches.get(crisis + 1)?);
     if calm.due == 0 || (calm.offered() - after.offered()).abs() > calm.offered() * 0.01 {
         return None;
     }
@@ -96,7 +97,7 @@ fn calm_again(chapter: &Chapter) -> Option<Step<'_>> {
     };
     let mut ranking: Vec<(&Entry, Figure)> = competitors(chapter).filter_map(figure).collect();
     ranking.sort_by(|(_, a), (_, b)| a.median.total_cmp(&b.median));
-    let name = &chapter.stretches[1].name;
+    let name = &chapter.stretches[crisis].name;
     let what = format!("Calm again soonest after phase \u{201c}{name}\u{201d}");
     Some(Step { what, unit: "s", show: number, ranking, floor: None })
 }

@@ -17,6 +17,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{POST_S_MAX, Posted, Stop, histogram};
 use crate::schedule::{Plan, team_name};
+use crate::stamp::Stamp;
 use crate::sys;
 use crate::target::file::Publish;
 
@@ -36,8 +37,7 @@ pub fn play(publish: &Publish, plan: &Plan, stop: &Stop) -> Result<Posted> {
         if stop.load(Relaxed) {
             break;
         }
-        let data = plan.data(n);
-        door.send(&team_name(plan.team(n)), &data)?;
+        door.send(&Event::of(plan, n))?;
         let waited = sys::now_ns().saturating_sub(plan.due_ns(n));
         latencies.saturating_record((waited / 1_000).max(1));
         posted.posts += 1;
@@ -73,12 +73,12 @@ impl<'p> Door<'p> {
         Ok(Self { stream, publish, refused })
     }
 
-    fn send(&mut self, team: &str, data: &str) -> Result<()> {
+    fn send(&mut self, event: &Event) -> Result<()> {
         let text = match self.publish {
             Publish::Http { url, method, headers, body } => {
-                request(&fill(url, team, data), method, headers, &fill(body, team, data))?
+                request(&event.fill(url), method, headers, &event.fill(body))?
             }
-            Publish::Tcp { message, .. } => fill(message, team, data),
+            Publish::Tcp { message, .. } => event.fill(message),
             Publish::Webhook { .. } => bail!("opened as another kind"),
         };
         self.stream.write_all(text.as_bytes()).context("the product closed its publisher")?;
@@ -163,8 +163,26 @@ fn request(
     ))
 }
 
-fn fill(text: &str, team: &str, data: &str) -> String {
-    text.replace("{team}", team).replace("{len}", &data.len().to_string()).replace("{data}", data)
+/// What an event's words stand for.
+struct Event {
+    team: String,
+    data: String,
+    stamp: Stamp,
+}
+
+impl Event {
+    fn of(plan: &Plan, n: u32) -> Self {
+        Self { team: team_name(plan.team(n)), data: plan.data(n), stamp: plan.stamp(n) }
+    }
+
+    /// `text` with them in it.
+    fn fill(&self, text: &str) -> String {
+        text.replace("{team}", &self.team)
+            .replace("{sequence}", &self.stamp.seq.to_string())
+            .replace("{time}", &self.stamp.t.to_string())
+            .replace("{len}", &self.data.len().to_string())
+            .replace("{data}", &self.data)
+    }
 }
 
 #[cfg(test)]
@@ -173,7 +191,10 @@ mod tests {
 
     #[test]
     fn a_message_holds_team_length_and_data() {
-        assert_eq!(fill("PUB {team} {len}\r\n{data}\r\n", "t001", "{}"), "PUB t001 2\r\n{}\r\n");
+        let stamp = Stamp { t: 99, seq: 7, n: 0 };
+        let event = Event { team: "t001".into(), data: "{}".into(), stamp };
+        assert_eq!(event.fill("PUB {team} {len}\r\n{data}\r\n"), "PUB t001 2\r\n{}\r\n");
+        assert_eq!(event.fill(r#"{"id":{sequence},"at":{time}}"#), r#"{"id":7,"at":99}"#);
     }
 
     #[test]

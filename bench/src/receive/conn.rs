@@ -3,16 +3,23 @@
 //! [`take`] is the hot loop of the whole generator: everything in it is multiplied by millions of
 //! deliveries a second.
 
+use std::fmt;
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::crowd::{Client, Reading};
 use super::tally::Tally;
-use crate::dialogue::{Dialogue, Known};
+use super::told::{self, ByStream};
+use crate::dialogue::{Dialogue, KEY_ACCEPTED, Known};
 use crate::frames::{self, Head, OutOfStep};
 use crate::limits::WAITED_FOR_BYTES_MAX;
+use crate::message::Message;
 use crate::schedule::Stream;
-use crate::stamp::{STAMP_BYTES, Stamp};
+use crate::stamp::Stamp;
 use crate::sys;
+
+/// What of an answer is shown.
+const LINE_CHARS_MAX: usize = 100;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +40,47 @@ pub enum Phase {
     Gone,
 }
 
+/// How a connection ended, or came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With this close code (1006: without any).
+    Closed(u16),
+    /// The kernel said so.
+    Failed(io::ErrorKind),
+    /// The upgrade was answered with something else than 101: the first line of it.
+    Declined(String),
+    /// The 101 accepts another key than ours (RFC 6455, 4.1): whoever answers speaks no WebSocket.
+    WrongAccept,
+}
+
+impl Ended {
+    /// As a close code.
+    pub fn code(&self) -> u16 {
+        match self {
+            Self::Closed(code) => *code,
+            Self::Failed(_) => 1006,
+            Self::Declined(_) | Self::WrongAccept => 1002,
+        }
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(1006) => f.write_str("the server hung up before it followed"),
+            Self::Closed(code) => write!(f, "the server closed it with {code}"),
+            Self::Failed(io::ErrorKind::ConnectionRefused) => {
+                f.write_str("connection refused: nobody listens there")
+            }
+            Self::Failed(kind) => write!(f, "{kind}"),
+            Self::Declined(line) => write!(f, "the upgrade was answered with {line:?}"),
+            Self::WrongAccept => f.write_str(
+                "Sec-WebSocket-Accept is missing or wrong in the 101: that is no WebSocket server",
+            ),
+        }
+    }
+}
+
 /// A client and its connection.
 pub struct Conn {
     /// Its socket, while it has one.
@@ -49,8 +97,8 @@ pub struct Conn {
     pub rest: Vec<u8>,
     /// Bytes yet to come of a frame that is too large to wait for.
     pub under_way: usize,
-    /// Whether a `gap` was told since the last event.
-    pub gap_told: bool,
+    /// What was told of each stream to be missing, since its last event.
+    pub told: Option<Box<ByStream>>,
     /// When it lost its connection, nanoseconds; 0 while it has one.
     pub lost_at_ns: u64,
     /// Attempts to come back that failed.
@@ -70,7 +118,7 @@ impl Conn {
             next: [0; Stream::COUNT],
             rest: Vec::new(),
             under_way: 0,
-            gap_told: false,
+            told: None,
             lost_at_ns: 0,
             attempts: 0,
             known: returns.then(Box::default),
@@ -94,7 +142,7 @@ impl Conn {
 
     /// Counts an event, or what is wrong with it.
     #[inline]
-    fn take_event(&mut self, tally: &mut Tally, stamp: Stamp, now_ns: u64) {
+    fn take_event(&mut self, tally: &mut Tally, stamp: Stamp, message: &[u8], now_ns: u64) {
         let (stream, number) = Stream::place(stamp.seq);
         // Nobody sends a fourth stream: it would count as repeated.
         let next = self.next.get_mut(stream).filter(|next| number >= **next);
@@ -104,15 +152,42 @@ impl Conn {
         };
         let missing = u64::from(number - *next);
         *next = number + 1;
-        match self.gap_told {
-            false => tally.counts.lost += missing,
-            true => tally.counts.declared += missing,
+        if missing > 0 || self.told.is_some() {
+            let declared = self.excuse(stream, missing, told::position(message));
+            tally.counts.declared += declared;
+            tally.counts.lost += missing - declared;
         }
-        self.gap_told = false;
         match self.client.reading {
             Reading::Prompt => tally.record(stamp, self.client.team, now_ns),
             Reading::Slow | Reading::Never => tally.record_slow(),
         }
+    }
+
+    /// How many of `missing` events before one at `position` of a stream were told to be missing.
+    /// What was told is used up by it, unless it concerns later ones.
+    fn excuse(&mut self, stream: usize, missing: u64, position: Option<&[u8]>) -> u64 {
+        let Some(by_stream) = &mut self.told else { return 0 };
+        let Some(told) = &by_stream[stream] else { return 0 };
+        if told.is_later_than(position) {
+            return 0;
+        }
+        let excused = told.excused(missing);
+        by_stream[stream] = None;
+        if by_stream.iter().all(Option::is_none) {
+            self.told = None;
+        }
+        excused
+    }
+
+    /// What of `due` events of each stream hasn't come: what was told of it, and what wasn't.
+    pub fn missing(&mut self, due: [u32; Stream::COUNT]) -> [u64; 2] {
+        let (mut declared, mut missing) = (0, 0);
+        for (stream, due) in due.into_iter().enumerate() {
+            let of_stream = u64::from(due.saturating_sub(self.next[stream]));
+            declared += self.excuse(stream, of_stream, None);
+            missing += of_stream;
+        }
+        [declared, missing - declared]
     }
 
     /// `bytes` begin with a frame that isn't whole, or with part of a head. One that joins events
@@ -126,22 +201,60 @@ impl Conn {
         now_ns: u64,
     ) -> usize {
         let payload = head.map_or(0, |head| head.end - head.payload_at);
-        let Some(head) = head.filter(|_| dialogue.joins && payload > WAITED_FOR_BYTES_MAX) else {
+        let can_be_cut = dialogue.joins && dialogue.message.overlap().is_some();
+        let Some(head) = head.filter(|_| can_be_cut && payload > WAITED_FOR_BYTES_MAX) else {
             return 0;
         };
         self.under_way = payload;
         let head_bytes = head.payload_at - head.at;
-        head_bytes + self.take_part(tally, &bytes[head_bytes..], now_ns)
+        head_bytes + self.take_part(&dialogue.message, tally, &bytes[head_bytes..], now_ns)
     }
 
     /// Takes what has come of a large frame that joins events; says how many of `bytes` are done
     /// with. The last of them are left, where they may be the beginning of a stamp.
-    fn take_part(&mut self, tally: &mut Tally, bytes: &[u8], now_ns: u64) -> usize {
+    fn take_part(
+        &mut self,
+        message: &Message,
+        tally: &mut Tally,
+        bytes: &[u8],
+        now_ns: u64,
+    ) -> usize {
         let part = &bytes[..bytes.len().min(self.under_way)];
-        Stamp::all(part).for_each(|stamp| self.take_event(tally, stamp, now_ns));
-        let left = if part.len() == self.under_way { 0 } else { part.len().min(STAMP_BYTES - 1) };
+        message.stamp.all(part, |stamp| self.take_event(tally, stamp, &[], now_ns));
+        let overlap = message.overlap().unwrap_or(0).min(part.len());
+        let left = if part.len() == self.under_way { 0 } else { overlap };
         self.under_way -= part.len() - left;
         part.len() - left
+    }
+
+    /// The events of a whole message; whether there were any.
+    #[inline]
+    fn take_events(
+        &mut self,
+        dialogue: &Dialogue,
+        tally: &mut Tally,
+        payload: &[u8],
+        now_ns: u64,
+    ) -> bool {
+        let message = &dialogue.message;
+        if dialogue.joins {
+            let mut is_any = false;
+            message.stamp.all(payload, |stamp| {
+                is_any = true;
+                self.take_event(tally, stamp, &[], now_ns);
+            });
+            return is_any;
+        }
+        let stamp = match message.sequence {
+            None => message.stamp.find(payload),
+            Some(_) => {
+                message.look_up(payload).and_then(|found| tally.stamp(self.client.team, found))
+            }
+        };
+        if let Some(stamp) = stamp {
+            self.take_event(tally, stamp, payload, now_ns);
+        }
+        stamp.is_some()
     }
 
     /// A message that is no event.
@@ -150,7 +263,9 @@ impl Conn {
             if let Some(mark) = resume.mark(payload) {
                 known.note_mark(mark);
             }
-            self.gap_told |= frames::holds(payload, &resume.incomplete);
+            if frames::holds(payload, &resume.incomplete) {
+                told::note_anything(self.told.get_or_insert_default());
+            }
         }
         if self.phase == Phase::Subscribing {
             return self.speak(dialogue, Some(payload), fd);
@@ -164,7 +279,7 @@ impl Conn {
         let is = |op: &str| frames::holds(&payload[..payload.len().min(32)], op);
         if is(r#""op":"gap""#) {
             tally.counts.gaps += 1;
-            self.gap_told = true;
+            told::note_gap(self.told.get_or_insert_default(), payload);
         } else if is(r#""op":"error""#) {
             tally.counts.errors += 1;
         }
@@ -187,15 +302,14 @@ impl Conn {
     }
 }
 
-/// Takes all whole frames out of `bytes`, which were read at `now_ns`; keeps what is left. The
-/// error is the close code with which it ended.
+/// Takes all whole frames out of `bytes`, which were read at `now_ns`; keeps what is left.
 pub fn take(
     conn: &mut Conn,
     dialogue: &Dialogue,
     tally: &mut Tally,
     bytes: &[u8],
     now_ns: u64,
-) -> Result<(), u16> {
+) -> Result<(), Ended> {
     let fd = conn.fd.as_ref().map_or(-1, AsRawFd::as_raw_fd);
     let mut at = 0;
     if conn.phase == Phase::Shaking {
@@ -204,8 +318,7 @@ pub fn take(
                 conn.rest = bytes.to_vec();
                 return Ok(());
             }
-            Some(_) if !bytes.starts_with(b"HTTP/1.1 101") => return Err(1002),
-            Some(end) => at = end + 4,
+            Some(end) => at = accepted(&bytes[..end + 4])?,
         }
         conn.phase = Phase::Subscribing;
         conn.speak(dialogue, None, fd);
@@ -214,27 +327,26 @@ pub fn take(
     tally.counts.bytes += (bytes.len() - conn.rest.len()) as u64;
     let mut last_event: &[u8] = &[];
     if conn.under_way > 0 {
-        at += conn.take_part(tally, &bytes[at..], now_ns);
+        at += conn.take_part(&dialogue.message, tally, &bytes[at..], now_ns);
     }
     while conn.under_way == 0 {
-        let head = frames::head(bytes, at).map_err(|OutOfStep| 1002_u16)?;
+        let head = frames::head(bytes, at).map_err(|OutOfStep| Ended::Closed(1002))?;
         let Some(head) = head.filter(|head| head.end <= bytes.len()) else {
             at += conn.begin_part(dialogue, tally, head, &bytes[at..], now_ns);
             break;
         };
         let payload = &bytes[head.payload_at..head.end];
         at = head.end;
-        match (head.opcode, Stamp::find(payload)) {
-            (1 | 2, Some(_)) if dialogue.joins => {
-                Stamp::all(payload).for_each(|stamp| conn.take_event(tally, stamp, now_ns));
+        match head.opcode {
+            1 | 2 if conn.take_events(dialogue, tally, payload, now_ns) => {
+                last_event = if dialogue.joins { last_event } else { payload };
             }
-            (1 | 2, Some(stamp)) => {
-                conn.take_event(tally, stamp, now_ns);
-                last_event = payload;
+            1 | 2 => conn.take_message(dialogue, tally, payload, fd),
+            8 => {
+                let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
+                return Err(Ended::Closed(code));
             }
-            (1 | 2, None) => conn.take_message(dialogue, tally, payload, fd),
-            (8, _) => return Err(payload.first_chunk().map_or(1005, |c| u16::from_be_bytes(*c))),
-            (9, _) => drop(sys::send(fd, &frames::control(0xa, payload))),
+            9 => drop(sys::send(fd, &frames::control(0xa, payload))),
             _ => {}
         }
     }
@@ -247,6 +359,20 @@ pub fn take(
     Ok(())
 }
 
+/// The length of a head that accepts our upgrade.
+fn accepted(head: &[u8]) -> Result<usize, Ended> {
+    let text = String::from_utf8_lossy(head);
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default();
+    if !first.starts_with("HTTP/1.1 101") {
+        return Err(Ended::Declined(first.chars().take(LINE_CHARS_MAX).collect()));
+    }
+    let accept = lines.filter_map(|line| line.split_once(':')).find_map(|(name, value)| {
+        name.eq_ignore_ascii_case("sec-websocket-accept").then_some(value.trim())
+    });
+    if accept == Some(KEY_ACCEPTED) { Ok(head.len()) } else { Err(Ended::WrongAccept) }
+}
+
 /// Keeps where a client that may come back has got to: once for each read.
 fn note_position(conn: &mut Conn, dialogue: &Dialogue, last_event: &[u8]) {
     let (Some(resume), Some(known)) = (&dialogue.resume, &mut conn.known) else { return };
@@ -256,124 +382,4 @@ fn note_position(conn: &mut Conn, dialogue: &Dialogue, last_event: &[u8]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::schedule::{Phase as Stretch, Schedule, Window};
-    use touchline_core::frame::text_frame;
-
-    fn live() -> (Conn, Tally) {
-        let client = Client { team: 0, reading: Reading::Prompt };
-        let mut conn = Conn::new(None, client, true);
-        conn.phase = Phase::Live;
-        let phases = vec![Stretch::even("x", 9.0, 1.0, 1)];
-        let plan = Schedule { start_ns: 0, teams: 1, pad: 0, phases }.plan();
-        let stream = Stream::Broadcast;
-        let window = Window { from_ns: 0, to_ns: 100, team_first: 0, stream };
-        (conn, Tally::new(&[window], &plan))
-    }
-
-    fn event(seq: u32) -> Vec<u8> {
-        let data = Stamp { t: 1, seq, n: seq }.data(0);
-        text_frame(format!(r#"{{"op":"event","pos":"p{seq}","data":{data}}}"#).as_bytes()).to_vec()
-    }
-
-    #[test]
-    fn loss_and_repetition_are_counted_for_each_socket() {
-        let (mut conn, mut tally) = live();
-        let stream: Vec<u8> = [0, 1, 1, 4, 3, 5].into_iter().flat_map(event).collect();
-        take(&mut conn, &Dialogue::touchline(&[Stream::Broadcast]), &mut tally, &stream, 9)
-            .unwrap();
-        let counts = &tally.counts;
-        assert_eq!((counts.delivered, counts.lost, counts.repeated), (4, 2, 2));
-        assert_eq!(conn.known.unwrap().position, "p5");
-    }
-
-    #[test]
-    fn each_stream_is_counted_on_its_own() {
-        let (mut conn, mut tally) = live();
-        let seqs = [(Stream::Broadcast, 0), (Stream::Sensor, 0), (Stream::Sensor, 2)];
-        let seqs = seqs.into_iter().chain([(Stream::Broadcast, 1), (Stream::Sensor, 1)]);
-        let stream: Vec<u8> = seqs.flat_map(|(stream, number)| event(stream.seq(number))).collect();
-        let dialogue = Dialogue::touchline(&Stream::ALL);
-        take(&mut conn, &dialogue, &mut tally, &stream, 9).unwrap();
-        let counts = &tally.counts;
-        assert_eq!((counts.delivered, counts.lost, counts.repeated), (4, 1, 1));
-    }
-
-    #[test]
-    fn a_hole_that_was_told_is_declared_and_the_next_one_is_not() {
-        let (mut conn, mut tally) = live();
-        let gap = text_frame(br#"{"op":"gap","topic":"broadcast:t000","reason":"slow"}"#).to_vec();
-        let stream = [event(0), gap, event(3), event(9)].concat();
-        take(&mut conn, &Dialogue::touchline(&[Stream::Broadcast]), &mut tally, &stream, 9)
-            .unwrap();
-        let counts = &tally.counts;
-        assert_eq!((counts.declared, counts.lost, counts.gaps), (2, 5, 1));
-    }
-
-    #[test]
-    fn a_stream_cut_anywhere_is_put_together_again() {
-        let stream: Vec<u8> = (0..3).flat_map(event).collect();
-        for cut in 0..=stream.len() {
-            let (mut conn, mut tally) = live();
-            take(
-                &mut conn,
-                &Dialogue::touchline(&[Stream::Broadcast]),
-                &mut tally,
-                &stream[..cut],
-                9,
-            )
-            .unwrap();
-            let mut rest = std::mem::take(&mut conn.rest);
-            rest.extend_from_slice(&stream[cut..]);
-            take(&mut conn, &Dialogue::touchline(&[Stream::Broadcast]), &mut tally, &rest, 9)
-                .unwrap();
-            let counts = &tally.counts;
-            assert_eq!((counts.delivered, counts.lost, counts.repeated), (3, 0, 0), "cut {cut}");
-        }
-    }
-
-    #[test]
-    fn a_frame_of_many_events_is_taken_as_it_comes() {
-        let events: Vec<String> = (0..4_000)
-            .map(|seq| format!(r#"{{"d":{}}}"#, Stamp { t: 1, seq, n: seq }.data(0)))
-            .collect();
-        let large = text_frame(events.join("\n").as_bytes()).to_vec();
-        assert!(large.len() > 2 * WAITED_FOR_BYTES_MAX);
-        let stream = [large, event(4_000)].concat();
-        for step in [1_000, 1_777, 70_001, stream.len()] {
-            let (mut conn, mut tally) = live();
-            let dialogue = Dialogue { joins: true, ..Dialogue::touchline(&[Stream::Broadcast]) };
-            for piece in stream.chunks(step) {
-                let bytes = [&conn.rest[..], piece].concat();
-                take(&mut conn, &dialogue, &mut tally, &bytes, 9).unwrap();
-                assert!(conn.rest.len() < 2 * WAITED_FOR_BYTES_MAX);
-            }
-            let counts = &tally.counts;
-            let seen = (counts.delivered, counts.lost, counts.repeated, conn.rest.len());
-            assert_eq!(seen, (4_001, 0, 0, 0), "in steps of {step}");
-            assert_eq!(counts.bytes, stream.len() as u64, "each byte once");
-        }
-    }
-
-    #[test]
-    fn a_close_frame_tells_its_code() {
-        let (mut conn, mut tally) = live();
-        let close = [0x88, 2, 0x0f, 0xa8];
-        assert_eq!(
-            take(&mut conn, &Dialogue::touchline(&[Stream::Broadcast]), &mut tally, &close, 9),
-            Err(4008)
-        );
-    }
-
-    #[test]
-    fn the_mark_of_the_subscription_is_kept() {
-        let (mut conn, mut tally) = live();
-        conn.phase = Phase::Subscribing;
-        let told = text_frame(br#"{"op":"subscribed","id":1,"teams":["t000"],"mark":"abc"}"#);
-        take(&mut conn, &Dialogue::touchline(&[Stream::Broadcast]), &mut tally, &told, 9).unwrap();
-        assert_eq!(conn.phase, Phase::Subscribed);
-        let request = conn.request(&Dialogue::touchline(&[Stream::Broadcast]), "h");
-        assert!(String::from_utf8(request).unwrap().contains("&mark=abc HTTP"));
-    }
-}
+mod tests;

@@ -11,6 +11,7 @@ pub mod harvest;
 mod order;
 pub mod tally;
 pub mod timeline;
+mod told;
 mod worker;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -211,7 +212,10 @@ impl Receivers {
             let ready = self.total(|progress| &progress.present) as usize;
             let failed = self.total(|progress| &progress.failed);
             if failed > 0 {
-                bail!("{failed} of {} clients could not connect to {target}", clients.len());
+                let why =
+                    self.workers.iter().find_map(|worker| worker.progress.why.lock().ok()?.clone());
+                let why = why.unwrap_or_default();
+                bail!("{failed} of {} clients could not connect to {target}: {why}", clients.len());
             }
             if ready >= clients.len() {
                 let seconds = started.elapsed().as_secs_f64();
@@ -219,8 +223,12 @@ impl Receivers {
                 return Ok(Answer::Connected { seconds, retried });
             }
             if started.elapsed() > deadline {
+                let awaited = manner.dialogue.subscribed.as_ref();
+                let awaited =
+                    awaited.map_or("the 101".into(), |text| format!("a message with {text}"));
                 bail!(
-                    "only {ready} of {} clients are subscribed after {deadline:?}",
+                    "only {ready} of {} clients are subscribed after {deadline:?}: they wait \
+                     for {awaited}",
                     clients.len()
                 );
             }

@@ -1,9 +1,9 @@
 //! What a receiver thread is told, and what it lets others see.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
 
 use super::crowd::Client;
 use super::tally::Tally;
@@ -44,6 +44,8 @@ pub struct Progress {
     pub present: AtomicU64,
     /// Clients that failed before they ever did.
     pub failed: AtomicU64,
+    /// Why the first of them did.
+    pub why: Mutex<Option<String>>,
     /// Attempts that failed before that and were made again.
     pub retried: AtomicU64,
     /// Connections that ended after that.

@@ -5,12 +5,15 @@
 //! then by the controller, which makes a [`Harvest`] of them. Recording a delivery costs two bucket
 //! increments, two stores and no allocation.
 
+use std::collections::HashMap;
+
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::harvest::{Counts, Harvest, Latency, WindowHarvest, quartiles};
 use super::timeline::Timeline;
 use crate::limits::LATENCY_US_MAX;
+use crate::message::Found;
 use crate::schedule::{Plan, Stream, Window};
 use crate::stamp::Stamp;
 
@@ -39,6 +42,8 @@ impl From<Receipts> for [u64; 3] {
 pub struct Tally {
     windows: Vec<(Window, Histogram<u32>)>,
     events: Vec<Receipts>,
+    /// Where events say only their number within their team and stream: which they are.
+    numbers: HashMap<(u32, u32), Stamp>,
     current: usize,
     /// Where events come in several ways: those that are not timed by window.
     beside: Vec<(Stream, Histogram<u32>)>,
@@ -68,6 +73,7 @@ impl Tally {
         Self {
             windows: windows.iter().map(|window| (*window, histogram())).collect(),
             events: vec![Receipts::default(); plan.events() as usize],
+            numbers: HashMap::new(),
             current: 0,
             beside: plan.schedule.streams()[1..].iter().map(|s| (*s, histogram())).collect(),
             away: histogram(),
@@ -81,12 +87,29 @@ impl Tally {
         Self {
             windows: Vec::new(),
             events: Vec::new(),
+            numbers: HashMap::new(),
             current: 0,
             beside: Vec::new(),
             away: histogram(),
             timeline: Timeline::default(),
             counts: Counts::default(),
         }
+    }
+
+    /// The same, for messages in which only sequence and time are found.
+    pub fn with_numbers_of(mut self, plan: &Plan) -> Self {
+        let number = |n| {
+            let stamp = plan.stamp(n);
+            ((plan.team(n), stamp.seq), stamp)
+        };
+        self.numbers = (0..plan.events()).map(number).collect();
+        self
+    }
+
+    /// Which event of `team` was found; none that this run publishes, perhaps.
+    pub fn stamp(&self, team: u32, found: Found) -> Option<Stamp> {
+        let stamp = self.numbers.get(&(team, found.seq))?;
+        Some(Stamp { t: found.t.unwrap_or(stamp.t), ..*stamp })
     }
 
     /// One event arrived on one socket that follows `team`.
@@ -182,6 +205,7 @@ impl Tally {
         Self {
             windows: windows.map(|(window, buckets)| (window, filled(&buckets))).collect(),
             events: record.events,
+            numbers: HashMap::new(),
             current: 0,
             beside: record.beside.iter().map(|(stream, of)| (*stream, filled(of))).collect(),
             away: filled(&record.away),

@@ -15,43 +15,30 @@
 //! - A socket reads until it is empty before it is left, or the edge would be lost; one that reads
 //!   slowly isn't in the epoll set at all.
 
+mod coming;
+
 use std::collections::VecDeque;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use super::back::Returns;
-use super::conn::{Conn, Phase, take};
+use super::conn::{Conn, Ended, Phase, take};
 use super::crowd::{Client, Reading};
 use super::order::{Manner, Order, Progress};
 use super::tally::Tally;
-use crate::limits::{CONNECT_RETRIES_MAX, HANDSHAKES_MAX, READ_BYTES_MAX, SOCKETS_PER_TABLE_MAX};
-use crate::schedule::Plan;
+use crate::limits::READ_BYTES_MAX;
+use crate::schedule::{Plan, Window};
 use crate::sys::{self, Epoll, Ready};
 
 /// How long a worker with nothing to read sleeps before it looks again.
 const NAP_NS: u64 = 500_000;
-/// A client that never reads has this much room in its kernel, so that it is blocked within a few
-/// events.
-const STALLED_RCVBUF: i32 = 2_048;
-/// One that reads slowly: what a phone offers on a bad line.
-const SLOW_RCVBUF: i32 = 16 << 10;
 /// How often slow clients read.
 const SLOW_TICK_NS: u64 = 20_000_000;
 /// How often a worker says what the run looks like.
 const REPORT_NS: u64 = 500_000_000;
-
-/// Within this time a client tries again that was turned away.
-const CONNECT_RETRY_NS: u64 = 1_000_000_000;
-
-/// Clients of one source address. The kernel looks for a free port one by one: with most of an
-/// address's 28,000 in use towards one target, connecting becomes five times slower.
-const CLIENTS_PER_ADDRESS: usize = 1_000;
-
-const _: () = assert!(SOCKETS_PER_TABLE_MAX / CLIENTS_PER_ADDRESS < 250);
 
 /// How a connection ends whose server sends more in one frame than we read: by our fault.
 const TOO_LARGE: u16 = 1009;
@@ -64,8 +51,8 @@ enum Step {
     ReadLast,
     /// There were none.
     Nothing,
-    /// The connection has ended, by this close code.
-    Ended(u16),
+    /// The connection has ended.
+    Ended(Ended),
 }
 
 /// A receiver thread's state.
@@ -144,10 +131,12 @@ impl Worker {
                     self.waiting.extend(clients);
                 }
                 Ok(Order::Record(plan, windows, clock_ahead_ns)) => {
-                    self.tally = Tally::new(&windows, &plan);
+                    self.tally = self.tally_of(&windows, &plan);
                     self.plan = Some(plan);
                     self.clock_ahead_ns = clock_ahead_ns;
-                    self.conns.iter_mut().for_each(|conn| conn.next = Default::default());
+                    for conn in &mut self.conns {
+                        (conn.next, conn.told) = (Default::default(), None);
+                    }
                 }
                 Ok(Order::Leave(within_ns)) => self.leave(within_ns),
                 Ok(Order::Finish(reply)) => {
@@ -161,74 +150,31 @@ impl Worker {
         }
     }
 
+    /// An empty tally that can tell which event is which.
+    fn tally_of(&self, windows: &[Window], plan: &Plan) -> Tally {
+        let tally = Tally::new(windows, plan);
+        let message = self.manner.as_ref().map(|manner| &manner.dialogue.message);
+        let is_numbered = message.is_some_and(|message| message.sequence.is_some());
+        if is_numbered { tally.with_numbers_of(plan) } else { tally }
+    }
+
     /// What clients should have by now and don't. What those miss that were closed and don't come
     /// back is counted apart: they know of it, and might resume.
     fn count_missing(&mut self) {
         let Some(plan) = self.plan.take() else { return };
         let returns = self.manner.as_ref().is_some_and(|manner| manner.returns);
-        for conn in &self.conns {
+        for conn in &mut self.conns {
             if conn.client.reading == Reading::Never {
                 continue;
             }
-            let expected = plan.counts_of(conn.client.team).into_iter().zip(conn.next);
-            let missing: u64 =
-                expected.map(|(all, next)| u64::from(all.saturating_sub(next))).sum();
+            let [declared, missing] = conn.missing(plan.counts_of(conn.client.team));
+            self.tally.counts.declared += declared;
             let is_waited_for = conn.phase == Phase::Live || (returns && conn.lost_at_ns != 0);
             match is_waited_for {
                 true => self.tally.counts.lost += missing,
                 false => self.tally.counts.cut_off += missing,
             }
         }
-    }
-
-    /// Opens connections of newcomers and of those whose time to come back has come.
-    fn connect_more(&mut self) {
-        let Some(manner) = self.manner.clone() else { return };
-        while self.shaking < HANDSHAKES_MAX {
-            if let Some(client) = self.waiting.pop_front() {
-                let index = self.conns.len();
-                match self.open(&manner, client, index) {
-                    Ok(fd) => self.conns.push(Conn::new(fd, client, manner.returns)),
-                    Err(error) => {
-                        eprintln!("a client can't connect to {}: {error}", manner.target);
-                        self.progress.failed.fetch_add(1, Relaxed);
-                    }
-                }
-            } else if let Some(index) = self.returns.pop(self.now_ns()) {
-                match self.open(&manner, self.conns[index].client, index) {
-                    Ok(fd) => self.conns[index].reopen(fd),
-                    Err(_) => self.put_off(index, 1006),
-                }
-            } else {
-                return;
-            }
-        }
-    }
-
-    fn open(
-        &mut self,
-        manner: &Manner,
-        client: Client,
-        index: usize,
-    ) -> io::Result<std::os::fd::OwnedFd> {
-        let rcvbuf = match client.reading {
-            Reading::Prompt => None,
-            Reading::Slow => Some(SLOW_RCVBUF),
-            Reading::Never => Some(STALLED_RCVBUF),
-        };
-        let turn = index / CLIENTS_PER_ADDRESS;
-        let source = match manner.sources.get(turn % manner.sources.len().max(1)) {
-            Some(source) => *source,
-            None if manner.target.ip().is_loopback() => {
-                Ipv4Addr::new(127, 0, self.index + 1, 1 + turn as u8)
-            }
-            None => Ipv4Addr::UNSPECIFIED,
-        };
-        let fd = sys::connect(SocketAddrV4::new(source, 0), manner.target, rcvbuf)?;
-        let events = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
-        self.epoll.add(fd.as_raw_fd(), events, index as u64)?;
-        self.shaking += 1;
-        Ok(fd)
     }
 
     fn handle_ready(&mut self, index: usize, events: u32) {
@@ -238,8 +184,10 @@ impl Worker {
         if conn.phase == Phase::Connecting && events & libc::EPOLLOUT as u32 != 0 {
             conn.phase = Phase::Shaking;
             let request = conn.request(&manner.dialogue, &manner.target.to_string());
-            // A failure shows as a hang-up of the same socket.
-            let _ = sys::send(fd, &request);
+            // It is the first call that the kernel tells why nobody has answered.
+            if let Err(error) = sys::send(fd, &request) {
+                return self.end(index, &Ended::Failed(error.kind()));
+            }
         }
         let readable = (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
         if events & readable != 0 {
@@ -251,7 +199,7 @@ impl Worker {
     fn read(&mut self, index: usize, fd: i32, mut bytes_max: usize) {
         while bytes_max > 0 {
             match self.read_once(index, fd, bytes_max) {
-                Step::Ended(code) => return self.end(index, code),
+                Step::Ended(how) => return self.end(index, &how),
                 Step::Read(got) => {
                     bytes_max -= got;
                     self.note_ready(index, fd);
@@ -271,45 +219,21 @@ impl Worker {
         self.scratch[..kept].copy_from_slice(&conn.rest);
         let room = (self.scratch.len() - kept).min(bytes_max);
         if room == 0 {
-            return Step::Ended(TOO_LARGE);
+            return Step::Ended(Ended::Closed(TOO_LARGE));
         }
         match sys::recv(fd, &mut self.scratch[kept..kept + room]) {
-            Ok(0) => Step::Ended(1006),
+            Ok(0) => Step::Ended(Ended::Closed(1006)),
             Ok(got) => {
                 let bytes = &self.scratch[..kept + got];
                 match take(conn, &manner.dialogue, &mut self.tally, bytes, now_ns) {
-                    Err(code) => Step::Ended(code),
+                    Err(how) => Step::Ended(how),
                     Ok(()) if got < room => Step::ReadLast,
                     Ok(()) => Step::Read(got),
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Step::Nothing,
-            Err(_) => Step::Ended(1006),
+            Err(error) => Step::Ended(Ended::Failed(error.kind())),
         }
-    }
-
-    /// Counts a client that has just been subscribed, for the first time or again.
-    fn note_ready(&mut self, index: usize, fd: i32) {
-        let now_ns = self.now_ns();
-        let conn = &mut self.conns[index];
-        if conn.phase != Phase::Subscribed {
-            return;
-        }
-        conn.phase = Phase::Live;
-        if conn.lost_at_ns != 0 {
-            self.tally.record_return(now_ns.saturating_sub(conn.lost_at_ns) / 1_000);
-            conn.lost_at_ns = 0;
-        }
-        conn.attempts = 0;
-        if conn.client.reading != Reading::Prompt {
-            // Its readiness is of no interest any more; failing to say so would only cost wake-ups.
-            let _ = self.epoll.remove(fd);
-        }
-        if conn.client.reading == Reading::Slow {
-            self.slow.push(index);
-        }
-        self.shaking -= 1;
-        self.progress.present.fetch_add(1, Relaxed);
     }
 
     /// Lets slow clients read what their line would have carried since they last did.
@@ -328,59 +252,6 @@ impl Worker {
                 self.read(index, fd, bytes_max as usize);
             }
         }
-    }
-
-    /// Everybody closes and comes back later.
-    fn leave(&mut self, within_ns: u64) {
-        let now_ns = self.now_ns();
-        for (index, conn) in self.conns.iter_mut().enumerate() {
-            if conn.phase == Phase::Live {
-                conn.fd = None;
-                (conn.phase, conn.lost_at_ns) = (Phase::Away, now_ns);
-                self.tally.counts.left += 1;
-                self.progress.present.fetch_sub(1, Relaxed);
-                self.returns.within(index, now_ns, within_ns);
-            }
-        }
-    }
-
-    fn end(&mut self, index: usize, code: u16) {
-        let now_ns = self.now_ns();
-        let returns = self.manner.as_ref().is_some_and(|manner| manner.returns);
-        let conn = &mut self.conns[index];
-        conn.fd = None;
-        if std::mem::replace(&mut conn.phase, Phase::Gone) == Phase::Live {
-            *self.tally.counts.closed.entry(code).or_default() += 1;
-            self.progress.closed.fetch_add(1, Relaxed);
-            self.progress.present.fetch_sub(1, Relaxed);
-            if returns {
-                (conn.phase, conn.lost_at_ns) = (Phase::Away, now_ns);
-                self.returns.after_close(index, now_ns, code, 0);
-            }
-            return;
-        }
-        self.shaking -= 1;
-        if conn.lost_at_ns != 0 {
-            self.put_off(index, 1006);
-        } else if conn.attempts < CONNECT_RETRIES_MAX {
-            // As any client would. Of a million, one or another is turned away.
-            (conn.phase, conn.attempts) = (Phase::Away, conn.attempts + 1);
-            eprintln!("a client was turned away ({code}) and tries again");
-            self.progress.retried.fetch_add(1, Relaxed);
-            self.returns.within(index, now_ns, CONNECT_RETRY_NS);
-        } else {
-            self.progress.failed.fetch_add(1, Relaxed);
-        }
-    }
-
-    /// A client could not come back: it tries again later.
-    fn put_off(&mut self, index: usize, code: u16) {
-        let now_ns = self.now_ns();
-        let conn = &mut self.conns[index];
-        conn.phase = Phase::Away;
-        conn.attempts = conn.attempts.saturating_add(1);
-        self.tally.counts.refused += 1;
-        self.returns.after_close(index, now_ns, code, conn.attempts);
     }
 
     /// Says how far it is, for whoever watches.

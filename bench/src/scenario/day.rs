@@ -11,6 +11,8 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::ranges::within;
+use crate::limits::{EVENTS_MAX, RATE_MAX};
 use crate::schedule::{Phase, Stream, Track};
 
 /// Minutes of a match that are played: both halves with their stoppage.
@@ -41,6 +43,18 @@ pub struct Day {
 }
 
 impl Day {
+    /// Whether its pace can be played.
+    pub(super) fn check_ranges(&self) -> Result<()> {
+        within("day.minute_s", self.minute_s, 1e-3..=60.0)?;
+        within("day.ground_rate", self.ground_rate, 0.0..=RATE_MAX)?;
+        within("day.values_rate", self.values_rate, 0.0..=RATE_MAX)?;
+        within("day.posts_rate", self.posts_rate, 0.0..=RATE_MAX)?;
+        within("day.goal_burst", self.goal_burst, 0..=EVENTS_MAX as u32)?;
+        within("day.goal_posts", self.goal_posts, 0..=EVENTS_MAX as u32)?;
+        let minutes = self.goals.iter().flatten();
+        minutes.copied().try_for_each(|at| within("a minute of day.goals", at, 0.0..=MINUTE_MAX))
+    }
+
     /// How many matches.
     pub fn matches(&self) -> u32 {
         self.goals.len() as u32

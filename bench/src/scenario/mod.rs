@@ -9,22 +9,26 @@
 //! |---|---|
 //! | [`day`] | matches and their goals become a schedule |
 //! | [`expect`] | what must come of a run |
+//! | [`ranges`] | what each number may be |
 
 pub mod day;
 pub mod expect;
+mod ranges;
 
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::limits::{ACTS_MAX, PAD_BYTES_MAX, SENSORS_MAX, WINDOWS_MAX};
+use crate::limits::{ACTS_MAX, DAYS_S_MAX, PAD_BYTES_MAX, SENSORS_MAX, WINDOWS_MAX};
 use crate::receive::crowd::Crowd;
 use crate::schedule::{Following, Phase, Stream, Track};
 use crate::setup::{Act, Deed, Flood, Log, Setup, Sources};
 use crate::target::file::read_toml;
 use day::Day;
 use expect::Expect;
+use ranges::within;
+pub use ranges::{sockets, time_factor};
 
 /// A file of `bench/scenarios`.
 #[derive(Clone, Debug, Deserialize)]
@@ -179,6 +183,7 @@ impl Scenario {
     }
 
     fn check(&self) -> Result<()> {
+        self.check_ranges()?;
         let is_flood = self.flood.is_some();
         ensure!(self.sockets > 0 || is_flood, "it needs a socket at least");
         let has_teams = self.teams > 0 || self.sockets_per_team > 0 || self.day.is_some();
@@ -191,12 +196,12 @@ impl Scenario {
             "slow readers read something"
         );
         ensure!(self.payload_bytes <= PAD_BYTES_MAX, "events are {PAD_BYTES_MAX} bytes at most");
-        let windows: u32 = self.phases.iter().map(|phase| phase.repeat).sum();
+        let windows: u64 = self.phases.iter().map(|phase| u64::from(phase.repeat)).sum();
         ensure!(
             windows != 1 || self.day.is_some() || is_flood,
             "the first phase warms up: there must be another"
         );
-        ensure!(windows as usize <= WINDOWS_MAX, "more than {WINDOWS_MAX} phases");
+        ensure!(windows <= WINDOWS_MAX as u64, "more than {WINDOWS_MAX} phases");
         ensure!(self.acts.len() <= ACTS_MAX, "more than {ACTS_MAX} acts");
         let paces = self.phases.iter().all(|phase| {
             let rate = phase.rate + phase.rate_per_team;
@@ -204,9 +209,23 @@ impl Scenario {
         });
         ensure!(paces, "a phase has a rate and a length above 0");
         self.check_sources()?;
+        self.check_acts()
+    }
+
+    /// Whether each act comes within the run.
+    fn check_acts(&self) -> Result<()> {
         for act in &self.acts {
-            let is_known = self.phases.iter().any(|phase| phase.name == act.phase);
-            ensure!(is_known, "there is no phase {} for an act", act.phase);
+            let begun = self.phases.iter().position(|phase| phase.name == act.phase);
+            let begun =
+                begun.with_context(|| format!("there is no phase {} for an act", act.phase));
+            let rest = &self.phases[begun?..];
+            let rest_s: f64 = rest.iter().map(|p| p.seconds * f64::from(p.repeat)).sum();
+            within("act.at_s", act.at_s, 0.0..=rest_s)?;
+            match act.deed {
+                Deed::Stop { seconds } => within("act.seconds", seconds, 0.0..=DAYS_S_MAX)?,
+                Deed::Leave { within_s } => within("act.within_s", within_s, 0.0..=DAYS_S_MAX)?,
+                Deed::Kill | Deed::Drain => {}
+            }
         }
         Ok(())
     }
@@ -341,6 +360,12 @@ mod tests {
         assert!(refused(&format!("{TWO}{values}")).contains("say how many"));
         let act = format!("{TWO}[[act]]\nphase = \"c\"\nat_s = 1.0\ndo = \"kill\"\n");
         assert!(refused(&act).contains("no phase c"));
+        let act =
+            |at_s: &str| format!("{TWO}[[act]]\nphase = \"b\"\nat_s = {at_s}\ndo = \"kill\"\n");
+        scenario(&act("12.0")).check().unwrap();
+        for at_s in ["12.1", "100.0", "-1.0", "nan"] {
+            assert!(refused(&act(at_s)).contains("act.at_s"), "{at_s}");
+        }
         assert!(toml::from_str::<Scenario>("colour = 1\n").is_err());
     }
 

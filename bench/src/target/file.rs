@@ -2,12 +2,14 @@
 //! followers, how an event is published.
 //!
 //! Another product needs such a file and no code: see `bench/targets` and `bench/peers/README.md`.
-//! In texts `{team}` is the team's name, `{data}` the event's JSON and `{len}` its bytes, `{port}`
-//! and `{port2}` are free ports of this host, `{peers}` is where peers are installed, `{tree}` the
-//! folder `bench/peers`.
+//! In texts `{team}` is the team's name, `{data}` the event's JSON and `{len}` its bytes,
+//! `{sequence}` and `{time}` are its number and the time at which it is due, `{port}` and `{port2}`
+//! free ports of this host, `{peers}` is where peers are installed, `{tree}` the folder
+//! `bench/peers`.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -120,6 +122,8 @@ impl Target {
         if target.start.is_none() && target.address.is_none() {
             bail!("target {name} says neither how it is started nor its address");
         }
+        let message = target.connect.message.check(target.connect.joins);
+        message.with_context(|| format!("target {name}, [connect.message]"))?;
         Ok(target)
     }
 
@@ -129,15 +133,23 @@ impl Target {
     /// # Errors
     /// When `url` is something else.
     pub fn running(url: &str, api: Option<&str>, secrets_file: PathBuf) -> Result<Self> {
+        if url.starts_with("wss://") {
+            bail!(
+                "{url}: the bench speaks no TLS; measure the plain port behind what ends TLS, by \
+                 ws:// (docs/benchmarking.md, \"A server that runs already\")"
+            );
+        }
         let rest = url.strip_prefix("ws://");
         let rest = rest.with_context(|| format!("{url} doesn't begin with ws://"))?;
-        let (address, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let host = address.split(':').next().unwrap_or(address);
+        let (address, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let host = address.rsplit_once(':').map(|(host, _)| host);
+        let host = host.with_context(|| format!("{url} names no port: ws://host:port"))?;
+        if host.starts_with('[') {
+            bail!("{url}: clients connect by IPv4; name an IPv4 address of that host");
+        }
         let api = api.map_or_else(|| format!("{host}:{API_PORT}"), str::to_owned);
         let mut connect = Dialogue::touchline(&[Stream::Broadcast]);
-        if !path.is_empty() {
-            connect.path = format!("/{path}");
-        }
+        connect.path = path_of(url, path, &connect.path)?;
         Ok(Self {
             name: url.into(),
             what: "a Touchline that was running already".into(),
@@ -146,6 +158,20 @@ impl Target {
             connect,
             publish: Publish::Webhook { api, secrets_file },
         })
+    }
+}
+
+/// The path that `url` means, which names `path`: a query that names no team is ours.
+fn path_of(url: &str, path: &str, ours: &str) -> Result<String> {
+    let (_, query) = ours.split_once('?').unwrap_or((ours, ""));
+    match path.split_once('?') {
+        None if path.is_empty() || path == "/" => Ok(ours.into()),
+        None => Ok(format!("{path}?{query}")),
+        Some(_) if !path.contains("{team}") => {
+            bail!("{url} doesn't say where a client's team stands: write {{team}}, or no query")
+        }
+        Some(("", named)) => Ok(format!("/?{named}")),
+        Some(_) => Ok(path.into()),
     }
 }
 
@@ -158,9 +184,12 @@ pub fn read_toml<T: DeserializeOwned>(what: &str, folder: &Path, name: &str) -> 
         true => PathBuf::from(name),
         false => folder.join(name).with_extension("toml"),
     };
-    let text = fs::read_to_string(&path).with_context(|| {
-        format!("there is no {what} {}; known are: {}", path.display(), names(folder))
-    })?;
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            bail!("there is no {what} {}; known are: {}", path.display(), names(folder))
+        }
+        read => read.with_context(|| format!("{what} {} can't be read", path.display()))?,
+    };
     toml::from_str(&text).with_context(|| format!("{} can't be used", path.display()))
 }
 
@@ -199,5 +228,40 @@ mod tests {
     fn a_target_that_does_not_exist_is_answered_with_those_that_do() {
         let error = format!("{:#}", Target::load(&folder(), "nowhere").unwrap_err());
         assert!(error.contains("axum") && error.contains("nowhere.toml"), "{error}");
+    }
+
+    #[test]
+    fn an_address_keeps_the_team_and_says_what_it_can_not_mean() {
+        let running = |url: &str| Target::running(url, None, PathBuf::new());
+        for (url, path) in [
+            ("ws://h:1", "/v1/stream?teams={team}&streams=broadcast"),
+            ("ws://h:1/", "/v1/stream?teams={team}&streams=broadcast"),
+            ("ws://h:1/v1/stream", "/v1/stream?teams={team}&streams=broadcast"),
+            ("ws://h:1/a/b", "/a/b?teams={team}&streams=broadcast"),
+            ("ws://h:1/a?teams={team}&x=1", "/a?teams={team}&x=1"),
+        ] {
+            let target = running(url).unwrap();
+            assert_eq!(target.connect.path, path, "{url}");
+            assert_eq!(target.address.as_deref(), Some("h:1"));
+        }
+        for (url, why) in [
+            ("ws://h:1/a?x=1", "{team}"),
+            ("ws://h/a", "no port"),
+            ("wss://h:1", "no TLS"),
+            ("ws://[::1]:8080", "IPv4"),
+            ("http://h:1", "ws://"),
+        ] {
+            let error = running(url).unwrap_err().to_string();
+            assert!(error.contains(why), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_is_not_said_to_be_missing() {
+        let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+        fs::write(file.path(), [0xff, 0xfe]).unwrap();
+        let name = file.path().to_str().unwrap();
+        let error = format!("{:#}", Target::load(&folder(), name).unwrap_err());
+        assert!(error.contains("can't be read") && error.contains("UTF-8"), "{error}");
     }
 }
