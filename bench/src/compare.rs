@@ -135,7 +135,21 @@ fn open(place: &Place, out: &Path, scenarios: usize, subjects: &[Subject]) -> Re
     let mut host = Host::read();
     host.versions.extend(subjects.iter().filter_map(|subject| subject.version(place)));
     sys::pin(place.client_core).context("pin the controller to the clients' core")?;
-    Sink::new(out, &host, scenarios)
+    let mut sink = Sink::new(out, &host, scenarios)?;
+    for subject in subjects {
+        if let Subject::Peer(name) = subject {
+            sink.introduce(name, &product(place, name)?);
+        }
+    }
+    Ok(sink)
+}
+
+/// What the product `name` is, in a line.
+fn product(place: &Place, name: &str) -> Result<String> {
+    match &place.running {
+        Some(running) if running.name == name => Ok(running.what.clone()),
+        _ => Ok(Target::load(&place.targets, name)?.what),
+    }
 }
 
 impl PlayArgs {
@@ -225,7 +239,7 @@ pub fn peer_subject(place: &Place, name: &str) -> Result<Subject> {
 
 fn play(piece: &Piece, place: &Place, sink: &mut Sink, subjects: &[Subject]) -> Result<Vec<Entry>> {
     let Piece { scenario, setup } = piece;
-    sink.begin_row(&scenario.name);
+    sink.begin_row(&scenario.name, &scenario.question);
     let entry = |subject: &Subject| {
         let (runs, failures) = (Vec::new(), Vec::new());
         Entry { subject: subject.clone(), runs, failures }

@@ -6,23 +6,31 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// A figure over all runs of a case.
+/// A figure over all runs of a case. A run that never came to what is asked counts as infinite,
+/// so that the order of the others stays what it is; JSON has no word for that but `null`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
     /// Half of the runs were below.
+    #[serde(deserialize_with = "or_infinite")]
     pub median: f64,
     /// The least.
+    #[serde(deserialize_with = "or_infinite")]
     pub low: f64,
     /// The greatest.
+    #[serde(deserialize_with = "or_infinite")]
     pub high: f64,
 }
 
+fn or_infinite<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::INFINITY))
+}
+
 impl Figure {
-    /// Of these runs; zeros when there are none.
+    /// Of these runs; zeros when there are none. What divides nothing by nothing is no value.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
-        let mut values: Vec<f64> = values.into_iter().collect();
+        let mut values: Vec<f64> = values.into_iter().filter(|value| !value.is_nan()).collect();
         values.sort_unstable_by(f64::total_cmp);
         let (Some(&low), Some(&high)) = (values.first(), values.last()) else {
             return Self::default();
@@ -114,12 +122,16 @@ pub fn least_squares(points: &[(f64, f64)]) -> Option<(f64, f64)> {
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = match self.median.abs() {
+            f64::INFINITY => 1,
             size if size >= 1_000.0 => 0,
             size if size >= 10.0 => 1,
             _ => 2,
         };
-        let Self { median, low, high } = self;
-        write!(f, "{median:.digits$} ({low:.digits$} to {high:.digits$})")
+        let word = |value: f64| match value.is_finite() {
+            true => format!("{value:.digits$}"),
+            false => "never".into(),
+        };
+        write!(f, "{} ({} to {})", word(self.median), word(self.low), word(self.high))
     }
 }
 
@@ -135,6 +147,19 @@ mod tests {
         assert_eq!(Figure::of([2.0, 1.0, 3.0]).range_share(), 1.0);
         assert_eq!(Figure::of([5.5]).to_string(), "5.50 (5.50 to 5.50)");
         assert_eq!(Figure::of([12_345.6]).to_string(), "12346 (12346 to 12346)");
+    }
+
+    #[test]
+    fn what_never_came_is_kept_and_read_back() {
+        let figure = Figure::of([5.0, f64::INFINITY, 10.0, f64::NAN]);
+        assert_eq!(figure, Figure { median: 10.0, low: 5.0, high: f64::INFINITY });
+        let kept = serde_json::to_string(&figure).unwrap();
+        assert!(kept.contains("\"high\":null"), "{kept}");
+        assert_eq!(serde_json::from_str::<Figure>(&kept).unwrap(), figure);
+        assert_eq!(figure.to_string(), "10.0 (5.0 to never)");
+        let never = Figure::of([f64::INFINITY; 3]).to_string();
+        assert_eq!(never, "never (never to never)");
+        assert!(serde_json::from_str::<Figure>("{\"median\":1.0,\"low\":1.0}").is_err());
     }
 
     #[test]

@@ -10,18 +10,15 @@
 //! compared with nobody.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::axis::percentile_at;
 use super::load;
 use super::names::question;
 use super::stretch::{self, Stretch};
 use crate::probe::Host;
+use crate::report::kept::{Failure, Kept, Line};
 use crate::run::Run;
 use crate::setup::Setup;
 use crate::target::Subject;
@@ -77,47 +74,32 @@ pub struct Entry {
 /// Points of a distribution.
 const POINTS: usize = 240;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Line {
-    Host(Host),
-    Run { row: String, setup: Setup, run: Box<Run> },
-    Failure { row: String, subject: Subject, why: String },
-    Row(IgnoredAny),
-}
-
 impl Study {
-    /// Out of files of JSON Lines.
+    /// Out of what was kept.
     ///
     /// # Errors
-    /// When one can't be read, or nothing was measured in any of them.
-    pub fn read(paths: &[PathBuf]) -> Result<Self> {
+    /// When nothing was measured.
+    pub fn of(kept: &Kept) -> Result<Self> {
         let mut study = Self::default();
-        for path in paths {
-            let text =
-                fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-            study.add(&text).with_context(|| format!("{} is no results file", path.display()))?;
-        }
+        kept.files.iter().try_for_each(|lines| study.add(lines))?;
         anyhow::ensure!(!study.chapters.is_empty(), "there is no run in these files");
         study.arrange();
         Ok(study)
     }
 
     /// Adds what a file holds.
-    fn add(&mut self, text: &str) -> Result<()> {
+    fn add(&mut self, lines: &[Line]) -> Result<()> {
         let mut at = None;
-        for (number, line) in text.lines().enumerate() {
-            let line =
-                serde_json::from_str(line).with_context(|| format!("line {}", number + 1))?;
-            let host = || at.context("its first line names no host");
+        for line in lines {
+            let host = || at.context("a results file begins with its host, and one doesn\u{2019}t");
             match line {
-                Line::Host(host) => at = Some(self.host(host)),
-                Line::Run { row, setup, run } => {
-                    let chapter = self.chapter(host()?, &row, Some(&setup));
-                    chapter.entry(&run.subject).runs.push(*run);
+                Line::Host(host) => at = Some(self.host(host.clone())),
+                Line::Run(kept) => {
+                    let chapter = self.chapter(host()?, &kept.row, Some(&kept.setup));
+                    chapter.entry(&kept.run.subject).runs.push(kept.run.clone());
                 }
-                Line::Failure { row, subject, why } => {
-                    self.chapter(host()?, &row, None).entry(&subject).failures.push(why);
+                Line::Failure(Failure { row, subject, why, .. }) => {
+                    self.chapter(host()?, row, None).entry(subject).failures.push(why.clone());
                 }
                 Line::Row(_) => {}
             }
@@ -317,6 +299,7 @@ mod tests {
     #[test]
     fn pairs_of_several_files_make_one_chapter_and_one_distribution() {
         let (mut study, lines) = (Study::default(), fixture::lines());
+        let lines = fixture::kept_of(&lines).files.remove(0);
         study.add(&lines).unwrap();
         study.add(&lines).unwrap();
         study.arrange();
@@ -334,9 +317,10 @@ mod tests {
     #[test]
     fn another_setup_or_host_is_another_chapter() {
         let (mut study, lines) = (Study::default(), fixture::lines());
-        study.add(&lines).unwrap();
-        study.add(&lines.replace("\"sockets\":1000", "\"sockets\":2000")).unwrap();
-        study.add(&lines.replace("\"cores\":2", "\"cores\":4")).unwrap();
+        let mut add = |text: &str| study.add(&fixture::kept_of(text).files[0]).unwrap();
+        add(&lines);
+        add(&lines.replace("\"sockets\":1000", "\"sockets\":2000"));
+        add(&lines.replace("\"cores\":2", "\"cores\":4"));
         assert_eq!((study.hosts.len(), study.chapters.len()), (2, 3));
         assert_eq!([0, 1, 2].map(|index| study.chapters[index].host), [0, 0, 1]);
     }

@@ -1,12 +1,19 @@
 //! What becomes of results: JSON Lines that can be kept and compared, a table for people, progress
 //! while it runs.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`kept`] | results that were kept, read back |
+//! | [`table`] | the table of rows |
+
+pub mod kept;
+pub mod table;
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -15,16 +22,11 @@ use serde::Serialize;
 use crate::child;
 use crate::probe::Host;
 use crate::receive::Standing;
-use crate::rows::{PLANS, Row};
+use crate::rows::Row;
 use crate::run::Run;
 use crate::scenario::expect::mib_per_hour;
 use crate::setup::Setup;
 use crate::target::Subject;
-
-/// Where the generated part of a page begins.
-const BEGIN: &str = "<!-- bench:begin (written by `make bench`) -->";
-/// Where it ends.
-const END: &str = "<!-- bench:end -->";
 
 /// Takes results as they come.
 pub struct Sink {
@@ -32,6 +34,8 @@ pub struct Sink {
     bar: ProgressBar,
     plain: bool,
     row: String,
+    question: String,
+    products: HashMap<String, String>,
     shared: HashMap<&'static str, Vec<Vec<Run>>>,
     started: Instant,
 }
@@ -40,9 +44,31 @@ pub struct Sink {
 #[serde(rename_all = "snake_case")]
 enum Line<'a> {
     Host(&'a Host),
-    Run { row: &'a str, pair: usize, setup: &'a Setup, run: &'a Run },
-    Failure { row: &'a str, pair: usize, subject: &'a Subject, why: &'a str },
+    Run {
+        #[serde(flatten)]
+        about: About,
+        setup: &'a Setup,
+        run: &'a Run,
+    },
+    Failure {
+        #[serde(flatten)]
+        about: About,
+        subject: &'a Subject,
+        why: &'a str,
+    },
     Row(&'a Row),
+}
+
+/// What a line says of itself, so that it can be understood far from the tree.
+#[derive(Serialize)]
+struct About {
+    row: String,
+    question: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    product: Option<String>,
+    pair: usize,
+    /// When it was over, on the host's clock.
+    at_ms: u64,
 }
 
 impl Sink {
@@ -57,17 +83,29 @@ impl Sink {
         bar.set_style(ProgressStyle::with_template(style)?);
         bar.enable_steady_tick(Duration::from_millis(200));
         let plain = !std::io::stderr().is_terminal();
-        let row = String::new();
-        let shared = HashMap::new();
-        let out = BufWriter::new(file);
-        let mut sink = Self { out, bar, plain, row, shared, started: Instant::now() };
+        let mut sink = Self {
+            out: BufWriter::new(file),
+            bar,
+            plain,
+            row: String::new(),
+            question: String::new(),
+            products: HashMap::new(),
+            shared: HashMap::new(),
+            started: Instant::now(),
+        };
         sink.write(&Line::Host(host))?;
         Ok(sink)
     }
 
-    /// A row begins.
-    pub fn begin_row(&mut self, name: &str) {
+    /// Says what the product `name` is.
+    pub fn introduce(&mut self, name: &str, what: &str) {
+        self.products.insert(name.into(), what.into());
+    }
+
+    /// A row or a scenario begins, which asks `question`.
+    pub fn begin_row(&mut self, name: &str, question: &str) {
         name.clone_into(&mut self.row);
+        question.clone_into(&mut self.question);
     }
 
     /// A run begins.
@@ -99,8 +137,8 @@ impl Sink {
 
     /// A run is done.
     pub fn keep_run(&mut self, pair: usize, setup: &Setup, run: &Run) -> Result<()> {
-        let row = self.row.clone();
-        self.write(&Line::Run { row: &row, pair, setup, run })?;
+        let about = self.about(pair, &run.subject);
+        self.write(&Line::Run { about, setup, run })?;
         let first = run.harvest.windows.first();
         let p99_ms = first.map_or(0.0, |window| window.latency.p99 as f64 / 1e3);
         let last_ms = first.map_or(0.0, |window| window.last_us[1] as f64 / 1e3);
@@ -132,8 +170,8 @@ impl Sink {
             // It failed because it was ended.
             return Ok(());
         }
-        let row = self.row.clone();
-        self.write(&Line::Failure { row: &row, pair, subject, why })?;
+        let about = self.about(pair, subject);
+        self.write(&Line::Failure { about, subject, why })?;
         self.say(&format!("          gave up: {why:.300}"));
         Ok(())
     }
@@ -177,6 +215,16 @@ impl Sink {
         Ok(self.shared[key].clone())
     }
 
+    fn about(&self, pair: usize, subject: &Subject) -> About {
+        let product = match subject {
+            Subject::Peer(name) => self.products.get(name).cloned(),
+            _ => None,
+        };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let (row, question) = (self.row.clone(), self.question.clone());
+        About { row, question, product, pair, at_ms: now.as_millis() as u64 }
+    }
+
     fn write(&mut self, line: &Line<'_>) -> Result<()> {
         serde_json::to_writer(&mut self.out, line)?;
         self.out.write_all(b"\n")?;
@@ -184,93 +232,11 @@ impl Sink {
     }
 }
 
+/// What became of its target.
 fn verdict(row: &Row) -> &'static str {
     match row.findings.met {
         Some(true) => "met",
         Some(false) => "missed",
         None => "floor only",
-    }
-}
-
-/// Host and rows of earlier runs: the first host, and of each row the last one, in the table's
-/// order.
-pub fn read(paths: &[PathBuf]) -> Result<(Host, Vec<Row>)> {
-    let (mut host, mut rows) = (None, HashMap::new());
-    for path in paths {
-        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-        for line in text.lines() {
-            let mut line: serde_json::Value = serde_json::from_str(line)
-                .with_context(|| format!("{} is no results file", path.display()))?;
-            if let Some(found) = line.get_mut("host") {
-                host.get_or_insert(serde_json::from_value(found.take())?);
-            }
-            if let Some(found) = line.get_mut("row").filter(|row| row.is_object()) {
-                let row: Row = serde_json::from_value(found.take())?;
-                rows.insert(row.name.clone(), row);
-            }
-        }
-    }
-    let rows = PLANS.iter().filter_map(|plan| rows.remove(plan.name)).collect();
-    Ok((host.context("these files name no host")?, rows))
-}
-
-/// The table in Markdown, with the host above it.
-pub fn table(host: &Host, rows: &[Row]) -> String {
-    let mut text = String::new();
-    let gib = host.memory_bytes as f64 / f64::from(1 << 30);
-    let commit = host.commit.as_deref().unwrap_or("unknown");
-    // Writing to a String can't fail.
-    let _ = writeln!(
-        text,
-        "{}, {} cores, {gib:.0} GiB, Linux {}, {} open files a table, commit {commit}. Server on one core, \
-         clients on the other, over loopback. Each figure: median (least to greatest) of the runs.\n",
-        host.cpu, host.cores, host.kernel, host.files_max
-    );
-    text.push_str("| what | target | measured | |\n|---|---|---|---|\n");
-    for row in rows {
-        let figures: Vec<String> = row
-            .findings
-            .figures
-            .iter()
-            .map(|named| format!("{} {}", named.figure, named.name))
-            .chain(row.findings.doubts.iter().map(|doubt| format!("*{doubt}*")))
-            .collect();
-        let (figures, met) = (figures.join("<br>"), verdict(row));
-        let _ = writeln!(text, "| {} | {} | {figures} | {met} |", row.question, row.target);
-    }
-    text
-}
-
-/// Puts `table` between the markers of the page at `path`; makes the page if there is none.
-pub fn update_page(path: &Path, table: &str) -> Result<()> {
-    let page = match fs::read_to_string(path) {
-        Ok(page) => page,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            format!("# Performance\n\n{BEGIN}\n{END}\n")
-        }
-        Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
-    };
-    let page = replace(&page, table)
-        .with_context(|| format!("{} lacks the lines {BEGIN} and {END}", path.display()))?;
-    fs::write(path, page).with_context(|| format!("write {}", path.display()))
-}
-
-fn replace(page: &str, table: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n\n{table}\n{END}{after}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_stands_between_the_markers_is_replaced() {
-        let page = format!("above\n{BEGIN}\nold\n{END}\nbelow\n");
-        let page = replace(&page, "new\n").unwrap();
-        assert_eq!(page, format!("above\n{BEGIN}\n\nnew\n\n{END}\nbelow\n"));
-        assert_eq!(replace(&page, "new\n").unwrap(), page, "twice is once");
-        assert_eq!(replace("no markers", "new"), None);
     }
 }
