@@ -64,7 +64,7 @@ pub fn run(subject: Subject, ms: u64) -> Run {
         connect_s: 0.1,
         connect_retries: 0,
         drained_s: 0.0,
-        cpu: CpuUse { total_ns: 1, user_share: 0.25, of_a_core: 0.5 },
+        cpu: CpuUse { total_ns: ms * 90_000_000, user_share: 0.25, of_a_core: 0.5 },
         cpu_us: ms as f64,
         generator: CpuUse { of_a_core: 0.3, ..CpuUse::default() },
         generator_most: 0.0,

@@ -8,8 +8,8 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`study`], [`stretch`] | results, by workload and subject; what was due in each phase |
-//! | [`measure`], [`load`] | what is measured, who is best; where the knee is |
+//! | [`study`], [`entry`], [`cast`], [`stretch`] | results, by workload and subject; who is who; what was due in each phase |
+//! | [`measure`], [`measures`], [`load`] | what is measured, who is best; where the knee is |
 //! | [`preface`] | where, how and who |
 //! | [`chapter`] and its parts: [`brief`], [`podium`], [`noise`], [`memory`], [`doubt`], [`table`], [`windows`] | one workload |
 //! | [`family`], [`growth`] | one workload at several sizes |
@@ -20,9 +20,11 @@
 mod axis;
 mod bars;
 mod brief;
+mod cast;
 mod chapter;
 mod curve;
 mod doubt;
+mod entry;
 mod family;
 #[cfg(test)]
 pub mod fixture;
@@ -30,6 +32,7 @@ mod flags;
 mod growth;
 mod load;
 mod measure;
+mod measures;
 mod memory;
 mod names;
 mod node;
@@ -45,7 +48,7 @@ mod study;
 mod table;
 mod timeline;
 mod windows;
-mod words;
+pub mod words;
 
 use std::fs;
 use std::path::Path;

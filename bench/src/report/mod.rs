@@ -5,9 +5,11 @@
 //! |---|---|
 //! | [`kept`] | results that were kept, read back |
 //! | [`table`] | the table of rows |
+//! | [`telling`] | runs in words, while they are made |
 
 pub mod kept;
 pub mod table;
+pub mod telling;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -139,22 +141,7 @@ impl Sink {
     pub fn keep_run(&mut self, pair: usize, setup: &Setup, run: &Run) -> Result<()> {
         let about = self.about(pair, &run.subject);
         self.write(&Line::Run { about, setup, run })?;
-        let first = run.harvest.windows.first();
-        let p99_ms = first.map_or(0.0, |window| window.latency.p99 as f64 / 1e3);
-        let last_ms = first.map_or(0.0, |window| window.last_us[1] as f64 / 1e3);
-        let slowest_s = first.map_or(0.0, |window| window.slowest_s);
-        let [a, b] = run.foreign.map(|share| share * 100.0);
-        self.say(&format!(
-            "          {:.2} us a delivery ({:.2} user), p99 {p99_ms:.1} ms, last {last_ms:.1} ms, \
-             slowest at {slowest_s:.1} s, \
-             {} of {}, generator {:.0} %, others {a:.0} % {b:.0} %{}",
-            run.cpu_us,
-            run.cpu_us * run.cpu.user_share,
-            run.harvest.counts.delivered,
-            run.expected,
-            run.generator.of_a_core * 100.0,
-            if run.is_whole() { String::new() } else { format!(" {:?}", run.harvest.counts) },
-        ));
+        self.say(&telling::run(setup, run));
         if let Some(slope) = run.memory_slope(setup) {
             let [grows, error] = [slope.per_s, slope.error].map(mib_per_hour);
             self.say(&format!(
