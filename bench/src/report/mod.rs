@@ -173,7 +173,7 @@ impl Sink {
     pub fn keep_row(&mut self, row: &Row) -> Result<()> {
         self.write(&Line::Row(row))?;
         self.bar.inc(1);
-        let met = verdict(row);
+        let met = row.findings.said();
         self.say(&format!("{}: {met} (target {})", row.question, row.target));
         for named in &row.findings.figures {
             self.say(&format!("    {} {}", named.figure, named.name));
@@ -216,14 +216,5 @@ impl Sink {
         serde_json::to_writer(&mut self.out, line)?;
         self.out.write_all(b"\n")?;
         self.out.flush().context("write the results")
-    }
-}
-
-/// What became of its target.
-fn verdict(row: &Row) -> &'static str {
-    match row.findings.met {
-        Some(true) => "met",
-        Some(false) => "missed",
-        None => "floor only",
     }
 }

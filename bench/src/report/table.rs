@@ -68,7 +68,7 @@ pub fn table(host: &Host, rows: &[Row]) -> String {
             .map(|named| format!("{} {}", named.figure, named.name))
             .chain(row.findings.doubts.iter().map(|doubt| format!("*{doubt}*")))
             .collect();
-        let (figures, met) = (figures.join("<br>"), super::verdict(row));
+        let (figures, met) = (figures.join("<br>"), row.findings.said());
         let _ = writeln!(text, "| {} | {} | {figures} | {met} |", row.question, row.target);
     }
     text
