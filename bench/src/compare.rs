@@ -15,12 +15,11 @@ use crate::Place;
 use crate::floor::Kind;
 use crate::limits::EVENTS_MAX;
 use crate::probe::Host;
-use crate::report::Sink;
+use crate::report::{Sink, telling};
 use crate::run::Run;
 use crate::scenario::{self, Scale, Scenario};
 use crate::setup::{Deed, Setup};
 use crate::stage::Stage;
-use crate::stats::Figure;
 use crate::sys;
 use crate::target::file::Target;
 use crate::target::{Subject, peer};
@@ -79,7 +78,7 @@ struct Piece {
     setup: Setup,
 }
 
-/// Compares; whether every subject could be measured.
+/// Compares; whether server and floors did what they must.
 pub fn compare(args: &CompareArgs, place: &Place, out: &Path) -> Result<bool> {
     let pieces = args.play.load(&args.scenario, place)?;
     let subjects = subjects(args, place)?;
@@ -96,9 +95,29 @@ pub fn compare(args: &CompareArgs, place: &Place, out: &Path) -> Result<bool> {
     let mut all_well = true;
     for piece in &pieces {
         let entries = play(piece, place, &mut sink, &subjects)?;
-        all_well &= entries.iter().all(|entry| entry.failures.is_empty());
+        for why in entries.iter().filter_map(blame) {
+            all_well = false;
+            sink.say(&format!("    FAILED: {why}"));
+        }
     }
     Ok(all_well)
+}
+
+/// What this project is to blame for: that the server or a floor gave up, lost or repeated. What
+/// other products do is data.
+fn blame(entry: &Entry) -> Option<String> {
+    let Entry { subject, runs, failures } = entry;
+    if matches!(subject, Subject::Peer(_)) {
+        return None;
+    }
+    let untrue = runs.iter().filter(|run| telling::is_false(run)).count();
+    let what = match (untrue, failures.len()) {
+        (0, 0) => return None,
+        (0, _) => "gave up",
+        _ => "lost or repeated events without a word",
+    };
+    let (bad, all) = (untrue.max(failures.len()), runs.len() + failures.len());
+    Some(format!("{subject} {what} in {bad} of {all} runs"))
 }
 
 /// Plays `scenarios` on one subject; whether what they expect came of every run.
@@ -135,7 +154,21 @@ fn open(place: &Place, out: &Path, scenarios: usize, subjects: &[Subject]) -> Re
     let mut host = Host::read();
     host.versions.extend(subjects.iter().filter_map(|subject| subject.version(place)));
     sys::pin(place.client_core).context("pin the controller to the clients' core")?;
-    Sink::new(out, &host, scenarios)
+    let mut sink = Sink::new(out, &host, scenarios)?;
+    for subject in subjects {
+        if let Subject::Peer(name) = subject {
+            sink.introduce(name, &product(place, name)?);
+        }
+    }
+    Ok(sink)
+}
+
+/// What the product `name` is, in a line.
+fn product(place: &Place, name: &str) -> Result<String> {
+    match &place.running {
+        Some(running) if running.name == name => Ok(running.what.clone()),
+        _ => Ok(Target::load(&place.targets, name)?.what),
+    }
 }
 
 impl PlayArgs {
@@ -228,7 +261,7 @@ pub fn peer_subject(place: &Place, name: &str) -> Result<Subject> {
 
 fn play(piece: &Piece, place: &Place, sink: &mut Sink, subjects: &[Subject]) -> Result<Vec<Entry>> {
     let Piece { scenario, setup } = piece;
-    sink.begin_row(&scenario.name);
+    sink.begin_row(&scenario.name, &scenario.question);
     let entry = |subject: &Subject| {
         let (runs, failures) = (Vec::new(), Vec::new());
         Entry { subject: subject.clone(), runs, failures }
@@ -254,45 +287,39 @@ fn play(piece: &Piece, place: &Place, sink: &mut Sink, subjects: &[Subject]) -> 
     }
     place.end_brokers();
     sink.finish_scenario(&format!("{}: {}", scenario.name, scenario.question));
-    entries.iter().for_each(|entry| sink.say(&summary(entry)));
+    for Entry { subject, runs, failures } in &entries {
+        sink.say(&telling::summary(&subject.to_string(), setup, runs, failures));
+    }
     Ok(entries)
 }
 
-/// One line about a subject.
-fn summary(entry: &Entry) -> String {
-    let Entry { subject, runs, failures } = entry;
-    let figure = |of: &dyn Fn(&Run) -> f64| Figure::of(runs.iter().map(of));
-    let mut text = format!("    {:<16}", subject.to_string());
-    let is_flood = runs.iter().any(|run| run.sockets == 0);
-    if is_flood {
-        let posted = |of: fn(&crate::publish::Posted) -> f64| {
-            Figure::of(runs.iter().filter_map(|run| run.posted.as_ref()).map(of))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::fixture;
+
+    #[test]
+    fn our_own_losses_are_failures_and_those_of_others_are_data() {
+        let blamed = |subject: Subject, change: fn(&mut Entry)| {
+            let runs = vec![fixture::run(subject.clone(), 5); 3];
+            let mut entry = Entry { subject, runs, failures: Vec::new() };
+            change(&mut entry);
+            blame(&entry)
         };
-        text += &format!(
-            "{} events/s, p99 {} ms",
-            posted(|posted| posted.events as f64 / posted.seconds),
-            posted(|posted| posted.latency.p99 as f64 / 1e3),
-        );
-    } else if runs.iter().any(|run| !run.harvest.windows.is_empty()) {
-        let last = |run: &Run| run.harvest.windows.len() - 1;
-        let p99 = |run: &Run| run.harvest.windows[last(run)].latency.p99 as f64 / 1e3;
-        let arrived = |run: &Run| run.harvest.counts.delivered as f64 / run.expected.max(1) as f64;
-        if runs.iter().any(Run::knows_cpu) {
-            text += &format!("{} us a delivery, ", figure(&|run| run.cpu_us));
+        let repeats = |entry: &mut Entry| entry.runs[1].harvest.counts.repeated = 3_000;
+        let loses = |entry: &mut Entry| entry.runs[1].harvest.counts.delivered = 0;
+        let gives_up = |entry: &mut Entry| entry.failures.push("no core".into());
+        let said = blamed(Subject::Touchline, repeats).unwrap();
+        assert_eq!(said, "touchline lost or repeated events without a word in 1 of 3 runs");
+        assert!(blamed(Subject::Floor(Kind::Volley), loses).is_some());
+        assert!(blamed(Subject::Touchline, gives_up).unwrap().contains("gave up in 1 of 4"));
+        for change in [repeats as fn(&mut Entry), loses, gives_up] {
+            assert_eq!(blamed(Subject::Peer("bun".into()), change), None);
         }
-        match figure(&arrived).median * 100.0 {
-            0.0 => text += "nothing arrived",
-            percent => text += &format!("p99 {} ms, {percent:.1} % arrived", figure(&p99)),
-        }
-    } else if !runs.is_empty() {
-        text += &format!(
-            "{} B a socket in its process, {} connects/s",
-            figure(&Run::user_bytes_per_socket),
-            figure(&Run::connects_per_s),
-        );
-    }
-    match failures.last() {
-        Some(why) => format!("{text}; gave up {} times: {why}", failures.len()),
-        None => text,
+        let declares = |entry: &mut Entry| {
+            let counts = &mut entry.runs[1].harvest.counts;
+            (counts.delivered, counts.declared) = (89_000, 1_000);
+        };
+        assert_eq!(blamed(Subject::Touchline, declares), None, "what is declared is known");
     }
 }

@@ -30,7 +30,7 @@
 //! | [`brokers`] | Kafka, for runs that want it |
 //! | [`schedule`], [`stamp`], [`message`], [`frames`] | what is due when, and how it is found |
 //! | [`probe`], [`meter`], [`stats`] | CPU, memory and host; medians |
-//! | [`report`], [`console`] | JSON Lines, the table, and what is said meanwhile |
+//! | [`report`] | JSON Lines, the table, and what is said meanwhile |
 //! | [`page`] | the report: one file of HTML |
 //! | [`child`], [`sys`], [`limits`] | processes, system calls, bounds |
 
@@ -38,7 +38,6 @@ mod agent;
 mod brokers;
 mod child;
 mod compare;
-mod console;
 mod crew;
 mod dialogue;
 mod floor;
@@ -346,12 +345,17 @@ fn measure(args: &RunArgs) -> Result<bool> {
     }
     let is_wanted = |name: &str| args.row.is_empty() || args.row.iter().any(|row| row == name);
     let plans: Vec<_> = PLANS.iter().filter(|plan| is_wanted(plan.name)).collect();
+    if let Some(page) = &args.table {
+        // Nobody wants to know that after an hour.
+        let names: Vec<&str> = plans.iter().map(|plan| plan.name).collect();
+        report::table::check_page(page, &names)?;
+    }
     let host = probe::Host::read();
     sys::pin(place.client_core).context("pin the controller to the clients' core")?;
     let mut sink = report::Sink::new(&args.out, &host, plans.len())?;
     let mut rows = Vec::new();
     for plan in &plans {
-        sink.begin_row(plan.name);
+        sink.begin_row(plan.name, plan.question);
         match rows::measure(plan, &place, &mut sink) {
             Ok(row) => {
                 sink.keep_row(&row)?;
@@ -360,30 +364,29 @@ fn measure(args: &RunArgs) -> Result<bool> {
             Err(error) => sink.say(&format!("{}: could not be measured: {error:#}", plan.name)),
         }
     }
-    show(&host, &rows, args.table.as_deref())?;
+    println!("{}", report::table::table(&host, &rows));
+    if let Some(page) = &args.table {
+        report::table::update_page(page, &host, &rows)?;
+    }
     Ok(rows.len() == plans.len())
 }
 
 /// Writes the page of HTML if one is wanted; else, or if one is wanted too, shows the table, in
 /// which of each row the last counts.
 fn present(results: &[PathBuf], page: Option<&Path>, html: Option<&Path>) -> Result<bool> {
+    let kept = report::kept::read(results)?;
+    kept.warnings.iter().for_each(|warning| eprintln!("touchline-bench: {warning}"));
     if let Some(html) = html {
-        page::write(results, html)?;
+        page::write(&kept, html)?;
         eprintln!("wrote {}", html.display());
         if page.is_none() {
             return Ok(true);
         }
     }
-    let (host, rows) = report::read(results)?;
-    show(&host, &rows, page)
-}
-
-/// Prints the table, and puts it into a page.
-fn show(host: &probe::Host, rows: &[rows::Row], page: Option<&Path>) -> Result<bool> {
-    let table = report::table(host, rows);
+    let (host, rows) = report::table::rows(kept, results)?;
     if let Some(page) = page {
-        report::update_page(page, &table)?;
+        report::table::update_page(page, &host, &rows)?;
     }
-    println!("{table}");
+    println!("{}", report::table::table(&host, &rows));
     Ok(true)
 }

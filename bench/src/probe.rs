@@ -81,7 +81,16 @@ impl Cpu {
     }
 }
 
+/// What `/proc` counts user and kernel time in, wherever Linux shows ticks.
+const TICK_NS: f64 = 10_000_000.0;
+
 impl CpuUse {
+    /// How far off `user_share` may be: user and kernel are whole ticks, so one of them is a tick
+    /// more or less. The total is exact, which doesn't make its parts so.
+    pub fn user_share_error(&self) -> f64 {
+        TICK_NS / self.total_ns.max(1) as f64
+    }
+
     /// Adds what another process used over the same time.
     pub fn add(&mut self, other: &Self) {
         let user_ns = |of: &Self| of.user_share * of.total_ns as f64;
@@ -189,7 +198,7 @@ pub fn core_busy_ns(core: usize) -> u64 {
     let idle = ticks.get(3).copied().unwrap_or(0) + ticks.get(4).copied().unwrap_or(0);
     // user to steal; guest time is part of user time
     let all: u64 = ticks.iter().take(8).sum();
-    (all - idle) * 10_000_000 // a tick is 10 ms wherever Linux shows ticks
+    (all - idle) * TICK_NS as u64
 }
 
 /// What a reader needs to know about the host to judge a number.

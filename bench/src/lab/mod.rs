@@ -125,7 +125,7 @@ fn plans(args: &LabArgs) -> Result<Vec<Plan>> {
 
 /// The runs of each variant, in the order of the turns.
 fn run(args: &LabArgs, place: &Place, sink: &mut Sink, plan: &Plan) -> Result<Vec<Vec<Run>>> {
-    sink.begin_row(&plan.name);
+    sink.begin_row(&plan.name, &plan.question);
     let setup = plan.case.setup(args.scale());
     let mut runs: Vec<Vec<Run>> = plan.variants.iter().map(|_| Vec::new()).collect();
     for turn in 0..place.pairs {

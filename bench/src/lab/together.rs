@@ -37,7 +37,7 @@ pub fn run(args: &LabArgs, place: &Place, sink: &mut Sink, plan: &Plan) -> Resul
     if plan.variants.iter().any(|variant| variant.flags.contains("--spin-us")) {
         bail!("how a thread sleeps is no matter of its teams: {} can't run together", plan.name);
     }
-    sink.begin_row(&plan.name);
+    sink.begin_row(&plan.name, &plan.question);
     let count = plan.variants.len();
     let folder = tempfile::Builder::new().prefix("touchline-lab-").tempdir()?;
     let ledger = folder.path().join("ledger");

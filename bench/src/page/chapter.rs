@@ -8,10 +8,10 @@
 
 use super::brief::{self, described};
 use super::curve::{self, Curve};
-use super::names::title;
+use super::entry::Entry;
 use super::node::{Element, el};
 use super::plot::Room;
-use super::study::{Chapter, Entry, Kind, Study};
+use super::study::{Chapter, Kind, Study};
 use super::words::{count, list, number};
 use super::{doubt, memory, noise, pictures, podium, ramp, stretch, table, timeline, windows};
 
@@ -36,13 +36,13 @@ pub fn draw(study: &Study, index: usize) -> Element {
         .with_all(podium::draw(chapter))
         .with_all(said)
         .with_all(doubts(chapter))
-        .with_all(is_ramp.then(|| ramp::draw(study, chapter)).flatten())
-        .with_all(timeline::draw(study, chapter))
-        .with_all(latencies(study, chapter))
+        .with_all(is_ramp.then(|| ramp::draw(chapter)).flatten())
+        .with_all(timeline::draw(chapter))
+        .with_all(latencies(chapter))
         .with(el("div").class("grid").with_all(pictures::draw(study, chapter)))
-        .with(table::draw(study, chapter))
+        .with(table::draw(chapter))
         .with(key(chapter))
-        .with_all(windows::draw(study, chapter))
+        .with_all(windows::draw(chapter))
 }
 
 fn doubts(chapter: &Chapter) -> Option<Element> {
@@ -53,12 +53,12 @@ fn doubts(chapter: &Chapter) -> Option<Element> {
     (!doubts.is_empty()).then_some(aside)
 }
 
-fn latencies(study: &Study, chapter: &Chapter) -> Option<Element> {
+fn latencies(chapter: &Chapter) -> Option<Element> {
     let curve = |entry: &Entry| {
         let muted = if entry.is_compared() { "" } else { " muted" };
-        let look = format!("{}{muted}", study.look(&entry.subject));
+        let look = format!("{}{muted}", entry.look);
         let points = entry.distribution(chapter.window());
-        Curve { title: title(&entry.subject), look, points }
+        Curve { title: entry.title.clone(), look, points }
     };
     let curves: Vec<Curve> = chapter.entries.iter().map(curve).collect();
     let curves: Vec<Curve> = curves.into_iter().filter(|curve| curve.points.len() > 1).collect();
@@ -84,12 +84,13 @@ fn latencies(study: &Study, chapter: &Chapter) -> Option<Element> {
 fn key(chapter: &Chapter) -> Element {
     let mut text = String::new();
     if chapter.entries.len() > 1 {
-        text += "\u{25cf} best in its column, \u{25cb} level with it: its median lies within the \
-            range of the best. ";
+        text += "\u{25cf} best in its column, \u{25cb} not told from it: their ranges overlap, or \
+            their medians differ by less than 2 %. No sign where nobody is told from the best. ";
     }
     if chapter.kind() == Kind::FanOut && chapter.entries.len() > 1 {
-        text += "Floors don\u{2019}t compete, nor does whoever gave up; in latency and CPU, only \
-            who delivered everything does. ";
+        text += "Floors don\u{2019}t compete, nor does whoever gave up, lost events without a word or \
+            repeated any; in latency and CPU, only who delivered everything does. The split of CPU \
+            comes from ticks of 10 ms, \u{b1} one of them. ";
     }
     if let Some(name) = chapter.window_name() {
         text += &format!(

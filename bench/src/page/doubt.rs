@@ -1,9 +1,9 @@
 //! What a reader must know before believing a chapter.
 
+use super::entry::Entry;
 use super::measure::CPU;
-use super::names::title;
 use super::stretch::{self, Stretch};
-use super::study::{Chapter, Entry, Kind};
+use super::study::{Chapter, Kind};
 use super::words::{count, list, number, tick};
 use crate::limits::{FULL_CORE_SHARE, GENERATOR_SHARE_MAX};
 use crate::publish::Posted;
@@ -25,7 +25,7 @@ const CLOCK_SHARE_MAX: f64 = 0.1;
 pub fn of(chapter: &Chapter) -> Vec<String> {
     let mut doubts = Vec::new();
     for entry in &chapter.entries {
-        let name = title(&entry.subject);
+        let name = entry.title.clone();
         if let (limited @ 1.., all) = (entry.limited(), entry.runs.len()) {
             let used = entry.runs.iter().map(generator_share).fold(0.0, f64::max);
             let result =
@@ -83,7 +83,7 @@ fn steps(chapter: &Chapter) -> Option<String> {
             .into_iter()
             .map(|index| &chapter.stretches[index])
             .find(|stretch| is_full(stretch, entry))?;
-        Some(format!("{} (from {} events/s on)", title(&entry.subject), tick(first.rate)))
+        Some(format!("{} (from {} events/s on)", entry.title, tick(first.rate)))
     };
     let names: Vec<String> = chapter.entries.iter().filter_map(of_entry).collect();
     (!names.is_empty()).then(|| {
@@ -99,7 +99,7 @@ fn steps(chapter: &Chapter) -> Option<String> {
 fn having(chapter: &Chapter, is_so: impl Fn(&&Run) -> bool) -> Vec<String> {
     let of_entry = |entry: &Entry| {
         let count = entry.runs.iter().filter(&is_so).count();
-        (count > 0).then(|| format!("{} ({count} of {})", title(&entry.subject), entry.runs.len()))
+        (count > 0).then(|| format!("{} ({count} of {})", entry.title, entry.runs.len()))
     };
     chapter.entries.iter().filter_map(of_entry).collect()
 }

@@ -1,5 +1,7 @@
 //! Results that were never measured, and a reader strict enough to find what a browser forgives.
 
+use std::path::Path;
+
 use super::study::Study;
 use crate::floor::Kind;
 use crate::probe::{CpuUse, Host, Memory};
@@ -7,6 +9,7 @@ use crate::publish::Posted;
 use crate::receive::crowd::Crowd;
 use crate::receive::harvest::{Counts, Harvest, Latency, WindowHarvest};
 use crate::receive::timeline::Moment;
+use crate::report::kept::Kept;
 use crate::run::{Beat, Mark, Run};
 use crate::schedule::Phase;
 use crate::setup::{Act, Deed, Flood, Setup};
@@ -61,7 +64,7 @@ pub fn run(subject: Subject, ms: u64) -> Run {
         connect_s: 0.1,
         connect_retries: 0,
         drained_s: 0.0,
-        cpu: CpuUse { total_ns: 1, user_share: 0.25, of_a_core: 0.5 },
+        cpu: CpuUse { total_ns: ms * 90_000_000, user_share: 0.25, of_a_core: 0.5 },
         cpu_us: ms as f64,
         generator: CpuUse { of_a_core: 0.3, ..CpuUse::default() },
         generator_most: 0.0,
@@ -81,7 +84,8 @@ pub fn run(subject: Subject, ms: u64) -> Run {
 pub fn lines() -> String {
     let mut lines = vec![serde_json::json!({ "host": host() })];
     for pair in 0..3 {
-        let mut keep = |run: Run| {
+        let mut keep = |mut run: Run| {
+            run.connect_s += pair as f64 * 1e-9;
             let (row, setup) = ("hot-topic", setup());
             let line = serde_json::json!({ "row": row, "pair": pair, "setup": setup, "run": run });
             lines.push(serde_json::json!({ "run": line }));
@@ -111,16 +115,23 @@ pub fn study() -> Study {
 
 /// The study of any lines.
 pub fn study_of(lines: &str) -> Study {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), lines).unwrap();
-    Study::read(&[file.path().to_owned()]).unwrap()
+    Study::of(&kept_of(lines)).unwrap()
+}
+
+/// What was kept, read from these lines.
+pub fn kept_of(lines: &str) -> Kept {
+    let mut kept = Kept::default();
+    kept.add(Path::new("fixture.jsonl"), lines.as_bytes()).unwrap();
+    kept
 }
 
 /// Three runs of each of these, as `compare` would have kept them.
 fn kept(row: &str, setup: &Setup, runs: impl Fn(u64) -> Vec<Run>) -> String {
     let mut text = String::new();
     for pair in 0..3 {
-        for run in runs(pair) {
+        for mut run in runs(pair) {
+            // No two runs are the same.
+            run.connect_s += pair as f64 * 1e-9;
             let line = serde_json::json!({ "row": row, "pair": pair, "setup": setup, "run": run });
             text += &format!("{}\n", serde_json::json!({ "run": line }));
         }

@@ -12,13 +12,13 @@
 //! to be 0.
 
 use super::axis::Axis;
+use super::entry::{Build, Entry};
 use super::family::{By, Family, SIZES_MIN};
 use super::load::LIMIT_MS;
 use super::measure::{CPU, Measure, P99};
-use super::names::title;
 use super::node::{Element, el};
 use super::plot::{self, BELOW, End, Plot, Room, depth};
-use super::study::{Chapter, Entry, Study};
+use super::study::{Chapter, Study};
 use super::table::plain;
 use super::words::{count, number, tick, whole};
 use crate::limits::FULL_CORE_SHARE;
@@ -83,14 +83,16 @@ pub fn draw(study: &Study, family: &Family<'_>, number: usize) -> Option<Element
 
 fn trends<'a>(study: &'a Study, family: &Family<'_>) -> Vec<Trend<'a>> {
     // Another product's threads are its own affair.
-    let concerns =
-        |subject: &&Subject| family.by == By::Sockets || !matches!(subject, Subject::Peer(_));
-    let trend = |subject: &'a Subject| {
-        let (mut sizes, mut costs) = (Vec::new(), Vec::new());
+    let concerns = |(subject, _): &(&Subject, &Build)| {
+        family.by == By::Sockets || !matches!(subject, Subject::Peer(_))
+    };
+    let trend = |(subject, build): (&'a Subject, &'a Build)| {
+        let (mut sizes, mut costs, mut look) = (Vec::new(), Vec::new(), String::new());
         for chapter in &family.chapters {
             let size = family.by.size(chapter) as f64;
-            let entry = chapter.entries.iter().find(|entry| entry.subject == *subject);
-            let Some(entry) = entry else { continue };
+            let is_it = |entry: &&Entry| entry.subject == *subject && entry.build == *build;
+            let Some(entry) = chapter.entries.iter().find(is_it) else { continue };
+            look.clone_from(&entry.look);
             let window = chapter.window();
             let figures = [&CPU, &P99].map(|measure| measure.figure(entry, window));
             if let [Some(cpu_us), Some(p99_ms)] = figures {
@@ -102,10 +104,10 @@ fn trends<'a>(study: &'a Study, family: &Family<'_>) -> Vec<Trend<'a>> {
         let mut fitted: Vec<u64> = costs.iter().map(|(size, _)| *size as u64).collect();
         fitted.dedup();
         let exponent = (fitted.len() >= SIZES_MIN).then(|| exponent(&costs)).flatten();
-        let (title, look) = (title(subject), study.look(subject));
+        let title = study.title_of(subject, build);
         (sizes.len() > 1).then_some(Trend { subject, title, look, sizes, exponent })
     };
-    study.subjects.iter().filter(concerns).filter_map(trend).collect()
+    study.builds().filter(concerns).filter_map(trend).collect()
 }
 
 /// Runs that say something about growth: everything arrived, and the core had room. A full one

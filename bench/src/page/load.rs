@@ -7,8 +7,9 @@
 //! A server that gathers what it sends gets slower by small steps long before it is full, and one
 //! that is full is slower by orders of magnitude: three tells the one from the other.
 
+use super::entry::Entry;
 use super::stretch::{self, Stretch};
-use super::study::{Chapter, Entry};
+use super::study::Chapter;
 use crate::run::Run;
 use crate::stats::Figure;
 

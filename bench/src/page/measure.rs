@@ -4,14 +4,15 @@
 //! Floors are the yardstick and compete with nobody. Neither does a subject whose runs were limited
 //! by the generator, nor one that gave up; and figures of deliveries are those of the deliveries
 //! that arrived, so only a subject with all of them competes there: whoever drops half is quick
-//! with the rest. A subject whose median lies within the range of the best one is level with it.
+//! with the rest. Whoever lost events without a word or sent them twice competes nowhere.
 
-use super::study::{Chapter, Entry, Kind};
-use super::words::{number, percent, rounded};
-use crate::publish::Posted;
+use super::entry::Entry;
+use super::study::{Chapter, Kind};
+use super::words::number;
 use crate::run::Run;
-use crate::stats::Figure;
-use crate::target::Subject;
+use crate::stats::{ALIKE_SHARE, Figure};
+
+pub use super::measures::*;
 
 /// Something that is measured in each run.
 pub struct Measure {
@@ -26,229 +27,66 @@ pub struct Measure {
     least_is_best: bool,
     of_deliveries: bool,
     of_window: bool,
+    alike: f64,
     of: fn(&Run, usize) -> Option<f64>,
 }
-
-/// Where nobody's median is farther from the best than this share of it, all are alike.
-const ALIKE_SHARE: f64 = 0.02;
 
 /// How a subject stands in a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// Nobody is better.
+    /// Nobody's median is better.
     Best,
-    /// Its median lies within the range of the best.
+    /// It isn't told from the best.
     Level,
-    /// Neither, or it isn't compared.
+    /// It is, or it isn't compared.
     None,
 }
 
-const fn latency(
-    head: &'static str,
-    note: &'static str,
-    of: fn(&Run, usize) -> Option<f64>,
-) -> Measure {
-    let (show, unit) = (number as fn(f64) -> String, "ms");
-    let (least_is_best, of_deliveries, of_window) = (true, true, true);
-    Measure { head, unit, note, show, least_is_best, of_deliveries, of_window, of }
-}
+/// From a run and the index of a window.
+pub type Of = fn(&Run, usize) -> Option<f64>;
 
-/// Half of the deliveries were quicker.
-pub const P50: Measure =
-    latency("p50", "from the time an event was due to the client's read returning", |run, at| {
-        Some(run.harvest.windows.get(at)?.latency.p50 as f64 / 1e3)
-    });
-/// 99 of 100 were.
-pub const P99: Measure =
-    latency("p99", "likewise; 99 of 100 deliveries were quicker", |run, at| {
-        Some(run.harvest.windows.get(at)?.latency.p99 as f64 / 1e3)
-    });
-/// 9,999 of 10,000 were.
-pub const P9999: Measure =
-    latency("p99.99", "likewise; 9,999 of 10,000 deliveries were quicker", |run, at| {
-        Some(run.harvest.windows.get(at)?.latency.p9999 as f64 / 1e3)
-    });
-/// The slowest delivery.
-pub const MAX: Measure = latency("max", "the slowest delivery of a run", |run, at| {
-    Some(run.harvest.windows.get(at)?.latency.max as f64 / 1e3)
-});
-/// When everybody has it.
-pub const LAST: Measure = latency(
-    "last socket",
-    "from the time an event was due until every socket had it; median of a run's events",
-    |run, at| Some(run.harvest.windows.get(at)?.last_us[1] as f64 / 1e3),
-);
-/// How long some know it and others don't.
-pub const SPREAD: Measure =
-    latency("first to last", "from an event's first receipt to its last", |run, at| {
-        Some(run.harvest.windows.get(at)?.spread_us[1] as f64 / 1e3)
-    });
-/// Pace.
-pub const RATE: Measure = Measure {
-    head: "deliveries",
-    unit: "1,000/s",
-    note: "what arrived, over the time from the first event to the last receipt",
-    show: number,
-    least_is_best: false,
-    of_deliveries: false,
-    of_window: true,
-    of: |run, at| {
-        let seen = run.harvest.windows.get(at)?;
-        Some(seen.latency.count as f64 / seen.took_s.max(1e-9) / 1e3)
-    },
-};
-/// Completeness.
-pub const ARRIVED: Measure = Measure {
-    head: "arrived",
-    unit: "%",
-    note: "deliveries, against those of a perfect server, warm-up included",
-    show: percent,
-    least_is_best: false,
-    of_deliveries: false,
-    of_window: false,
-    of: |run, _| {
-        (run.expected > 0).then(|| run.harvest.counts.delivered as f64 / run.expected as f64)
-    },
-};
-/// How long the queues took to empty.
-pub const DRAINED: Measure = Measure {
-    head: "drained",
-    unit: "s",
-    note: "from the last event's due time until everything had arrived, or was no longer waited for",
-    show: number,
-    least_is_best: true,
-    of_deliveries: true,
-    of_window: false,
-    of: |run, _| (run.drained_s > 0.0).then_some(run.drained_s),
-};
-/// Price of a delivery.
-pub const CPU: Measure = Measure {
-    head: "CPU a delivery",
-    unit: "\u{b5}s",
-    note: "the server's processes and the kernel's thread of their core, user and kernel",
-    show: number,
-    least_is_best: true,
-    of_deliveries: true,
-    of_window: false,
-    of: |run, _| (run.cpu_us > 0.0).then_some(run.cpu_us),
-};
-/// The part of it outside of the kernel.
-pub const CPU_USER: Measure =
-    Measure { of: |run, _| (run.cpu_us > 0.0).then_some(run.cpu_us * run.cpu.user_share), ..CPU };
-/// Price of a connection, to the process.
-pub const PROCESS: Measure = Measure {
-    head: "process",
-    unit: "B/socket",
-    note: "resident memory that came with the clients, all of them idle",
-    show: number,
-    least_is_best: true,
-    of_deliveries: false,
-    of_window: false,
-    // Of a server elsewhere nothing is known.
-    of: |run, _| (run.memory[1].rss_bytes > 0).then(|| run.user_bytes_per_socket()),
-};
-/// Price of a connection, to the kernel.
-pub const KERNEL: Measure = Measure {
-    head: "kernel",
-    unit: "B/socket",
-    note: "slab memory that came with the clients, both ends of each connection",
-    of: |run, _| Some(run.kernel_bytes_per_socket()),
-    ..PROCESS
-};
-/// How fast a crowd comes in.
-pub const CONNECTS: Measure = Measure {
-    head: "connects",
-    unit: "1/s",
-    note: "sockets, over the time from the first connect to the last subscription",
-    show: number,
-    least_is_best: false,
-    of_deliveries: false,
-    of_window: false,
-    of: |run, _| Some(run.connects_per_s()),
-};
+impl Measure {
+    /// Of which the least is best.
+    pub const fn less_is_better(
+        head: &'static str,
+        unit: &'static str,
+        note: &'static str,
+        of: Of,
+    ) -> Self {
+        let (show, alike) = (number as fn(f64) -> String, ALIKE_SHARE);
+        let (least_is_best, of_deliveries, of_window) = (true, false, false);
+        Self { head, unit, note, show, least_is_best, of_deliveries, of_window, alike, of }
+    }
 
-/// Half of those who lost their connection are back.
-pub const AWAY_P50: Measure = Measure {
-    head: "back, p50",
-    unit: "s",
-    note: "from the loss of a connection to the subscription on the next; half were sooner",
-    of: |run, _| away_s(run, run.harvest.away.p50),
-    of_deliveries: false,
-    ..CPU
-};
-/// 99 of 100 are.
-pub const AWAY_P99: Measure = Measure {
-    head: "back, p99",
-    note: "likewise; 99 of 100 were sooner",
-    of: |run, _| away_s(run, run.harvest.away.p99),
-    ..AWAY_P50
-};
-/// How many came back.
-pub const RETURNED: Measure = Measure {
-    head: "returned",
-    unit: "%",
-    note: "clients that were back, against connections that ended",
-    of: |run, _| {
-        let counts = &run.harvest.counts;
-        let gone = counts.left + counts.closed.values().sum::<u64>();
-        (gone > 0).then(|| counts.returned as f64 / gone as f64)
-    },
-    of_deliveries: false,
-    ..ARRIVED
-};
-/// Pace of the way in.
-pub const DURABLE: Measure = Measure {
-    head: "durable",
-    unit: "events/s",
-    note: "events of webhooks that were answered 202, over the time from the first due time to \
-           the last answer",
-    show: rounded,
-    of: |run, _| posted(run, |posted| posted.events as f64 / posted.seconds.max(1e-9)),
-    ..CONNECTS
-};
-/// Half of the webhooks were answered sooner.
-pub const POST_P50: Measure = Measure {
-    head: "p50",
-    note: "from the time a webhook\u{2019}s first event was due to its 202; half were quicker",
-    of: |run, _| posted(run, |posted| posted.latency.p50 as f64 / 1e3),
-    ..POST_P99
-};
-/// 99 of 100 were.
-pub const POST_P99: Measure = Measure {
-    head: "p99",
-    unit: "ms",
-    note: "likewise; 99 of 100 webhooks were answered sooner",
-    of: |run, _| posted(run, |posted| posted.latency.p99 as f64 / 1e3),
-    of_deliveries: false,
-    ..CPU
-};
-/// The last to be answered.
-pub const POST_SLOWEST: Measure = Measure {
-    head: "max",
-    note: "the webhook of a run that waited longest",
-    of: |run, _| posted(run, |posted| posted.latency.max as f64 / 1e3),
-    ..POST_P99
-};
-/// How often the server said later.
-pub const PUT_OFF: Measure = Measure {
-    head: "put off",
-    unit: "attempts",
-    note: "answers 429 and 503 and lost connections, each followed by another attempt",
-    of: |run, _| posted(run, |posted| posted.retries as f64),
-    ..POST_P99
-};
-/// Price of an event on its way in.
-pub const CPU_EVENT: Measure = Measure { head: "CPU an event", of_deliveries: false, ..CPU };
+    /// Of which the most is best.
+    pub const fn more_is_better(
+        head: &'static str,
+        unit: &'static str,
+        note: &'static str,
+        of: Of,
+    ) -> Self {
+        Self { least_is_best: false, ..Self::less_is_better(head, unit, note, of) }
+    }
 
-fn posted(run: &Run, of: fn(&Posted) -> f64) -> Option<f64> {
-    run.posted.as_ref().filter(|posted| posted.events > 0).map(of)
-}
+    /// Only who delivered everything competes.
+    pub const fn of_deliveries(self) -> Self {
+        Self { of_deliveries: true, ..self }
+    }
 
-fn away_s(run: &Run, us: u64) -> Option<f64> {
-    // Whoever lets few back in has a short queue: it counts where all are back.
-    let counts = &run.harvest.counts;
-    let are_back = counts.returned >= counts.left + counts.closed.values().sum::<u64>();
-    (run.harvest.away.count > 0 && are_back).then_some(us as f64 / 1e6)
+    /// Different from phase to phase.
+    pub const fn of_window(self) -> Self {
+        Self { of_window: true, ..self }
+    }
+
+    /// Counted rather than measured: nothing is so small that it is nothing.
+    pub const fn exact(self) -> Self {
+        Self { alike: 0.0, ..self }
+    }
+
+    /// Written in another way.
+    pub const fn shown(self, show: fn(f64) -> String) -> Self {
+        Self { show, ..self }
+    }
 }
 
 /// Columns of a table, from left to right: what the chapter is about, and what it has to say.
@@ -282,6 +120,11 @@ impl Measure {
         (!values.is_empty()).then(|| Figure::of(values))
     }
 
+    /// Up to which share figures are alike.
+    pub fn alike(&self) -> f64 {
+        self.alike
+    }
+
     /// Whether it differs from phase to phase.
     pub fn is_of_window(&self) -> bool {
         self.of_window
@@ -300,11 +143,8 @@ impl Measure {
     /// Whoever competes, best first.
     pub fn ranking<'a>(&self, chapter: &'a Chapter) -> Vec<(&'a Entry, Figure)> {
         let window = chapter.window();
-        let competes = |entry: &&Entry| {
-            let is_floor = matches!(entry.subject, Subject::Floor(_));
-            let is_sound = entry.is_compared() && entry.failures.is_empty();
-            !is_floor && is_sound && (!self.of_deliveries || entry.is_whole())
-        };
+        let competes =
+            |entry: &&Entry| entry.competes() && (!self.of_deliveries || entry.is_whole());
         let entries = chapter.entries.iter().filter(competes);
         let mut ranking: Vec<(&Entry, Figure)> =
             entries.filter_map(|entry| Some((entry, self.figure(entry, window)?))).collect();
@@ -313,26 +153,29 @@ impl Measure {
         ranking
     }
 
-    /// How each entry of the chapter stands. Where all are alike, nobody is marked.
+    /// How each entry of the chapter stands. Where nobody is told from the best, nobody is marked.
     pub fn marks(&self, chapter: &Chapter) -> Vec<Mark> {
         let ranking = self.ranking(chapter);
-        let Some((_, best)) = ranking.first() else {
-            return vec![Mark::None; chapter.entries.len()];
+        let none = || vec![Mark::None; chapter.entries.len()];
+        let Some((_, best)) = ranking.first() else { return none() };
+        let is_less = |figure: &Figure| figure.median < best.median;
+        let is_worse = |figure: &Figure| {
+            is_less(figure) != self.least_is_best && best.is_told_from(figure, self.alike)
         };
-        let stands = |figure: &Figure| match figure.median {
-            median if (self.show)(median) == (self.show)(best.median) => Mark::Best,
-            median if (best.low..=best.high).contains(&median) => Mark::Level,
-            _ => Mark::None,
+        let is_shown = |entry: &&Entry| !entry.is_floor() && entry.is_compared();
+        let shown = chapter.entries.iter().filter(is_shown);
+        let mut figures = shown.filter_map(|entry| self.figure(entry, chapter.window()));
+        if !figures.any(|figure| is_worse(&figure)) {
+            return none();
+        }
+        let stands = |figure: &Figure| match figure {
+            figure if (self.show)(figure.median) == (self.show)(best.median) => Mark::Best,
+            figure if is_worse(figure) => Mark::None,
+            _ => Mark::Level,
         };
-        // A single delivery that never came, or a client, is a difference.
-        let is_share = [ARRIVED.head, RETURNED.head].contains(&self.head);
-        let alike = if is_share { 0.0 } else { ALIKE_SHARE };
-        let alike = best.median.abs() * alike;
-        let differs = |figure: &Figure| (figure.median - best.median).abs() > alike;
-        let is_told_apart = ranking.iter().any(|(_, figure)| differs(figure));
         let mark = |entry: &Entry| {
-            let place = ranking.iter().find(|(other, _)| other.subject == entry.subject);
-            place.filter(|_| is_told_apart).map_or(Mark::None, |(_, figure)| stands(figure))
+            let place = ranking.iter().find(|(other, _)| std::ptr::eq(*other, entry));
+            place.map_or(Mark::None, |(_, figure)| stands(figure))
         };
         chapter.entries.iter().map(mark).collect()
     }
@@ -340,7 +183,7 @@ impl Measure {
 
 /// The better floor, in whatever `measure` counts.
 pub fn floor_of(measure: &Measure, chapter: &Chapter) -> Option<f64> {
-    let floors = chapter.entries.iter().filter(|entry| matches!(entry.subject, Subject::Floor(_)));
+    let floors = chapter.entries.iter().filter(|entry| entry.is_floor());
     let medians = floors.filter_map(|entry| measure.figure(entry, chapter.window()));
     let medians = medians.map(|figure| figure.median);
     match measure.least_is_best {
@@ -352,24 +195,53 @@ pub fn floor_of(measure: &Measure, chapter: &Chapter) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::super::fixture;
-    use super::super::names::title;
+    use super::super::study::Study;
     use super::*;
+    use crate::target::Subject;
 
     #[test]
     fn only_who_delivered_everything_and_was_not_limited_can_be_best() {
-        let study = fixture::study();
-        let chapter = &study.chapters[0];
-        let names = |measure: &Measure| -> Vec<String> {
-            measure.ranking(chapter).iter().map(|(entry, _)| title(&entry.subject)).collect()
+        let mut study = fixture::study();
+        let names = |study: &Study, measure: &Measure| -> Vec<String> {
+            let ranking = measure.ranking(&study.chapters[0]);
+            ranking.iter().map(|(entry, _)| entry.title.clone()).collect()
         };
-        assert_eq!(names(&CPU), ["Touchline", "axum"], "Bun lost one, nats was limited");
-        assert_eq!(names(&PROCESS), ["Touchline", "Bun", "axum"]);
+        assert_eq!(names(&study, &CPU), ["Touchline", "axum"], "Bun lost one, nats was limited");
+        assert_eq!(names(&study, &PROCESS), ["Touchline", "axum"]);
+        let marks = CPU.marks(&study.chapters[0]);
+        assert!(marks.iter().all(|mark| *mark == Mark::None), "6 to 8 and 8 overlap: {marks:?}");
+        for run in study.of_title("axum") {
+            run.cpu_us = 12.0;
+        }
+        let chapter = &study.chapters[0];
         let marks = CPU.marks(chapter);
         let best = marks.iter().position(|mark| *mark == Mark::Best).unwrap();
         assert_eq!(chapter.entries[best].subject, Subject::Touchline);
-        assert_eq!(marks[best + 1..].iter().filter(|mark| **mark == Mark::Level).count(), 1);
+        assert_eq!(marks.iter().filter(|mark| **mark != Mark::None).count(), 1, "{marks:?}");
         assert!(PROCESS.marks(chapter).iter().all(|mark| *mark == Mark::None), "all are alike");
         assert_eq!(floor_of(&CPU, chapter), Some(5.0));
+    }
+
+    #[test]
+    fn who_repeats_events_is_ranked_nowhere_and_who_delivers_none_has_no_latency() {
+        let mut study = fixture::study();
+        for run in study.of_title("axum") {
+            (run.cpu_us, run.harvest.counts.repeated) = (0.5, 90_000);
+        }
+        let chapter = &study.chapters[0];
+        for measure in [&CPU, &PROCESS, &ARRIVED, &DRAINED, &RATE] {
+            let ranking = measure.ranking(chapter);
+            assert!(ranking.iter().all(|(entry, _)| entry.title != "axum"), "{}", measure.head);
+        }
+        for run in study.of_title("axum") {
+            run.harvest.counts.delivered = 0;
+            run.harvest.windows[0].latency = Default::default();
+        }
+        let axum = study.chapters[0].entries.iter().find(|entry| entry.title == "axum").unwrap();
+        for measure in [&P50, &P99, &P9999, &MAX, &LAST, &SPREAD, &CPU, &CPU_USER] {
+            assert_eq!(measure.figure(axum, 0), None, "{}", measure.head);
+        }
+        assert_eq!(ARRIVED.figure(axum, 0).unwrap().median, 0.0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Does memory stay where it is? Of runs that are long enough to say.
 
-use super::names::title;
-use super::study::{Chapter, Entry};
+use super::entry::Entry;
+use super::study::Chapter;
 use super::words::{list, tick};
 use crate::scenario::expect::mib_per_hour;
 
@@ -17,7 +17,7 @@ pub fn line(chapter: &Chapter) -> Option<String> {
             format!("{grows} \u{b1} {error}")
         });
         let said: Vec<String> = said.collect();
-        (!said.is_empty()).then(|| format!("{} {}", title(&entry.subject), said.join(", ")))
+        (!said.is_empty()).then(|| format!("{} {}", entry.title, said.join(", ")))
     };
     let said: Vec<String> = chapter.entries.iter().filter_map(of_entry).collect();
     (!said.is_empty()).then(|| {

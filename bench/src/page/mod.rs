@@ -8,8 +8,8 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`study`], [`stretch`] | results, by workload and subject; what was due in each phase |
-//! | [`measure`], [`load`] | what is measured, who is best; where the knee is |
+//! | [`study`], [`entry`], [`cast`], [`stretch`] | results, by workload and subject; who is who; what was due in each phase |
+//! | [`measure`], [`measures`], [`load`] | what is measured, who is best; where the knee is |
 //! | [`preface`] | where, how and who |
 //! | [`chapter`] and its parts: [`brief`], [`podium`], [`noise`], [`memory`], [`doubt`], [`table`], [`windows`] | one workload |
 //! | [`family`], [`growth`] | one workload at several sizes |
@@ -20,9 +20,11 @@
 mod axis;
 mod bars;
 mod brief;
+mod cast;
 mod chapter;
 mod curve;
 mod doubt;
+mod entry;
 mod family;
 #[cfg(test)]
 pub mod fixture;
@@ -30,6 +32,7 @@ mod flags;
 mod growth;
 mod load;
 mod measure;
+mod measures;
 mod memory;
 mod names;
 mod node;
@@ -45,24 +48,26 @@ mod study;
 mod table;
 mod timeline;
 mod windows;
-mod words;
+pub mod words;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use node::{Element, Node, el};
 use study::Study;
 
+use crate::report::kept::Kept;
+
 const STYLE: &str = include_str!("style.css");
 
-/// Reads `results` and writes the page `out`.
+/// Writes what was kept as the page `out`.
 ///
 /// # Errors
-/// When a file can't be read or understood, or the page can't be written.
-pub fn write(results: &[PathBuf], out: &Path) -> Result<()> {
-    let study = Study::read(results)?;
+/// When there is no run, or the page can't be written.
+pub fn write(kept: &Kept, out: &Path) -> Result<()> {
+    let study = Study::of(kept)?;
     fs::write(out, page(&study)).with_context(|| format!("write {}", out.display()))
 }
 
@@ -122,13 +127,11 @@ mod tests {
     #[test]
     fn a_file_without_runs_is_no_report() {
         let folder = tempfile::tempdir().unwrap();
-        let (results, out) = (folder.path().join("results.jsonl"), folder.path().join("out.html"));
+        let out = folder.path().join("out.html");
         let host = serde_json::json!({ "host": fixture::host() });
-        std::fs::write(&results, format!("{host}\n")).unwrap();
-        let error = write(std::slice::from_ref(&results), &out).unwrap_err();
-        assert!(error.to_string().contains("no run"), "{error:#}");
-        std::fs::write(&results, fixture::lines()).unwrap();
-        write(&[results], &out).unwrap();
+        let error = write(&fixture::kept_of(&format!("{host}\n")), &out).unwrap_err();
+        assert!(error.to_string().contains("no run") && !out.exists(), "{error:#}");
+        write(&fixture::kept_of(&fixture::lines()), &out).unwrap();
         assert!(std::fs::read_to_string(&out).unwrap().starts_with("<!DOCTYPE html>"));
     }
 }

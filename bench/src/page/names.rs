@@ -1,4 +1,5 @@
-//! What scenarios ask and what subjects are called, as their own files say.
+//! What scenarios ask and what subjects are called. Results say so themselves; of older ones the
+//! files of the tree do.
 
 use std::path::Path;
 
@@ -32,14 +33,13 @@ pub fn what(subject: &Subject) -> String {
 }
 
 /// What a subject is called: its target's name, written as the product writes it where its
-/// description begins so.
-pub fn title(subject: &Subject) -> String {
+/// description `what` begins so.
+pub fn title(subject: &Subject, what: &str) -> String {
     let name = match subject {
         Subject::Floor(_) | Subject::Variant(_) => return subject.to_string(),
         Subject::Touchline => return "Touchline".into(),
         Subject::Peer(name) => name,
     };
-    let what = what(subject);
     let letters = |text: &str| {
         text.chars().filter(|letter| letter.is_alphanumeric()).collect::<String>().to_lowercase()
     };
@@ -51,13 +51,22 @@ pub fn title(subject: &Subject) -> String {
     }
 }
 
+/// A product's name and its version, out of a host's `versions`: `name: version`, or `name version`
+/// of ours.
+pub fn name_and_version(text: &str) -> (&str, &str) {
+    text.split_once(": ").or_else(|| text.split_once(' ')).unwrap_or((text, ""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_product_is_called_as_it_calls_itself() {
-        let title = |name: &str| title(&Subject::Peer(name.into()));
+        let title = |name: &str| {
+            let subject = Subject::Peer(name.into());
+            title(&subject, &what(&subject))
+        };
         let titles = ["uwebsockets", "socketio", "axum", "nowhere"].map(title);
         assert_eq!(titles, ["uWebSockets", "Socket.IO", "axum", "nowhere"]);
     }

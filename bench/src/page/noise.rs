@@ -1,9 +1,9 @@
 //! How far runs of one and the same subject lie apart: what a difference must exceed to mean
 //! anything.
 
+use super::entry::Entry;
 use super::measure::{CONNECTS, CPU, DURABLE, Measure, P99, POST_P99, PROCESS};
-use super::names::title;
-use super::study::{Chapter, Entry, Kind};
+use super::study::{Chapter, Kind};
 use super::words::{list, tick};
 use crate::stats::Figure;
 
@@ -45,7 +45,7 @@ fn apart(chapter: &Chapter, what: &str, measure: &Measure) -> Option<String> {
     let [middle, most] = [middle, *most].map(|share| tick((share * 1e3).round() / 10.0));
     let at_most = match shares.len() {
         1 => String::new(),
-        _ => format!(" (at most {most} %, {})", title(&widest.subject)),
+        _ => format!(" (at most {most} %, {})", widest.title),
     };
     Some(format!("{middle} % in {what}{at_most}"))
 }

@@ -1,20 +1,20 @@
 //! Charts of bars: for each figure that matters in a chapter a bar for each subject.
 
 use super::bars::{self, Bar, Bars};
+use super::entry::Entry;
 use super::measure::{
     ARRIVED, AWAY_P50, AWAY_P99, CONNECTS, CPU, CPU_EVENT, CPU_USER, DRAINED, DURABLE, KERNEL,
     Measure, POST_P99, PROCESS, RATE, SPREAD, floor_of, is_behind,
 };
-use super::names::title;
 use super::node::{Element, el};
-use super::study::{Chapter, Entry, Kind, Study};
+use super::study::{Chapter, Kind, Study};
 use super::words::{number, percent, range};
 use crate::stats::Figure;
 use crate::target::Subject;
 
 /// Charts of bars.
 pub fn draw(study: &Study, chapter: &Chapter) -> Vec<Element> {
-    let chart = |title: &str, measure, caption| bars_of(study, chapter, title, measure, caption);
+    let chart = |title: &str, measure, caption| bars_of(chapter, title, measure, caption);
     match chapter.kind() {
         Kind::Idle => vec![
             chart("Memory a socket", &PROCESS, split("bytes", ["process", "kernel"])),
@@ -31,7 +31,7 @@ pub fn draw(study: &Study, chapter: &Chapter) -> Vec<Element> {
 
 /// Charts of a chapter with deliveries: what matters always, and what only sometimes does.
 fn fan_out(study: &Study, chapter: &Chapter) -> Vec<Element> {
-    let chart = |title: &str, measure, caption| bars_of(study, chapter, title, measure, caption);
+    let chart = |title: &str, measure, caption| bars_of(chapter, title, measure, caption);
     let is_idle_here = |other: &Chapter| other.kind() == Kind::Idle && other.host == chapter.host;
     let of_phase = match chapter.window_name() {
         Some(name) => format!("ms, phase \u{201c}{name}\u{201d}"),
@@ -88,30 +88,28 @@ fn split(unit: &str, parts: [&str; 2]) -> Vec<Element> {
     plain(unit).into_iter().chain(parts).collect()
 }
 
-/// One figure of all entries, the best at the top, those without one at the bottom.
-fn bars_of(
-    study: &Study,
-    chapter: &Chapter,
-    title: &str,
-    measure: &Measure,
-    caption: Vec<Element>,
-) -> Element {
+/// One figure of all entries, the best at the top, below them who isn't ranked, and at the bottom
+/// who has none.
+fn bars_of(chapter: &Chapter, title: &str, measure: &Measure, caption: Vec<Element>) -> Element {
     let window = chapter.window();
     // Beside others, a floor is a line to compare them with.
     let is_floor = |entry: &&Entry| matches!(entry.subject, Subject::Floor(_));
     let floors_alone = chapter.entries.iter().all(|entry| is_floor(&entry));
-    let mut rows: Vec<(f64, Bar)> = chapter
+    let mut rows: Vec<(bool, f64, Bar)> = chapter
         .entries
         .iter()
         .filter(|entry| floors_alone || !is_floor(entry))
-        .map(|entry| bar(study, entry, measure, window))
+        .map(|entry| {
+            let (value, bar) = bar(entry, measure, window);
+            (entry.is_false(), value, bar)
+        })
         .collect();
     let sign = if measure.is_least_best() { 1.0 } else { -1.0 };
-    rows.sort_by(|(a, _), (b, _)| match (a.is_nan(), b.is_nan()) {
-        (false, false) => (sign * a).total_cmp(&(sign * b)),
+    rows.sort_by(|(a_false, a, _), (b_false, b, _)| match (a.is_nan(), b.is_nan()) {
+        (false, false) => a_false.cmp(b_false).then((sign * a).total_cmp(&(sign * b))),
         (a, b) => a.cmp(&b),
     });
-    let bars: Vec<Bar> = rows.into_iter().map(|(_, bar)| bar).collect();
+    let bars: Vec<Bar> = rows.into_iter().map(|(.., bar)| bar).collect();
     let reference = reference(chapter, measure).filter(|_| !floors_alone);
     let ends = bars.iter().flat_map(|bar| {
         let range = bar.range.map(|range| range.high);
@@ -140,8 +138,8 @@ fn reference(chapter: &Chapter, measure: &Measure) -> Option<(f64, String)> {
 }
 
 /// An entry's bar, and by what it is sorted.
-fn bar(study: &Study, entry: &Entry, measure: &Measure, window: usize) -> (f64, Bar) {
-    let (title, look) = (title(&entry.subject), study.look(&entry.subject));
+fn bar(entry: &Entry, measure: &Measure, window: usize) -> (f64, Bar) {
+    let (title, look) = (entry.title.clone(), entry.look.clone());
     let gave_up = match entry.failures.len() {
         0 => String::new(),
         times => format!("gave up {times} of {}", times + entry.runs.len()),
@@ -183,8 +181,12 @@ fn bar(study: &Study, entry: &Entry, measure: &Measure, window: usize) -> (f64, 
     if !entry.is_compared() {
         notes.push("not compared".into());
     }
+    if entry.is_false() {
+        notes.push("not ranked: lost or repeated events".into());
+    }
     notes.extend((!gave_up.is_empty()).then_some(gave_up));
-    let muted = if entry.is_compared() { "" } else { " muted" };
+    let is_sound = entry.is_compared() && !entry.is_false();
+    let muted = if is_sound { "" } else { " muted" };
     let (look, aside) = (format!("{look}{muted}"), notes.join(", "));
     (figure.median, Bar { title, look, ends, range: range_of_bar, text, aside })
 }

@@ -1,17 +1,17 @@
 //! Who did best in what matters most, whoever that is, and where Touchline stands if it is somebody
 //! else.
 
+use super::entry::Entry;
 use super::load;
 use super::measure::{
     AWAY_P99, CONNECTS, CPU, CPU_EVENT, DURABLE, LAST, Measure, P99, POST_P99, PROCESS, floor_of,
 };
-use super::names::title;
 use super::node::{Element, el};
 use super::stretch;
-use super::study::{Chapter, Entry, Kind};
+use super::study::{Chapter, Kind};
 use super::words::{number, rounded};
 use crate::scenario::expect::{calm_windows, recovered_s};
-use crate::stats::Figure;
+use crate::stats::{ALIKE_SHARE, Figure};
 use crate::target::Subject;
 
 /// A question and who stands how, best first.
@@ -20,6 +20,8 @@ struct Step<'a> {
     unit: &'static str,
     show: fn(f64) -> String,
     ranking: Vec<(&'a Entry, Figure)>,
+    /// Smaller shares than this are no difference.
+    alike: f64,
     floor: Option<f64>,
 }
 
@@ -68,16 +70,13 @@ fn by<'a>(chapter: &'a Chapter, what: &str, measure: &'static Measure) -> Step<'
         Some(phase) => format!("{what}, phase \u{201c}{phase}\u{201d}"),
         None => what.to_owned(),
     };
-    let (unit, show) = (measure.unit, measure.show);
-    Step { what, unit, show, ranking: measure.ranking(chapter), floor }
+    let (unit, show, alike) = (measure.unit, measure.show, measure.alike());
+    Step { what, unit, show, ranking: measure.ranking(chapter), alike, floor }
 }
 
 /// Whoever competes where deliveries don't have to be complete.
 fn competitors(chapter: &Chapter) -> impl Iterator<Item = &Entry> {
-    chapter.entries.iter().filter(|entry| {
-        let is_floor = matches!(entry.subject, Subject::Floor(_));
-        !is_floor && entry.is_compared() && entry.failures.is_empty()
-    })
+    chapter.entries.iter().filter(|entry| entry.competes())
 }
 
 /// By how soon p99 was that of the calm phase again, where a run has that, something else, and then
@@ -99,7 +98,7 @@ fn calm_again(chapter: &Chapter) -> Option<Step<'_>> {
     ranking.sort_by(|(_, a), (_, b)| a.median.total_cmp(&b.median));
     let name = &chapter.stretches[crisis].name;
     let what = format!("Calm again soonest after phase \u{201c}{name}\u{201d}");
-    Some(Step { what, unit: "s", show: number, ranking, floor: None })
+    Some(Step { what, unit: "s", show: number, ranking, alike: ALIKE_SHARE, floor: None })
 }
 
 /// Whether whatever didn't arrive was declared: a server that threw half of its clients out is calm
@@ -117,43 +116,43 @@ fn farthest(chapter: &Chapter) -> Step<'_> {
     let mut ranking: Vec<(&Entry, Figure)> = competitors(chapter).filter_map(figure).collect();
     ranking.sort_by(|(_, a), (_, b)| b.median.total_cmp(&a.median));
     let what = "Carries most before its knee".into();
-    Step { what, unit: "deliveries/s", show: rounded, ranking, floor: None }
+    let (unit, alike) = ("deliveries/s", ALIKE_SHARE);
+    Step { what, unit, show: rounded, ranking, alike, floor: None }
 }
 
 fn step(step: &Step<'_>) -> Option<Element> {
     let ((best, figure), others) = step.ranking.split_first()?;
-    let name = |entry: &Entry| title(&entry.subject);
+    let name = |entry: &Entry| entry.title.clone();
     let is_ours = |entry: &Entry| entry.subject == Subject::Touchline;
-    let mut then: Vec<String> = others
-        .iter()
-        .take(2)
-        .map(|(entry, figure)| format!("{} {}", name(entry), (step.show)(figure.median)))
-        .collect();
+    // Each of them is asked for itself whether it can be told from the first.
+    let said = |is_told: bool, word: &str| {
+        let next = others.iter().take(2);
+        let next = next.filter(|(_, next)| figure.is_told_from(next, step.alike) == is_told);
+        let said: Vec<String> =
+            next.map(|(e, next)| format!("{} {}", name(e), (step.show)(next.median))).collect();
+        (!said.is_empty()).then(|| format!("{word} {}.", said.join(", ")))
+    };
+    let mut then: Vec<String> =
+        [said(false, "Not told from"), said(true, "Then")].into_iter().flatten().collect();
     let ours = others.iter().position(|(entry, _)| is_ours(entry));
     if let Some(place) = ours.filter(|place| *place >= 2) {
         let value = (step.show)(others[place].1.median);
-        then.push(format!("Touchline is {} of {} with {value}", place + 2, step.ranking.len()));
+        then.push(format!("Touchline is {} of {} with {value}.", place + 2, step.ranking.len()));
     }
     let against =
         step.floor.map(|floor| format!("{} \u{d7} the floor. ", number(figure.median / floor)));
-    // Who lies within the range of the first can't be told from him.
-    let is_level = others
-        .first()
-        .is_some_and(|(_, next)| next.median >= figure.low && next.median <= figure.high);
-    let order = if is_level { "Not told from" } else { "Then" };
-    let then =
-        if then.is_empty() { String::new() } else { format!("{order} {}.", then.join(", ")) };
     let unit = el("small").text(format!(" {}", step.unit));
     let look = if is_ours(best) { "touchline" } else { "peer" };
     let value = el("p").class(format!("value {look}")).text((step.show)(figure.median));
     let who = el("p").class("who").with(el("strong").text(name(best)));
-    let note = el("p").class("note").text(against.unwrap_or_default() + &then);
+    let note = el("p").class("note").text(against.unwrap_or_default() + &then.join(" "));
     let head = el("p").class("what").text(step.what.clone());
     Some(el("div").with(head).with(value.with(unit)).with(who).with(note))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::entry::Build;
     use super::super::fixture;
     use super::*;
 
@@ -172,6 +171,26 @@ mod tests {
         assert!(flood.contains("Most events made durable\n"), "{flood}");
         let killed = said(&fixture::killed());
         assert!(killed.contains("99 of 100 back soonest\n"), "{killed}");
+    }
+
+    #[test]
+    fn each_of_the_next_is_told_from_the_first_by_itself() {
+        let entry = |title: &str| Entry {
+            subject: Subject::Peer(title.into()),
+            build: Build { commit: String::new(), version: String::new() },
+            title: title.into(),
+            look: String::new(),
+            runs: Vec::new(),
+            failures: Vec::new(),
+        };
+        let entries = ["first", "near", "far"].map(entry);
+        let figures = [(25.2, 21.8, 25.4), (22.4, 16.1, 24.3), (18.8, 15.0, 19.0)];
+        let figures = figures.map(|(median, low, high)| Figure { median, low, high });
+        let ranking = entries.iter().zip(figures).collect();
+        let what = "Fastest".into();
+        let step = Step { what, unit: "", show: number, ranking, alike: ALIKE_SHARE, floor: None };
+        let said = self::step(&step).unwrap().to_string();
+        assert!(said.contains("Not told from near 22.4. Then far 18.8."), "{said}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::doubt;
 use super::family::Family;
-use super::names::{title, what};
+use super::names::name_and_version;
 use super::node::{Element, el};
 use super::study::{self, Chapter, Study};
 use super::words::{count, list};
@@ -26,7 +26,7 @@ pub fn draw(study: &Study, families: &[Family<'_>], heading: String) -> Element 
             1 => "Host".into(),
             _ => format!("Host {}", index + 1),
         };
-        self::host(host, name)
+        self::host(host, &study.commits[index], name)
     });
     let facts = el("div").class("facts").with_all(hosts).with(method(study));
     el("header")
@@ -59,12 +59,16 @@ fn lede(study: &Study) -> String {
     let products = products(study);
     let who = match (&products[..], has_floor(study)) {
         ([], _) => "The floor".into(),
-        ([one], false) => title(one),
-        ([one], true) => format!("{} and the floor", title(one)),
+        ([one], false) => study.title(one),
+        ([one], true) => format!("{} and the floor", study.title(one)),
         (many, false) => count(many.len(), "product"),
         (many, true) => format!("{} and the floor", count(many.len(), "product")),
     };
     let place = match agents(study) {
+        0 if study.hosts.len() > 1 => {
+            let hosts = count(study.hosts.len(), "host");
+            format!("{hosts}, each with one core for the server and one for the clients")
+        }
         0 => "one host, one core for the server".into(),
         hosts => format!("clients on {}", count(hosts, "other host")),
     };
@@ -100,19 +104,19 @@ fn named(study: &Study, chapter: &Chapter) -> String {
     }
 }
 
-fn host(host: &Host, name: String) -> Element {
+fn host(host: &Host, commits: &[String], name: String) -> Element {
     let gib = host.memory_bytes as f64 / f64::from(1 << 30);
     let facts = [
         ("CPU", host.cpu.clone()),
         ("Cores", host.cores.to_string()),
         ("Memory", format!("{gib:.0} GiB")),
         ("Kernel", format!("Linux {}", host.kernel)),
-        ("Commit", host.commit.clone().unwrap_or_else(|| "unknown".into())),
+        (if commits.len() == 1 { "Commit" } else { "Commits" }, commits.join(", ")),
     ];
     let more = std::iter::once(("open files of a table".to_owned(), host.files_max.to_string()))
         .chain(host.sysctls.iter().chain(&host.cgroup).cloned());
     let versions = host.versions.iter().map(|text| {
-        let (name, version) = text.split_once(' ').unwrap_or((text, ""));
+        let (name, version) = name_and_version(text);
         (name.to_owned(), version.to_owned())
     });
     let versions: Vec<(String, String)> = versions.collect();
@@ -152,10 +156,14 @@ fn method(study: &Study) -> Element {
         1 => "",
         _ => "Subjects take turns, each round in another order. ",
     };
-    let figures = format!(
-        "{turns}Figures are medians of {} runs, with least and greatest beside them.",
-        list(&pairs)
-    );
+    let figures = match &pairs[..] {
+        [one] if one == "1" => format!("{turns}One run of each: figures are that run\u{2019}s."),
+        pairs => format!(
+            "{turns}Figures are medians of {} runs, with least and greatest beside them{}.",
+            list(&pairs.iter().filter(|pairs| *pairs != "1").cloned().collect::<Vec<_>>()),
+            if pairs[0] == "1" { "; of a single run where there is one" } else { "" }
+        ),
+    };
     let floor = "The floor does nothing but send: same sockets, bytes, pace and clients. What it \
          takes, the kernel charges.";
     let latency = "Half of the deliveries of a run are quicker than its p50, 99 of 100 than its \
@@ -181,8 +189,8 @@ fn method(study: &Study) -> Element {
 fn who(study: &Study) -> Element {
     let pair = |subject: &Subject| {
         let swatch = el("span").class(format!("line {}", study.look(subject)));
-        let name = el("dt").with(swatch).text(title(subject));
-        el("div").with(name).with(el("dd").text(what(subject)))
+        let name = el("dt").with(swatch).text(study.title(subject));
+        el("div").with(name).with(el("dd").text(study.what(subject)))
     };
     let list = el("dl").with_all(study.subjects.iter().map(pair));
     el("section").class("facts who").with(el("h3").text("Who takes part")).with(list)
@@ -203,6 +211,15 @@ mod tests {
         assert_eq!(heading, "Fan-out, measured");
         assert!(lede.starts_with("Touchline under 1 workload: the same clients"), "{lede}");
         assert!(!lede.contains("differs"), "{lede}");
+        let mut kept = fixture::kept_of(&fixture::flood());
+        let other = fixture::flood().replace("\"cores\":2", "\"cores\":4");
+        kept.add(std::path::Path::new("other.jsonl"), &other.replace("9000", "8000").into_bytes())
+            .unwrap();
+        let two = Study::of(&kept).unwrap();
+        assert!(self::lede(&two).contains("2 hosts, each with"), "{}", self::lede(&two));
+        let mut one = fixture::study_of(&fixture::flood());
+        one.chapters[0].entries[0].runs.truncate(1);
+        assert!(method(&one).to_string().contains("One run of each"), "no medians of 1 runs");
         let study = fixture::study_of(&fixture::sizes());
         let names: Vec<String> =
             study.chapters.iter().map(|chapter| named(&study, chapter)).collect();

@@ -5,12 +5,12 @@
 //! time. Bars at a point are the least and the greatest run.
 
 use super::axis::Axis;
+use super::entry::Entry;
 use super::flags::{self, Flag, LANE};
 use super::load::{self, ARRIVED_MIN, Crossing, KNEE, LIMIT_MS, Point};
-use super::names::title;
 use super::node::{Element, coordinate, el};
 use super::plot::{self, BELOW, End, Plot, Room, depth};
-use super::study::{Chapter, Entry, Study};
+use super::study::Chapter;
 use super::table::plain;
 use super::words::{number, rounded, tick, whole};
 
@@ -28,8 +28,8 @@ const FLAGS_MAX: usize = 3;
 const DECADES_FROM: f64 = 12.0;
 
 /// Picture and figures of a ramp; nothing if nobody got anywhere.
-pub fn draw(study: &Study, chapter: &Chapter) -> Option<Element> {
-    let lines: Vec<Line> = chapter.entries.iter().filter_map(|e| line(study, chapter, e)).collect();
+pub fn draw(chapter: &Chapter) -> Option<Element> {
+    let lines: Vec<Line> = chapter.entries.iter().filter_map(|e| line(chapter, e)).collect();
     if lines.is_empty() {
         return None;
     }
@@ -44,15 +44,15 @@ pub fn draw(study: &Study, chapter: &Chapter) -> Option<Element> {
     let caption = el("figcaption").with(title).with(el("span").text(note));
     let pictures = [Room::Wide, Room::Narrow].map(|room| picture(&lines, room));
     let figure = el("figure").class("latency").with(caption).with_all(pictures);
-    Some(figure.with(figures(study, chapter)))
+    Some(figure.with(figures(chapter)))
 }
 
-fn line(study: &Study, chapter: &Chapter, entry: &Entry) -> Option<Line> {
+fn line(chapter: &Chapter, entry: &Entry) -> Option<Line> {
     let points = load::points(entry, &chapter.stretches);
     let muted = if entry.is_compared() { "" } else { " muted" };
-    let look = format!("{}{muted}", study.look(&entry.subject));
+    let look = format!("{}{muted}", entry.look);
     let knee = load::knee(&points);
-    (!points.is_empty()).then(|| Line { title: title(&entry.subject), look, points, knee })
+    (!points.is_empty()).then(|| Line { title: entry.title.clone(), look, points, knee })
 }
 
 fn picture(lines: &[Line], room: Room) -> Element {
@@ -177,7 +177,7 @@ fn compact(value: f64) -> String {
 }
 
 /// Knees and limits as a table.
-fn figures(study: &Study, chapter: &Chapter) -> Element {
+fn figures(chapter: &Chapter) -> Element {
     let limit = format!("p99 passes {} ms at", tick(LIMIT_MS));
     let heads = ["subject", "calm p99", "knee", "", limit.as_str(), ""];
     let calm = |points: &[Point]| {
@@ -206,9 +206,9 @@ fn figures(study: &Study, chapter: &Chapter) -> Element {
             Some(Crossing::Beyond(load)) => [format!("not up to {}", rounded(load)), String::new()],
             Some(Crossing::At(load)) => [format!("{} deliveries/s", rounded(load)), events(load)],
         };
-        let name = title(&entry.subject);
+        let name = entry.title.clone();
         let cells = vec![name, calm(&points), knee, knee_events, passes, passes_events];
-        (study.look(&entry.subject), cells)
+        (entry.look.clone(), cells)
     };
     let rows = chapter.entries.iter().filter(|entry| !entry.runs.is_empty()).map(row);
     plain(&format!("{}: knees", chapter.name), &heads, rows)
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn a_ramp_marks_its_knees_and_what_was_not_carried() {
         let study = fixture::study_of(&fixture::ramp());
-        let page = draw(&study, &study.chapters[0]).unwrap().to_string();
+        let page = draw(&study.chapters[0]).unwrap().to_string();
         for piece in [
             "Touchline: knee 40k/s",
             "axum: knee 20k/s",

@@ -1,40 +1,39 @@
 //! What `compare` and `run` have kept, put in order: a chapter for each workload, an entry for
 //! whoever took part.
 //!
-//! Runs belong together when host, scenario and setup are the same, whichever file they stand in.
+//! Runs belong together when host, scenario, question and setup are the same, whichever file they
+//! stand in. A host is the same at each commit and whoever is measured on it: what was built of
+//! several commits is several entries of one chapter.
 //! A failure names its scenario alone and joins the chapter that was written to last.
-//!
-//! # What counts
-//! A run in which the generator had nearly its whole core for itself says more about the generator:
-//! it is kept, but figures are made of the others. An entry that has no others is shown and
-//! compared with nobody.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
-use super::axis::percentile_at;
+use super::entry::{Build, Entry};
 use super::load;
-use super::names::question;
+use super::names;
 use super::stretch::{self, Stretch};
 use crate::probe::Host;
-use crate::run::Run;
+use crate::report::kept::{Kept, Line};
 use crate::setup::Setup;
 use crate::target::Subject;
 
 /// All that was measured.
 #[derive(Default)]
 pub struct Study {
-    /// Where: usually one.
+    /// Where: usually one. With the versions of all that was measured there.
     pub hosts: Vec<Host>,
+    /// Of each of them the commits at which was measured.
+    pub commits: Vec<Vec<String>>,
     /// In the order in which they were measured.
     pub chapters: Vec<Chapter>,
     /// Everybody who takes part anywhere: floors, Touchline, the others.
     pub subjects: Vec<Subject>,
+    /// What products are, as their files said when they were measured.
+    pub(super) products: BTreeMap<String, String>,
+    /// What was built of each subject, the latest last.
+    pub(super) builds: Vec<(Subject, Build)>,
 }
 
 /// A workload and what became of it.
@@ -43,6 +42,8 @@ pub struct Chapter {
     pub name: String,
     /// What it asks.
     pub question: String,
+    /// Whether that is what was asked when it was measured, or what the tree asks now.
+    is_asked: bool,
     /// Index of its host.
     pub host: usize,
     /// What was done, unless nobody came as far as that.
@@ -64,60 +65,37 @@ pub enum Kind {
     FanOut,
 }
 
-/// A subject in a chapter.
-pub struct Entry {
-    /// Whose numbers these are.
-    pub subject: Subject,
-    /// All of its runs that came to an end.
-    pub runs: Vec<Run>,
-    /// Why others didn't.
-    pub failures: Vec<String>,
-}
-
-/// Points of a distribution.
-const POINTS: usize = 240;
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Line {
-    Host(Host),
-    Run { row: String, setup: Setup, run: Box<Run> },
-    Failure { row: String, subject: Subject, why: String },
-    Row(IgnoredAny),
-}
-
 impl Study {
-    /// Out of files of JSON Lines.
+    /// Out of what was kept.
     ///
     /// # Errors
-    /// When one can't be read, or nothing was measured in any of them.
-    pub fn read(paths: &[PathBuf]) -> Result<Self> {
+    /// When nothing was measured.
+    pub fn of(kept: &Kept) -> Result<Self> {
         let mut study = Self::default();
-        for path in paths {
-            let text =
-                fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-            study.add(&text).with_context(|| format!("{} is no results file", path.display()))?;
-        }
+        kept.files.iter().try_for_each(|lines| study.add(lines))?;
         anyhow::ensure!(!study.chapters.is_empty(), "there is no run in these files");
         study.arrange();
         Ok(study)
     }
 
     /// Adds what a file holds.
-    fn add(&mut self, text: &str) -> Result<()> {
+    fn add(&mut self, lines: &[Line]) -> Result<()> {
         let mut at = None;
-        for (number, line) in text.lines().enumerate() {
-            let line =
-                serde_json::from_str(line).with_context(|| format!("line {}", number + 1))?;
-            let host = || at.context("its first line names no host");
+        for line in lines {
+            let here = || at.context("a results file begins with its host, and one doesn\u{2019}t");
             match line {
-                Line::Host(host) => at = Some(self.host(host)),
-                Line::Run { row, setup, run } => {
-                    let chapter = self.chapter(host()?, &row, Some(&setup));
-                    chapter.entry(&run.subject).runs.push(*run);
+                Line::Host(host) => at = Some((self.host(host), host)),
+                Line::Run(kept) => {
+                    self.describe(&kept.run.subject, kept.product.as_ref());
+                    let of = (kept.row.as_str(), kept.question.as_ref());
+                    let entry = self.entry(here()?, of, Some(&kept.setup), &kept.run.subject);
+                    entry.runs.push(kept.run.clone());
                 }
-                Line::Failure { row, subject, why } => {
-                    self.chapter(host()?, &row, None).entry(&subject).failures.push(why);
+                Line::Failure(kept) => {
+                    self.describe(&kept.subject, kept.product.as_ref());
+                    let of = (kept.row.as_str(), kept.question.as_ref());
+                    let entry = self.entry(here()?, of, None, &kept.subject);
+                    entry.failures.push(kept.why.clone());
                 }
                 Line::Row(_) => {}
             }
@@ -125,26 +103,72 @@ impl Study {
         Ok(())
     }
 
-    fn host(&mut self, host: Host) -> usize {
-        self.hosts.iter().position(|known| *known == host).unwrap_or_else(|| {
-            self.hosts.push(host);
-            self.hosts.len() - 1
-        })
+    /// Keeps what a product is; the first word counts.
+    fn describe(&mut self, subject: &Subject, what: Option<&String>) {
+        if let (Subject::Peer(name), Some(what)) = (subject, what) {
+            self.products.entry(name.clone()).or_insert_with(|| what.clone());
+        }
     }
 
-    fn chapter(&mut self, host: usize, name: &str, setup: Option<&Setup>) -> &mut Chapter {
+    /// The same host at another commit, or with others on it, is the same.
+    fn host(&mut self, host: &Host) -> usize {
+        let bare = |host: &Host| Host { versions: Vec::new(), commit: None, ..host.clone() };
+        let index = self.hosts.iter().position(|known| bare(known) == bare(host));
+        let index = index.unwrap_or_else(|| {
+            self.hosts.push(bare(host));
+            self.commits.push(Vec::new());
+            self.hosts.len() - 1
+        });
+        let (known, commits) = (&mut self.hosts[index], &mut self.commits[index]);
+        let new = host.versions.iter().filter(|version| !known.versions.contains(version));
+        let new: Vec<String> = new.cloned().collect();
+        known.versions.extend(new);
+        let commit = host.commit.clone().unwrap_or_else(|| "unknown".into());
+        if !commits.contains(&commit) {
+            commits.push(commit);
+        }
+        index
+    }
+
+    fn entry(
+        &mut self,
+        (at, host): (usize, &Host),
+        of: (&str, Option<&String>),
+        setup: Option<&Setup>,
+        subject: &Subject,
+    ) -> &mut Entry {
+        let build = Build::of(subject, host);
+        let built = (subject.clone(), build.clone());
+        if !self.builds.contains(&built) {
+            self.builds.push(built);
+        }
+        self.chapter(at, of, setup).entry(subject, build)
+    }
+
+    fn chapter(
+        &mut self,
+        host: usize,
+        (name, question): (&str, Option<&String>),
+        setup: Option<&Setup>,
+    ) -> &mut Chapter {
         let fits = |chapter: &Chapter| {
-            let same =
+            let is_same =
                 setup.is_none() || chapter.setup.is_none() || chapter.setup.as_ref() == setup;
-            chapter.host == host && chapter.name == name && same
+            let asks = question.is_none_or(|asked| !chapter.is_asked || chapter.question == *asked);
+            chapter.host == host && chapter.name == name && is_same && asks
         };
         let index = self.chapters.iter().rposition(fits).unwrap_or_else(|| {
-            let (name, question) = (name.to_owned(), question(name));
+            let (name, question) = (name.to_owned(), names::question(name));
             let (setup, stretches, entries) = (None, Vec::new(), Vec::new());
-            self.chapters.push(Chapter { name, question, host, setup, stretches, entries });
+            let is_asked = false;
+            let chapter = Chapter { name, question, is_asked, host, setup, stretches, entries };
+            self.chapters.push(chapter);
             self.chapters.len() - 1
         });
         let chapter = &mut self.chapters[index];
+        if let Some(question) = question {
+            (chapter.question, chapter.is_asked) = (question.clone(), true);
+        }
         if let (None, Some(setup)) = (&chapter.setup, setup) {
             chapter.stretches = stretch::of(setup);
             chapter.setup = Some(setup.clone());
@@ -168,30 +192,25 @@ impl Study {
             }
         }
         self.subjects.sort_by_key(rank);
-    }
-
-    /// Classes that say how `subject` is drawn: the same everywhere on the page.
-    pub fn look(&self, subject: &Subject) -> String {
-        let is_peer = |subject: &&Subject| matches!(subject, Subject::Peer(_));
-        match subject {
-            Subject::Floor(kind) => format!("floor {}", kind.as_str()),
-            Subject::Variant(_) => "floor volley".into(),
-            Subject::Touchline => "touchline".into(),
-            Subject::Peer(_) => {
-                let peers = self.subjects.iter().filter(is_peer);
-                let index = peers.take_while(|known| *known != subject).count();
-                format!("peer p{}", index % 7)
-            }
+        let mut chapters = std::mem::take(&mut self.chapters);
+        for entry in chapters.iter_mut().flat_map(|chapter| &mut chapter.entries) {
+            entry.title = self.title_of(&entry.subject, &entry.build);
+            let builds = self.builds_of(&entry.subject);
+            let is_earlier = builds.last().is_some_and(|last| **last != entry.build);
+            let earlier = if is_earlier { " earlier" } else { "" };
+            entry.look = format!("{}{earlier}", self.look(&entry.subject));
         }
+        self.chapters = chapters;
     }
 }
 
 impl Chapter {
-    fn entry(&mut self, subject: &Subject) -> &mut Entry {
-        let index = self.entries.iter().position(|entry| entry.subject == *subject);
-        let index = index.unwrap_or_else(|| {
-            let (runs, failures) = (Vec::new(), Vec::new());
-            self.entries.push(Entry { subject: subject.clone(), runs, failures });
+    fn entry(&mut self, subject: &Subject, build: Build) -> &mut Entry {
+        let is_it = |entry: &Entry| entry.subject == *subject && entry.build == build;
+        let index = self.entries.iter().position(is_it).unwrap_or_else(|| {
+            let (title, look, runs, failures) = Default::default();
+            let subject = subject.clone();
+            self.entries.push(Entry { subject, build, title, look, runs, failures });
             self.entries.len() - 1
         });
         &mut self.entries[index]
@@ -249,81 +268,22 @@ impl Chapter {
     }
 }
 
-impl Entry {
-    /// Runs in which the generator wasn't the limit; all of them if it always was.
-    pub fn counted(&self) -> Vec<&Run> {
-        let sound: Vec<&Run> = self.runs.iter().filter(|run| !run.is_limited()).collect();
-        if sound.is_empty() { self.runs.iter().collect() } else { sound }
-    }
-
-    /// How many runs the generator limited.
-    pub fn limited(&self) -> usize {
-        self.runs.iter().filter(|run| run.is_limited()).count()
-    }
-
-    /// Whether it may be compared with others at all.
-    pub fn is_compared(&self) -> bool {
-        self.runs.is_empty() || self.limited() < self.runs.len()
-    }
-
-    /// Whether every delivery arrived in each run that counts, and it never gave up.
-    pub fn is_whole(&self) -> bool {
-        let whole = |run: &&Run| run.harvest.counts.delivered >= run.expected;
-        self.failures.is_empty() && self.counted().iter().all(whole)
-    }
-
-    /// The run whose p99 in `window` lies in the middle: to be shown for all of them. Of an even
-    /// number, the better of the two in the middle.
-    pub fn typical(&self, window: usize) -> Option<&Run> {
-        let p99_us = |run: &Run| run.harvest.windows.get(window).map_or(0, |w| w.latency.p99);
-        let mut runs = self.counted();
-        runs.sort_by_key(|run| p99_us(run));
-        runs.get(runs.len().saturating_sub(1) / 2).copied()
-    }
-
-    /// All latencies of a window, over all runs that count: for each place on the axis of
-    /// percentiles, the share of deliveries that were as quick and the milliseconds they took.
-    /// Ends where fewer deliveries are left than one.
-    pub fn distribution(&self, window: usize) -> Vec<(f64, f64)> {
-        let mut merged: BTreeMap<u64, u64> = BTreeMap::new();
-        let runs = self.counted();
-        let windows = runs.iter().filter_map(|run| run.harvest.windows.get(window));
-        for (value_us, count) in windows.flat_map(|window| &window.buckets) {
-            *merged.entry(*value_us).or_default() += count;
-        }
-        let total = merged.values().sum::<u64>() as f64;
-        let mut buckets = merged.into_iter();
-        let (mut value_us, mut reached) = (0, 0);
-        let shares = (0..=POINTS).map(|step| percentile_at(step as f64 / POINTS as f64));
-        let shares = shares.take_while(|share| (1.0 - share) * total >= 0.999);
-        let point = |share: f64| {
-            let rank = (share * total).ceil().max(1.0) as u64;
-            while let Some((value, count)) = (reached < rank).then(|| buckets.next()).flatten() {
-                value_us = value;
-                reached += count;
-            }
-            (share, value_us as f64 / 1e3)
-        };
-        shares.map(point).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::fixture;
-    use super::super::names::title;
     use super::*;
 
     #[test]
     fn pairs_of_several_files_make_one_chapter_and_one_distribution() {
         let (mut study, lines) = (Study::default(), fixture::lines());
+        let lines = fixture::kept_of(&lines).files.remove(0);
         study.add(&lines).unwrap();
         study.add(&lines).unwrap();
         study.arrange();
         assert_eq!((study.hosts.len(), study.chapters.len()), (1, 1));
         let chapter = &study.chapters[0];
         assert_eq!((chapter.pairs(), chapter.entries.len(), chapter.window()), (6, 6, 0));
-        let axum = chapter.entries.iter().find(|entry| title(&entry.subject) == "axum").unwrap();
+        let axum = chapter.entries.iter().find(|entry| entry.title == "axum").unwrap();
         let points = axum.distribution(0);
         let at = |share: f64| points.iter().find(|(point, _)| *point >= share).unwrap().1;
         assert_eq!((at(0.0), at(0.49), at(0.51), at(0.99)), (8.0, 8.0, 80.0, 80.0));
@@ -334,30 +294,30 @@ mod tests {
     #[test]
     fn another_setup_or_host_is_another_chapter() {
         let (mut study, lines) = (Study::default(), fixture::lines());
-        study.add(&lines).unwrap();
-        study.add(&lines.replace("\"sockets\":1000", "\"sockets\":2000")).unwrap();
-        study.add(&lines.replace("\"cores\":2", "\"cores\":4")).unwrap();
+        let mut add = |text: &str| study.add(&fixture::kept_of(text).files[0]).unwrap();
+        add(&lines);
+        add(&lines.replace("\"sockets\":1000", "\"sockets\":2000"));
+        add(&lines.replace("\"cores\":2", "\"cores\":4"));
         assert_eq!((study.hosts.len(), study.chapters.len()), (2, 3));
         assert_eq!([0, 1, 2].map(|index| study.chapters[index].host), [0, 0, 1]);
     }
 
     #[test]
     fn a_limited_run_counts_only_for_who_has_no_other() {
-        let study = fixture::study();
+        let mut study = fixture::study();
         let entry = |name: &str| {
             let entries = &study.chapters[0].entries;
-            entries.iter().find(|entry| title(&entry.subject) == name).unwrap()
+            entries.iter().find(|entry| entry.title == name).unwrap()
         };
         let nats = entry("nats");
         assert_eq!((nats.limited(), nats.counted().len(), nats.is_compared()), (3, 3, false));
         assert!(entry("axum").is_compared() && entry("axum").is_whole());
         assert!(!entry("Bun").is_whole(), "it lost one");
-        let mut mixed = Entry {
-            subject: Subject::Touchline,
-            runs: entry("Touchline").runs.clone(),
-            failures: Vec::new(),
-        };
-        mixed.runs[0].generator.of_a_core = 0.99;
+        for run in &mut study.of_title("Touchline")[..1] {
+            run.generator.of_a_core = 0.99;
+        }
+        let entries = &study.chapters[0].entries;
+        let mixed = entries.iter().find(|entry| entry.title == "Touchline").unwrap();
         assert_eq!((mixed.counted().len(), mixed.is_compared()), (2, true));
     }
 }

@@ -4,18 +4,19 @@
 //! last column says in words what no figure shows: what never came, what came twice, who was thrown
 //! out, and why a subject gave up.
 
-use super::measure::{self, CPU_USER, Mark, Measure};
-use super::names::title;
+use super::entry::Entry;
+use super::measure::{self, CPU_USER, CPU_USER_ERROR, Mark, Measure};
 use super::node::{Element, el};
-use super::study::{Chapter, Entry, Study};
-use super::words::{count, list, number, range, shortened, whole};
+use super::study::Chapter;
+use super::words::{list, number, range, shortened, whole};
 use crate::receive::harvest::Counts;
+use crate::report::telling;
 
 /// Letters of a reason that stand in the table; all of it is in the cell's title.
 const REASON_LETTERS_MAX: usize = 240;
 
 /// The table of `chapter`.
-pub fn draw(study: &Study, chapter: &Chapter) -> Element {
+pub fn draw(chapter: &Chapter) -> Element {
     let columns = measure::columns(chapter);
     let marks: Vec<Vec<Mark>> = columns.iter().map(|measure| measure.marks(chapter)).collect();
     let heads = columns.iter().map(|measure| {
@@ -32,8 +33,8 @@ pub fn draw(study: &Study, chapter: &Chapter) -> Element {
         let marks = marks.iter().map(|column| column[index]);
         let cells = columns.iter().zip(marks);
         let cells = cells.map(|(measure, mark)| cell(measure, entry, chapter.window(), mark));
-        let muted = if entry.is_compared() { "" } else { " muted" };
-        let row = el("tr").class(format!("{}{muted}", study.look(&entry.subject)));
+        let muted = if entry.is_compared() && !entry.is_false() { "" } else { " muted" };
+        let row = el("tr").class(format!("{}{muted}", entry.look));
         let row = row.with(name(entry));
         match entry.runs.is_empty() {
             true => row.with(fate(entry).set("colspan", columns.len() + 1)),
@@ -73,8 +74,9 @@ pub fn plain(
 }
 
 fn name(entry: &Entry) -> Element {
-    let cell = el("th").set("scope", "row").text(title(&entry.subject));
+    let cell = el("th").set("scope", "row").text(entry.title.clone());
     match (entry.limited(), entry.runs.len()) {
+        _ if entry.is_false() => cell.with(el("small").text("not ranked: lost or repeated events")),
         (0, _) => cell,
         (limited, all) if limited == all => cell.with(el("small").text("not compared: generator")),
         (limited, all) => {
@@ -104,7 +106,8 @@ fn cell(measure: &Measure, entry: &Entry, window: usize, mark: Mark) -> Element 
     }
     let user = CPU_USER.figure(entry, window).unwrap_or_default().median;
     let kernel = figure.median - user;
-    let split = format!("({} + {})", number(user), number(kernel));
+    let error = CPU_USER_ERROR.figure(entry, window).unwrap_or_default().median;
+    let split = format!("({} + {} \u{b1} {})", number(user), number(kernel), number(error));
     cell.with(el("small").text(split))
 }
 
@@ -140,34 +143,7 @@ pub fn losses(entry: &Entry) -> Vec<String> {
         missing += run.expected.saturating_sub(run.harvest.counts.delivered);
         expected += run.expected;
     }
-    let mut losses = Vec::new();
-    if missing > 0 {
-        let untold = if counts.lost == missing { ", and nobody was told" } else { "" };
-        losses.push(format!("{} of {} never came{untold}", whole(missing), whole(expected)));
-    }
-    // What never came at all isn't counted again.
-    let lost = if counts.lost == missing { 0 } else { counts.lost };
-    let told = [
-        (counts.declared, "declared missing"),
-        (lost, "missing without a word"),
-        (counts.repeated, "repeated"),
-    ];
-    let told = told.into_iter().filter(|(value, _)| *value > 0);
-    losses.extend(told.map(|(value, what)| format!("{} {what}", whole(value))));
-    for (what, value) in [("gap", counts.gaps), ("error", counts.errors)] {
-        if value > 0 {
-            losses.push(format!("{} told", count(value as usize, what)));
-        }
-    }
-    let closed = counts
-        .closed
-        .iter()
-        .map(|(code, times)| format!("{} closed ({code})", count(*times as usize, "socket")));
-    losses.extend(closed);
-    if counts.refused > 0 {
-        losses.push(format!("{} to return failed", count(counts.refused as usize, "attempt")));
-    }
-    losses
+    telling::losses(&counts, missing, expected)
 }
 
 /// Comings and goings that the run asked for, of all its runs together: no fault of anybody's.
@@ -194,7 +170,7 @@ mod tests {
 
     fn text_of(lines: &str) -> String {
         let study = fixture::study_of(lines);
-        let table = draw(&study, &study.chapters[0]);
+        let table = draw(&study.chapters[0]);
         fixture::parse(&format!("<!DOCTYPE html>{table}")).unwrap()
     }
 
@@ -207,6 +183,22 @@ mod tests {
         let untold = "900 of 300,000 never came, and nobody was told";
         assert!(text.contains(untold), "{text}");
         assert!(text.contains("3,000 returned") && !text.contains("left as asked"), "{text}");
+    }
+
+    #[test]
+    fn who_repeats_events_says_so_and_has_no_dot_and_the_split_of_cpu_its_error() {
+        let mut study = fixture::study();
+        for run in study.of_title("axum") {
+            (run.cpu_us, run.harvest.counts.repeated) = (0.5, 90_000);
+        }
+        let table = draw(&study.chapters[0]).to_string();
+        let text = fixture::parse(&format!("<!DOCTYPE html>{table}")).unwrap();
+        assert!(text.contains("not ranked: lost or repeated events"), "{text}");
+        let axum = table.split("<tr").find(|row| row.contains(">axum<")).unwrap();
+        assert!(axum.contains("270,000 repeated"), "{axum}");
+        assert!(!axum.contains('\u{25cf}') && !axum.contains('\u{25cb}'), "{axum}");
+        // A tick of 10 ms over 90,000 deliveries.
+        assert!(text.contains("(1.75 + 5.25 \u{b1} 0.11)"), "{text}");
     }
 
     #[test]

@@ -8,11 +8,10 @@
 
 use super::axis::Axis;
 use super::flags::{self, Flag, LANE};
-use super::names::title;
 use super::node::{Element, el};
 use super::plot::{self, BELOW, End, LETTER, Plot, Room, depth};
 use super::strips;
-use super::study::{Chapter, Study};
+use super::study::Chapter;
 use super::words::{shortened, tick};
 use crate::limits::SLICES_MAX;
 use crate::receive::timeline::Moment;
@@ -46,11 +45,11 @@ const PHASE_LETTER: f64 = 6.2;
 const NAME_LETTERS_MIN: usize = 3;
 
 /// The figure; nothing where there is nothing to tell.
-pub fn draw(study: &Study, chapter: &Chapter) -> Option<Element> {
+pub fn draw(chapter: &Chapter) -> Option<Element> {
     let setup = chapter.setup.as_ref()?;
     let length_s = length_s(setup);
     let is_told = !setup.acts.is_empty() || chapter.stretches.len() > 1 || length_s > LONG_S;
-    let stories = stories(study, chapter);
+    let stories = stories(chapter);
     if !is_told || stories.is_empty() {
         return None;
     }
@@ -87,13 +86,13 @@ fn slice_s(setup: &Setup) -> f64 {
     (length_s(setup).ceil().max(1.0) / SLICES_MAX as f64).ceil()
 }
 
-fn stories<'a>(study: &Study, chapter: &'a Chapter) -> Vec<Story<'a>> {
+fn stories<'a>(chapter: &'a Chapter) -> Vec<Story<'a>> {
     let window = chapter.window();
-    let story = |entry: &'a super::study::Entry| {
+    let story = |entry: &'a super::entry::Entry| {
         let run = entry.typical(window).filter(|run| !run.harvest.timeline.is_empty())?;
         let muted = if entry.is_compared() { "" } else { " muted" };
-        let look = format!("{}{muted}", study.look(&entry.subject));
-        Some(Story { title: title(&entry.subject), look, run })
+        let look = format!("{}{muted}", entry.look);
+        Some(Story { title: entry.title.clone(), look, run })
     };
     chapter.entries.iter().filter_map(story).collect()
 }
@@ -281,7 +280,7 @@ mod tests {
     #[test]
     fn a_run_is_told_with_its_phases_and_what_happened() {
         let study = fixture::study_of(&fixture::killed());
-        let page = draw(&study, &study.chapters[0]).unwrap().to_string();
+        let page = draw(&study.chapters[0]).unwrap().to_string();
         for piece in [
             ">calm<",
             ">kill -9<",
@@ -299,7 +298,7 @@ mod tests {
     #[test]
     fn a_short_run_in_which_nothing_happens_is_not_told() {
         let study = fixture::study();
-        assert!(draw(&study, &study.chapters[0]).is_none());
+        assert!(draw(&study.chapters[0]).is_none());
     }
 
     #[test]

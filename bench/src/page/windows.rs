@@ -1,9 +1,9 @@
 //! Latency stretch by stretch, where a run has several: what was offered, and how late it was.
 
+use super::entry::Entry;
 use super::measure::{MAX, Measure, P50, P99, P9999};
-use super::names::title;
 use super::node::{Element, el};
-use super::study::{Chapter, Entry, Study};
+use super::study::Chapter;
 use super::table::scrolling;
 use super::words::{percent, range, rounded, tick};
 use super::{load, stretch};
@@ -14,7 +14,7 @@ const ROWS_OPEN_MAX: usize = 40;
 const COLUMNS: [&Measure; 4] = [&P50, &P99, &P9999, &MAX];
 
 /// The table, if there is more than one stretch.
-pub fn draw(study: &Study, chapter: &Chapter) -> Option<Element> {
+pub fn draw(chapter: &Chapter) -> Option<Element> {
     let entries: Vec<&Entry> = chapter.entries.iter().filter(|e| !e.runs.is_empty()).collect();
     if chapter.stretches.len() < 2 || entries.is_empty() {
         return None;
@@ -31,7 +31,7 @@ pub fn draw(study: &Study, chapter: &Chapter) -> Option<Element> {
         .with(head("deliveries due", "1/s"))
         .with_all(COLUMNS.map(|measure| head(measure.head, measure.unit)))
         .with(head("arrived in time", "%"));
-    let bodies = (0..chapter.stretches.len()).map(|at| body(study, chapter, &entries, at));
+    let bodies = (0..chapter.stretches.len()).map(|at| body(chapter, &entries, at));
     let caption = el("caption").text(format!("{}: phase by phase", chapter.name));
     let table = el("table").class("windows").with(caption).with(el("thead").with(heads));
     let table = scrolling(&format!("{}, phase by phase", chapter.name), table.with_all(bodies));
@@ -42,17 +42,17 @@ pub fn draw(study: &Study, chapter: &Chapter) -> Option<Element> {
 }
 
 /// The rows of one stretch.
-fn body(study: &Study, chapter: &Chapter, entries: &[&Entry], window: usize) -> Element {
+fn body(chapter: &Chapter, entries: &[&Entry], window: usize) -> Element {
     let stretch = &chapter.stretches[window];
     let is_shown = chapter.window() == window;
     let rows = entries.iter().enumerate().map(|(index, entry)| {
-        let row = el("tr").class(study.look(&entry.subject));
+        let row = el("tr").class(&entry.look);
         let first = (index == 0).then(|| {
             let note = if is_shown { "above" } else { "" };
             let name = el("th").set("scope", "rowgroup").set("rowspan", entries.len());
             name.text(stretch.name.clone()).with(el("small").text(note))
         });
-        let who = el("td").class("subject").text(title(&entry.subject));
+        let who = el("td").class("subject").text(entry.title.clone());
         let who = (entries.len() > 1).then_some(who);
         let load = [tick((stretch.rate * 10.0).round() / 10.0), rounded(stretch.offered())];
         let load = load.map(|text| el("td").text(text));
@@ -87,12 +87,12 @@ mod tests {
     #[test]
     fn every_phase_has_a_row_for_everybody() {
         let study = fixture::study_of(&fixture::ramp());
-        let page = draw(&study, &study.chapters[0]).unwrap().to_string();
+        let page = draw(&study.chapters[0]).unwrap().to_string();
         let text = fixture::parse(&format!("<!DOCTYPE html>{page}")).unwrap();
         for name in ["5", "10", "20", "40", "80"] {
             assert!(text.lines().any(|line| line == name), "{name}: {text}");
         }
         assert_eq!(page.matches("<tr").count(), 1 + 5 * 2, "a head, five phases, two subjects");
-        assert!(draw(&fixture::study(), &fixture::study().chapters[0]).is_none());
+        assert!(draw(&fixture::study().chapters[0]).is_none());
     }
 }

@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 
+use super::verdict::{Judge, counted_pairs};
 use super::{Case, Findings, interleave, paired, warm_up};
 use crate::Place;
 use crate::floor::Kind;
@@ -33,8 +34,12 @@ pub fn cost(place: &Place, sink: &mut Sink) -> Result<Findings> {
         findings.add("us, touchline", ours.iter().map(|run| run.cpu_us));
         findings
             .add("us of it in user space", ours.iter().map(|run| run.cpu_us * run.cpu.user_share));
-        let ratio = findings.add("of the floor", ratios(&runs, |run| run.cpu_us));
-        findings.met = Some(ratio.median <= 1.05 && ours.iter().all(Run::is_whole));
+        let error = |run: &Run| run.cpu_us * run.cpu.user_share_error();
+        findings.add("us more or less of that: a tick of 10 ms", ours.iter().map(error));
+        let ratios = ratios(&runs, |run| run.cpu_us);
+        findings.add("of the floor", ratios.all);
+        let judge = Judge::of(ours).median(ratios.counted, |ratio| ratio <= 1.05);
+        findings.verdict = Some(judge.verdict());
     }
     findings.doubt(&runs);
     Ok(findings)
@@ -50,21 +55,34 @@ pub fn last(place: &Place, sink: &mut Sink) -> Result<Findings> {
     }
     let [.., ours] = &runs[..] else { unreachable!("three cases give three lists") };
     if !ours.is_empty() {
-        let ratio = findings.add("of the floor", ratios(&runs, last_ms));
+        let ratio = ratios(&runs, last_ms);
+        findings.add("of the floor", ratio.all);
         let spread_ms = |run: &Run| run.harvest.windows[0].spread_us[1] as f64 / 1e3;
-        findings.add("of the floor, first to last", ratios(&runs, spread_ms));
+        findings.add("of the floor, first to last", ratios(&runs, spread_ms).all);
         let p99 = ours.iter().map(|run| run.harvest.windows[0].latency.p99 as f64 / 1e3);
         findings.add("ms, touchline's p99", p99);
-        findings.met = Some(ratio.median <= 1.10 && ours.iter().all(Run::is_whole));
+        let judge = Judge::of(ours).median(ratio.counted, |ratio| ratio <= 1.10);
+        findings.verdict = Some(judge.verdict());
     }
     findings.doubt(&runs);
     Ok(findings)
 }
 
+/// Of all pairs, and of those that count.
+#[derive(Default)]
+struct Ratios {
+    all: Vec<f64>,
+    counted: Vec<f64>,
+}
+
 /// The server against the floor that is cheaper over all pairs, pair by pair.
-fn ratios(runs: &[Vec<Run>], figure: impl Fn(&Run) -> f64) -> Vec<f64> {
-    let [send, volley, ours] = runs else { return Vec::new() };
+fn ratios(runs: &[Vec<Run>], figure: impl Fn(&Run) -> f64) -> Ratios {
+    let [send, volley, ours] = runs else { return Ratios::default() };
     let median = |runs: &[Run]| Figure::of(runs.iter().map(&figure)).median;
     let floor = if median(send) < median(volley) { send } else { volley };
-    paired(ours, floor).map(|(ours, floor)| figure(ours) / figure(floor).max(1e-9)).collect()
+    let ratio = |(ours, floor): (&Run, &Run)| figure(ours) / figure(floor).max(1e-9);
+    Ratios {
+        all: paired(ours, floor).map(ratio).collect(),
+        counted: counted_pairs(ours, floor).map(ratio).collect(),
+    }
 }

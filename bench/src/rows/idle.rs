@@ -4,6 +4,7 @@
 use anyhow::Result;
 
 use super::Findings;
+use super::verdict::Judge;
 use crate::Place;
 use crate::floor::Kind;
 use crate::report::Sink;
@@ -60,12 +61,15 @@ impl Seen {
         let mut findings = Findings::default();
         findings.add("accepts/s, floor", self.floor);
         if !self.ours.is_empty() {
-            let ours = findings.add("accepts/s, touchline", self.ours);
-            let each = findings.add("B of user memory each", self.user_bytes);
+            let judge = Judge::new(self.ours.len())
+                .median(self.user_bytes.iter().copied(), |bytes| bytes <= 600.0)
+                .median(self.ours.iter().copied(), |per_s| per_s >= 20_000.0)
+                .fact(self.restart_s.iter().all(|seconds| *seconds < 5.0));
+            findings.verdict = Some(judge.verdict());
+            findings.add("accepts/s, touchline", self.ours);
+            findings.add("B of user memory each", self.user_bytes);
             findings.add("B of kernel memory each", self.kernel_bytes);
-            let restart = findings.add("s until ready after kill -9", self.restart_s);
-            let met = each.median <= 600.0 && restart.high < 5.0 && ours.median >= 20_000.0;
-            findings.met = Some(met);
+            findings.add("s until ready after kill -9", self.restart_s);
         }
         if self.retries > 0 {
             let said = format!("{} connections failed and were made again", self.retries);

@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result};
 
+use super::verdict::{Judge, counted};
 use super::{Case, Findings, interleave, needs_server, warm_up};
 use crate::Place;
 use crate::report::Sink;
@@ -33,12 +34,12 @@ pub fn acknowledge(place: &Place, sink: &mut Sink) -> Result<Findings> {
     let posted: Option<Vec<_>> = runs[0].iter().map(|run| run.posted.as_ref()).collect();
     let posted = posted.context("a run without a publisher")?;
     let rate = posted.iter().map(|posted| posted.events as f64 / posted.seconds);
-    let rate = findings.add("events/s acknowledged by two brokers at least", rate);
+    findings.add("events/s acknowledged by two brokers at least", rate);
     findings.add("ms p50", posted.iter().map(|p| p.latency.p50 as f64 / 1e3));
-    let p99 = findings.add("ms p99", posted.iter().map(|p| p.latency.p99 as f64 / 1e3));
+    findings.add("ms p99", posted.iter().map(|p| p.latency.p99 as f64 / 1e3));
     findings.add("us CPU an event", runs[0].iter().map(|run| run.cpu_us));
-    let retries = findings.add("posts put off", posted.iter().map(|p| p.retries as f64));
-    findings.met = Some(rate.median >= 9_900.0 && p99.median <= 100.0 && retries.high == 0.0);
+    findings.add("posts put off", posted.iter().map(|p| p.retries as f64));
+    findings.verdict = Some(super::webhook::judge(&runs[0], 9_900.0, 100.0));
     findings.doubts.push("three brokers run on the same two cores".into());
     Ok(findings)
 }
@@ -69,10 +70,11 @@ pub fn sockets(place: &Place, sink: &mut Sink) -> Result<Findings> {
     findings.add("ms p99", runs[1].iter().map(p99_ms));
     findings.add("of it ms p50 until two brokers have it", runs[1].iter().map(posted_ms));
     let after_ms = |run: &Run| run.harvest.after_told.p99 as f64 / 1e3;
-    let after =
-        findings.add("ms p99 from the 202 to the last socket", runs[1].iter().map(after_ms));
-    let is_whole = runs[1].iter().all(|run| run.is_whole() && run.harvest.after_told.count > 0);
-    findings.met = Some(after.median <= 50.0 && is_whole);
+    findings.add("ms p99 from the 202 to the last socket", runs[1].iter().map(after_ms));
+    let judge = Judge::of(&runs[1])
+        .fact(runs[1].iter().all(|run| run.harvest.after_told.count > 0))
+        .median(counted(&runs[1]).into_iter().map(after_ms), |ms| ms <= 50.0);
+    findings.verdict = Some(judge.verdict());
     findings.doubts.push("three brokers run on the same two cores".into());
     Ok(findings)
 }

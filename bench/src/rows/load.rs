@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use super::verdict::{Judge, Verdict, counted, counted_pairs};
 use super::{Case, Findings, interleave, paired, warm_up};
 use crate::Place;
 use crate::floor::Kind;
@@ -41,6 +42,13 @@ fn describe(findings: &mut Findings, runs: &[Vec<Run>; 2], window: usize) {
     }
 }
 
+/// Whether the first window's p99 keeps within so many milliseconds; `None` without runs.
+fn p99_within(runs: &[Run], ms_max: f64) -> Option<Verdict> {
+    let p99_ms = |run: &Run| run.harvest.windows[0].latency.p99 as f64 / 1e3;
+    let judge = Judge::of(runs).median(counted(runs).into_iter().map(p99_ms), |ms| ms <= ms_max);
+    (!runs.is_empty()).then(|| judge.verdict())
+}
+
 /// Row `full`.
 pub fn full(place: &Place, sink: &mut Sink) -> Result<Findings> {
     let phases = vec![warm_up(), Phase::even("full", 400.0, place.seconds(10.0), 1)];
@@ -48,8 +56,7 @@ pub fn full(place: &Place, sink: &mut Sink) -> Result<Findings> {
     let runs = with_floor(place, sink, &setup)?;
     let mut findings = Findings::default();
     describe(&mut findings, &runs, 0);
-    let meets = |run: &Run| run.is_whole() && run.harvest.windows[0].latency.p99 <= 500_000;
-    findings.met = (!runs[1].is_empty()).then(|| runs[1].iter().all(meets));
+    findings.verdict = p99_within(&runs[1], 500.0);
     findings.doubt(&runs);
     Ok(findings)
 }
@@ -65,17 +72,17 @@ pub fn overload(place: &Place, sink: &mut Sink) -> Result<Findings> {
     let runs = with_floor(place, sink, &setup)?;
     let mut findings = Findings::default();
     describe(&mut findings, &runs, 1);
+    let back_s = |run: &Run| recovered_s(&setup, run).unwrap_or(f64::INFINITY);
     for runs in runs.iter().filter(|runs| !runs.is_empty()) {
         let who = &runs[0].subject;
-        let back = runs.iter().map(|run| recovered_s(&setup, run).unwrap_or(f64::INFINITY));
-        findings.add(format!("s until p99 is idle again, {who}"), back);
+        findings.add(format!("s until p99 is idle again, {who}"), runs.iter().map(back_s));
     }
     if !runs[1].is_empty() {
         let grown = |run: &Run| run.rss_bytes_max.saturating_sub(run.memory[1].rss_bytes) as f64;
         findings.add("MiB more than idle", runs[1].iter().map(|run| grown(run) / 1_048_576.0));
-        let is_back = |run: &Run| recovered_s(&setup, run).is_some_and(|s| s <= 30.0);
-        let meets = |run: &Run| run.is_whole() && is_back(run);
-        findings.met = Some(runs[1].iter().all(meets));
+        let judge = Judge::of(&runs[1])
+            .median(counted(&runs[1]).into_iter().map(back_s), |seconds| seconds <= 30.0);
+        findings.verdict = Some(judge.verdict());
     }
     findings.doubt(&runs);
     Ok(findings)
@@ -92,8 +99,7 @@ pub fn teams(place: &Place, sink: &mut Sink) -> Result<Findings> {
     let runs = with_floor(place, sink, &setup)?;
     let mut findings = Findings::default();
     describe(&mut findings, &runs, 0);
-    let meets = |run: &Run| run.is_whole() && run.harvest.windows[0].latency.p99 <= 150_000;
-    findings.met = (!runs[1].is_empty()).then(|| runs[1].iter().all(meets));
+    findings.verdict = p99_within(&runs[1], 150.0);
     findings.doubt(&runs);
     Ok(findings)
 }
@@ -117,14 +123,19 @@ pub fn stalled(place: &Place, sink: &mut Sink) -> Result<Findings> {
     let p99 = |run: &Run| run.harvest.windows[0].latency.p99 as f64 / 1e3;
     findings.add(format!("ms p99, all read, {subject}"), runs[0].iter().map(p99));
     findings.add(format!("ms p99, 1 % stalled, {subject}"), runs[1].iter().map(p99));
-    let moved = paired(&runs[0], &runs[1]).map(|(all, some)| (p99(some) / p99(all) - 1.0) * 100.0);
-    let moved = findings.add("% moved", moved);
+    let moved = |(all, some): (&Run, &Run)| (p99(some) / p99(all) - 1.0) * 100.0;
+    findings.add("% moved", paired(&runs[0], &runs[1]).map(moved));
     let whole = |run: &Run| {
         let counts = &run.harvest.counts;
         counts.delivered == run.expected && counts.lost + counts.repeated == 0
     };
     let is_ours = subject == Subject::Touchline;
-    findings.met = is_ours.then(|| moved.median < 10.0 && runs[1].iter().all(whole));
+    findings.verdict = is_ours.then(|| {
+        Judge::new(runs[1].len())
+            .fact(runs[1].iter().all(whole))
+            .median(counted_pairs(&runs[0], &runs[1]).map(moved), |percent| percent < 10.0)
+            .verdict()
+    });
     findings.doubt(&runs);
     Ok(findings)
 }

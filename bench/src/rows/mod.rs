@@ -11,6 +11,7 @@ mod idle;
 mod kafka;
 mod load;
 mod sources;
+mod verdict;
 mod webhook;
 
 use anyhow::Result;
@@ -25,6 +26,7 @@ use crate::stage::Stage;
 use crate::stats::Figure;
 use crate::target::Subject;
 use crate::turns;
+use verdict::Verdict;
 
 /// A row's name on the command line and how it is measured.
 pub struct Plan {
@@ -124,8 +126,12 @@ pub const PLANS: [Plan; 13] = [
 pub struct Findings {
     /// The figures, in the order in which they are printed.
     pub figures: Vec<Named>,
-    /// Whether the target was met; `None` where only a floor was measured.
-    pub met: Option<bool>,
+    /// What became of the target; `None` where only a floor was measured.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
+    /// What older results say instead: whether the median met it.
+    #[serde(default, skip_serializing)]
+    met: Option<bool>,
     /// What a reader must know to judge the figures.
     pub doubts: Vec<String>,
 }
@@ -155,6 +161,16 @@ pub struct Row {
 }
 
 impl Findings {
+    /// What became of the target, in words.
+    pub fn said(&self) -> String {
+        match (&self.verdict, self.met) {
+            (Some(verdict), _) => verdict.to_string(),
+            (None, Some(true)) => "met by the median (an older rule)".into(),
+            (None, Some(false)) => "missed by the median (an older rule)".into(),
+            (None, None) => "floor only".into(),
+        }
+    }
+
     fn add(&mut self, name: impl Into<String>, values: impl IntoIterator<Item = f64>) -> Figure {
         let figure = Figure::of(values);
         self.figures.push(Named { name: name.into(), figure });
@@ -238,4 +254,22 @@ fn interleave(place: &Place, sink: &mut Sink, cases: &[Case]) -> Result<Vec<Vec<
 /// Pairs of runs of two cases.
 fn paired<'a>(a: &'a [Run], b: &'a [Run]) -> impl Iterator<Item = (&'a Run, &'a Run)> {
     a.iter().zip(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_older_results_keep_their_verdict_and_say_by_which_rule() {
+        let old = "{\"figures\":[],\"met\":true,\"doubts\":[]}";
+        let old: Findings = serde_json::from_str(old).unwrap();
+        assert_eq!(old.said(), "met by the median (an older rule)");
+        let why = "median within, 3 of 5 runs within".to_owned();
+        let new = Findings { verdict: Some(Verdict::NotTold(why)), ..Findings::default() };
+        let kept = serde_json::to_string(&new).unwrap();
+        let read: Findings = serde_json::from_str(&kept).unwrap();
+        assert_eq!(read.said(), "not told apart: median within, 3 of 5 runs within");
+        assert_eq!(Findings::default().said(), "floor only");
+    }
 }

@@ -3,6 +3,7 @@
 
 use anyhow::Result;
 
+use super::verdict::{Judge, counted, counted_pairs};
 use super::{Case, Findings, interleave, needs_server, paired, warm_up};
 use crate::Place;
 use crate::report::Sink;
@@ -37,7 +38,7 @@ fn p99_ms(run: &Run) -> f64 {
     run.harvest.windows[0].latency.p99 as f64 / 1e3
 }
 
-fn counted(run: &Run, counter: &str) -> f64 {
+fn told(run: &Run, counter: &str) -> f64 {
     run.counters.get(counter).copied().unwrap_or(0.0)
 }
 
@@ -54,11 +55,12 @@ pub fn sensors(place: &Place, sink: &mut Sink) -> Result<Findings> {
         "ms p50, from the change at the sensor",
         runs.iter().map(|run| run.harvest.windows[0].latency.p50 as f64 / 1e3),
     );
-    let p99 = findings.add("ms p99", runs.iter().map(p99_ms));
+    findings.add("ms p99", runs.iter().map(p99_ms));
     let missing = |run: &Run| run.expected.saturating_sub(run.harvest.counts.delivered) as f64;
     findings.add("missing", runs.iter().map(missing));
     findings.add("of a core", runs.iter().map(|run| run.cpu.of_a_core));
-    findings.met = Some(p99.median <= 150.0 && runs.iter().all(Run::is_whole));
+    let judge = Judge::of(runs).median(counted(runs).into_iter().map(p99_ms), |ms| ms <= 150.0);
+    findings.verdict = Some(judge.verdict());
     findings.doubt(std::slice::from_ref(runs));
     Ok(findings)
 }
@@ -72,16 +74,19 @@ pub fn ticks(place: &Place, sink: &mut Sink) -> Result<Findings> {
     let setup = of_sensors(place, SENSORS_OF_A_CORE);
     let runs = interleave(place, sink, &[Case { subject: Subject::Touchline, setup }])?;
     let runs = &runs[0];
-    let polls = |run: &Run| counted(run, "touchline_source_polls_total");
+    let polls = |run: &Run| told(run, "touchline_source_polls_total");
     let missed = |run: &Run| {
-        let missed = counted(run, "touchline_source_ticks_missed_total");
-        missed + counted(run, "touchline_source_ticks_skipped_total")
+        let missed = told(run, "touchline_source_ticks_missed_total");
+        missed + told(run, "touchline_source_ticks_skipped_total")
     };
     findings.add("ticks", runs.iter().map(polls));
-    let missed = findings.add("ticks missed", runs.iter().map(missed));
+    findings.add("ticks missed", runs.iter().map(missed));
     findings.add("ms p99, from the change at the sensor", runs.iter().map(p99_ms));
     findings.add("of a core", runs.iter().map(|run| run.cpu.of_a_core));
-    findings.met = Some(missed.median == 0.0 && runs.iter().all(Run::is_whole));
+    let judge = Judge::of(runs)
+        .fact(counted(runs).into_iter().all(|run| missed(run) == 0.0))
+        .median(counted(runs).into_iter().map(missed), |ticks| ticks == 0.0);
+    findings.verdict = Some(judge.verdict());
     findings.doubt(std::slice::from_ref(runs));
     Ok(findings)
 }
@@ -108,16 +113,19 @@ pub fn posts(place: &Place, sink: &mut Sink) -> Result<Findings> {
             run.counters.iter().filter(|(key, _)| key.starts_with("touchline_social_posts"));
         posts.map(|(_, count)| count).sum::<f64>() / took(run)
     };
-    let kept = |run: &Run| counted(run, "touchline_social_posts_total:published") / took(run);
+    let kept = |run: &Run| told(run, "touchline_social_posts_total:published") / took(run);
     findings.add("posts/s taken in", runs[1].iter().map(taken));
     findings.add("of them published", runs[1].iter().map(kept));
     findings.add("ms p99 of broadcast, nobody writes", runs[0].iter().map(p99_ms));
     findings.add("ms p99 of broadcast, the crowd writes", runs[1].iter().map(p99_ms));
     findings.add("ms p99 of broadcast, posts are followed", runs[2].iter().map(p99_ms));
-    let moved = paired(&runs[0], &runs[1]).map(|(a, b)| (p99_ms(b) / p99_ms(a) - 1.0) * 100.0);
-    let moved = findings.add("% moved", moved);
+    let moved = |(a, b): (&Run, &Run)| (p99_ms(b) / p99_ms(a) - 1.0) * 100.0;
+    findings.add("% moved", paired(&runs[0], &runs[1]).map(moved));
     findings.add("of a core, the crowd writes", runs[1].iter().map(|run| run.cpu.of_a_core));
-    findings.met = Some(moved.median < 10.0 && runs[1..].iter().flatten().all(Run::is_whole));
+    let judge = Judge::of(&runs[1])
+        .fact(runs[2].iter().all(Run::is_whole))
+        .median(counted_pairs(&runs[0], &runs[1]).map(moved), |percent| percent < 10.0);
+    findings.verdict = Some(judge.verdict());
     findings.doubt(&runs);
     Ok(findings)
 }

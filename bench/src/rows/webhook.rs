@@ -2,9 +2,11 @@
 
 use anyhow::{Context, Result};
 
+use super::verdict::{Judge, Verdict, counted};
 use super::{Case, Findings, interleave, needs_server};
 use crate::Place;
 use crate::report::Sink;
+use crate::run::Run;
 use crate::schedule::Phase;
 use crate::setup::{Flood, Setup};
 use crate::target::Subject;
@@ -26,10 +28,21 @@ pub fn measure(place: &Place, sink: &mut Sink) -> Result<Findings> {
     let posted: Option<Vec<_>> = runs[0].iter().map(|run| run.posted.as_ref()).collect();
     let posted = posted.context("a run without a publisher")?;
     let rate = posted.iter().map(|posted| posted.events as f64 / posted.seconds);
-    let rate = findings.add("events/s durable", rate);
-    let p99 = findings.add("ms p99", posted.iter().map(|p| p.latency.p99 as f64 / 1e3));
+    findings.add("events/s durable", rate);
+    findings.add("ms p99", posted.iter().map(|p| p.latency.p99 as f64 / 1e3));
     findings.add("us CPU an event", runs[0].iter().map(|run| run.cpu_us));
-    let retries = findings.add("posts put off", posted.iter().map(|p| p.retries as f64));
-    findings.met = Some(rate.median >= 19_800.0 && p99.median <= 50.0 && retries.high == 0.0);
+    findings.add("posts put off", posted.iter().map(|p| p.retries as f64));
+    findings.verdict = Some(judge(&runs[0], 19_800.0, 50.0));
     Ok(findings)
+}
+
+/// Whether webhooks were taken at this rate, none put off, with a p99 of so many milliseconds.
+pub fn judge(runs: &[Run], rate_min: f64, p99_ms_max: f64) -> Verdict {
+    let counted = counted(runs);
+    let posted = || counted.iter().filter_map(|run| run.posted.as_ref());
+    Judge::new(runs.len())
+        .fact(posted().all(|posted| posted.retries == 0))
+        .median(posted().map(|p| p.events as f64 / p.seconds), |rate| rate >= rate_min)
+        .median(posted().map(|p| p.latency.p99 as f64 / 1e3), |p99_ms| p99_ms <= p99_ms_max)
+        .verdict()
 }

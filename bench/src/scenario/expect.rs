@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::console;
 use crate::limits::CALM_RATIO;
+use crate::report::telling;
 use crate::run::Run;
 use crate::setup::{Deed, Setup};
 
@@ -104,7 +104,7 @@ impl Expect {
             }
         };
         if self.whole {
-            demand(run.is_whole(), console::lacks(run));
+            demand(run.is_whole(), telling::lacks(run));
         }
         if self.declared {
             let (lost, repeated) = (counts.lost, counts.repeated);

@@ -18,8 +18,8 @@
 //!    own way;
 //! 6. the log makes them durable, and tells new ones from repeats.
 //!
-//! A partner that sends nothing is asked instead ([`follow`]): by [`poll`](crate::poll), and what it
-//! answers is read by what is agreed with it as a webhook's body is (`polled`).
+//! A partner that sends nothing is asked instead ([`follow`]): by [`poll`](crate::poll), and what
+//! it answers is read by what is agreed with it as a webhook's body is (`polled`).
 //!
 //! # What it leaves out
 //! TLS and the listener (the server's), duplicates and order (the log's), the meaning of `data`
