@@ -1,3 +1,5 @@
+//! What is expected of runs, and how it is judged.
+
 use super::*;
 use crate::page::fixture;
 use crate::receive::harvest::Latency;
