@@ -21,6 +21,7 @@ use super::ledger::Ledger;
 use super::options::Options;
 use super::team::{Hand, Team};
 use super::tune;
+use crate::dialogue::KEY_ACCEPTED;
 use crate::schedule::{Plan, team_name};
 use crate::sys::{self, Epoll, Ready};
 
@@ -96,9 +97,12 @@ impl Pump {
         self.epoll.remove(raw)?;
         let team = team_of(&request[..got]);
         self.teams.resize_with(self.teams.len().max(team + 1), Team::default);
-        let mut reply = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
-            Connection: Upgrade\r\nSec-WebSocket-Accept: fixed\r\n\r\n"
-            .to_vec();
+        // Its only clients are the bench's, whose key is always the same.
+        let mut reply = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Accept: {KEY_ACCEPTED}\r\n\r\n"
+        )
+        .into_bytes();
         reply.extend_from_slice(&text_frame(br#"{"op":"subscribed"}"#));
         if sys::send(raw, &reply).is_ok() {
             let index = team % self.hands.len();

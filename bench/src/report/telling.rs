@@ -166,14 +166,17 @@ pub fn losses(counts: &Counts, missing: u64, expected: u64) -> Vec<String> {
     let mut losses = Vec::new();
     if missing > 0 {
         let untold = if counts.lost == missing { ", and nobody was told" } else { "" };
-        losses.push(format!("{} of {} never came{untold}", whole(missing), whole(expected)));
+        losses.push(match missing == expected {
+            true => format!("nothing arrived of {} deliveries", whole(expected)),
+            false => format!("{} of {} never came{untold}", whole(missing), whole(expected)),
+        });
     }
     // What never came at all isn't counted again.
     let lost = if counts.lost == missing { 0 } else { counts.lost };
     let told = [
         (counts.declared, "declared missing"),
         (lost, "missing without a word"),
-        (counts.repeated, "repeated"),
+        (counts.repeated, "came twice or out of order"),
     ];
     let told = told.into_iter().filter(|(value, _)| *value > 0);
     losses.extend(told.map(|(value, what)| format!("{} {what}", whole(value))));
@@ -252,7 +255,10 @@ mod tests {
         let said = summary(name, &fixture::setup(), std::slice::from_ref(&seen), &[]);
         assert!(said.contains("mine.toml  5.00 (5.00 to 5.00) us a delivery"), "{said}");
         let said = run(&fixture::setup(), &seen);
-        assert!(said.ends_with("\n          3,000 repeated") && is_false(&seen), "{said}");
+        assert!(
+            said.ends_with("\n          3,000 came twice or out of order") && is_false(&seen),
+            "{said}"
+        );
         assert!(said.contains("5.00 us a delivery (1.25 \u{b1} 0.11 user)"), "{said}");
     }
 }

@@ -212,14 +212,14 @@ fn what_a_whole_run_lacks_is_said_in_words() {
         change(&mut run);
         whole.failures(&setup, &run, true).join("; ")
     };
-    assert_eq!(says(|run| run.harvest.counts.repeated = 1_500), "1500 came twice or out of order");
+    assert_eq!(says(|run| run.harvest.counts.repeated = 1_500), "1,500 came twice or out of order");
     let silent = says(|run| run.harvest.counts.delivered = 0);
-    assert!(silent.starts_with("nothing arrived of 90000 deliveries"), "{silent}");
+    assert!(silent.starts_with("nothing arrived of 90,000 deliveries"), "{silent}");
     let lost = says(|run| {
         run.harvest.counts.delivered -= 2;
         run.harvest.counts.lost = 2;
         run.harvest.counts.closed.insert(1006, 3);
     });
-    assert!(lost.starts_with("2 of 90000 deliveries are missing: 2 were lost"), "{lost}");
-    assert!(lost.contains("3 connections were closed (1006: 3)") && !lost.contains('{'), "{lost}");
+    assert!(lost.starts_with("2 of 90,000 never came, and nobody was told"), "{lost}");
+    assert!(lost.contains("3 sockets closed (1006)") && !lost.contains('{'), "{lost}");
 }

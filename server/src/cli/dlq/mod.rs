@@ -102,10 +102,16 @@ pub fn dlq(given: &Given, command: DlqCommand) -> Result<Exit, Failure> {
     }
 }
 
-/// The file, if there is one.
+/// The file, if there is one: a node that has refused nothing has none. Without a data folder it
+/// isn't a node's.
 fn open(given: &Given) -> Result<Option<Book>, Failure> {
-    let options = given.load()?.options.dead;
-    Ok(Book::open_existing(options).context("opening the dead letters")?)
+    let options = given.load()?.options;
+    if !options.data_dir.is_dir() {
+        let dir = options.data_dir.display();
+        let fault = format!("there is no data folder {dir}; --data-dir or --config names another");
+        return Err(anyhow!(fault).into());
+    }
+    Ok(Book::open_existing(options.dead).context("opening the dead letters")?)
 }
 
 fn filter(which: &Which, now: Timestamp) -> Result<Filter, Failure> {
