@@ -167,7 +167,7 @@ that runs, `--nic NAME` names the interfaces that carry the traffic, `--json` is
 `serve` makes the same check when it starts: problems are warnings in its log, advice is counted
 in one line, and neither keeps it from starting.
 
-`apply` records what is there in `/var/lib/touchline/tune` (`--state-dir`) before it touches
+`apply` records what is there in `/var/lib/touchline-tune` (`--state-dir`) before it touches
 anything; `--dry-run` only shows, `--only KNOB,KNOB` chooses, `--now-only` writes no files,
 `--output-script FILE` writes a plain shell script instead (`sh FILE`, `sh FILE undo`) for hosts
 that nothing else may touch. What the kernel refuses is told, and doesn't stop the rest.

@@ -7,14 +7,16 @@
 //! A record that can't be read is named and passed over: what the others hold is put back all the
 //! same, and an apply, which would forget what that one had set, is refused.
 //!
-//! The folder itself is locked while somebody applies or reverts.
+//! The folder itself is locked while somebody applies or reverts. It is nobody's but root's (or
+//! whoever asks): who can write records says what root puts back.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use crate::files::{FileBefore, missing_above, sync_folder, write_whole};
@@ -58,7 +60,8 @@ impl Store {
     /// Opens it, with everything above it.
     ///
     /// # Errors
-    /// `WouldBlock` while somebody else has it; the system's.
+    /// `WouldBlock` while somebody else has it; `PermissionDenied` where others may write; the
+    /// system's.
     pub fn open(folder: &Path) -> io::Result<Self> {
         let mut made = missing_above(folder);
         if let Some(above) = folder.parent() {
@@ -78,6 +81,12 @@ impl Store {
                 _ => error.into(),
             }
         })?;
+        let facts = lock.metadata()?;
+        let is_owned = [0, geteuid().as_raw()].contains(&facts.uid());
+        if !is_owned || facts.mode() & 0o022 != 0 {
+            let fault = "others may write there what would be put back; give it to root, mode 0700";
+            return Err(io::Error::new(ErrorKind::PermissionDenied, fault));
+        }
         Ok(Self { folder: folder.to_owned(), lock, made })
     }
 
@@ -221,6 +230,23 @@ mod tests {
         let refused = list(&folder).unwrap().whole().unwrap_err().to_string();
         assert!(refused.contains("0004.json is damaged (EOF"), "{refused}");
         assert!(refused.contains("`touchline tune revert`"), "{refused}");
+    }
+
+    #[test]
+    fn a_folder_in_which_others_may_write_is_refused() {
+        use std::os::unix::fs::{PermissionsExt as _, chown};
+        let dir = tempfile::tempdir().unwrap();
+        let allow = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode));
+        let refused = || Store::open(dir.path()).unwrap_err().kind();
+        allow(0o755).unwrap();
+        Store::open(dir.path()).unwrap();
+        allow(0o775).unwrap();
+        assert_eq!(refused(), ErrorKind::PermissionDenied);
+        allow(0o700).unwrap();
+        if geteuid().is_root() {
+            chown(dir.path(), Some(1234), None).unwrap();
+            assert_eq!(refused(), ErrorKind::PermissionDenied, "the service's user");
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub fn wish(tree: &Tree) -> Wish {
 }
 
 pub fn state(tree: &Tree) -> PathBuf {
-    tree.path("/var/lib/touchline/tune")
+    tree.path("/var/lib/touchline-tune")
 }
 
 pub fn records(tree: &Tree) -> Vec<Record> {

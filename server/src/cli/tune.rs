@@ -29,8 +29,9 @@ use crate::config::Options;
 
 /// Columns where nobody tells.
 const WIDTH: usize = 100;
-/// Records of what was there, below the host's root.
-const STATE_DIR: &str = "/var/lib/touchline/tune";
+/// Records of what was there, below the host's root. Not in the service's own folder: its user could
+/// write there what root puts back.
+const STATE_DIR: &str = "/var/lib/touchline-tune";
 
 /// What to do about the host.
 #[derive(Debug, Subcommand)]
@@ -124,7 +125,7 @@ pub struct ApplyArgs {
 /// Where records are.
 #[derive(Debug, Args)]
 pub struct StateArgs {
-    /// Where what was there before is recorded [default: /var/lib/touchline/tune]
+    /// Where what was there before is recorded [default: /var/lib/touchline-tune]
     #[arg(long, value_name = "FOLDER")]
     state_dir: Option<PathBuf>,
 }

@@ -167,7 +167,7 @@ fn a_damaged_record_ends_an_apply_and_a_revert_with_what_to_do() {
     let tree = host();
     let somaxconn = || fs::read_to_string(tree.path().join("proc/sys/net/core/somaxconn")).unwrap();
     assert_eq!(tune(tree.path(), &["apply", "--yes"]).status.code(), Some(0));
-    let record = tree.path().join("var/lib/touchline/tune/0002.json");
+    let record = tree.path().join("var/lib/touchline-tune/0002.json");
     fs::write(&record, "{").unwrap();
     let refused = tune(tree.path(), &["apply", "--yes"]);
     assert_eq!(refused.status.code(), Some(1));

@@ -40,7 +40,7 @@ fn a_link_an_owner_and_folders_are_as_before() {
     assert!(!link.is_symlink(), "ours stands there");
     assert_eq!(fs::read_to_string(tree.path("/srv/sysctl.conf")).unwrap(), "vm.swappiness = 2\n");
     let mode = |path: &str| fs::metadata(tree.path(path)).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode("/var/lib/touchline/tune"), 0o700);
+    assert_eq!(mode("/var/lib/touchline-tune"), 0o700);
     assert_ne!(mode("/var/lib"), 0o700, "others have to get through");
     assert!(!revert(&tree.root(), &state(&tree), false).unwrap().is_bad());
     assert_eq!(fs::read_link(&link).unwrap(), PathBuf::from("../../srv/sysctl.conf"));
