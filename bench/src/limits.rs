@@ -36,7 +36,7 @@ pub const RATE_MAX: f64 = 1e6;
 /// A phase, an act or a drain: a week.
 pub const DAYS_S_MAX: f64 = 7.0 * 86_400.0;
 /// What a scenario's seconds may be multiplied by.
-pub const TIME_FACTOR_MIN: f64 = 1e-3;
+pub const TIME_FACTOR_MIN: f64 = 1e-4;
 /// Likewise.
 pub const TIME_FACTOR_MAX: f64 = 1e3;
 /// What clients and publisher may use of their core before they may be the limit themselves.

@@ -87,12 +87,18 @@ fn a_bad_value_is_refused_with_its_line_and_what_is_expected() {
         ("[sources.sensor.a]\ntimeout_s = 3\n", "seconds between 0.005 and 2"),
         (
             "[sources.sensor.a]\nurl = \"http://x/\"\nteam = \"ars\"\ntype = \"t\"\nkey = \"k\"\n\
-             [sources.social.a]\n",
+             [sources.social.a]\nurl = \"http://y/\"\n",
             "`sources.social.a`: `sources.sensor.a` has that name",
         ),
-        (&asked("[sources.sensor.sky]"), "`sources.sensor.sky`: `sources.broadcast.sky` has that"),
-        (&asked("[sources.social.sky]"), "`sources.social.sky`: `sources.broadcast.sky` has that"),
-        ("[sources.social.Sky]\n", "`sources.social.Sky`: its name"),
+        (
+            &asked("[sources.sensor.sky]\nurl = \"http://y/\""),
+            "`sources.sensor.sky`: `sources.broadcast.sky` has that",
+        ),
+        (
+            &asked("[sources.social.sky]\nurl = \"http://y/\""),
+            "`sources.social.sky`: `sources.broadcast.sky` has that",
+        ),
+        ("[sources.social.Sky]\nurl = \"http://y/\"\n", "`sources.social.Sky`: its name"),
         ("[log]\nkind = \"redis\"\n", "must be one of journal, kafka"),
         ("[log.kafka]\nin_sync_min = 4\n", "must be 1 to `replication`"),
         ("[log.kafka]\ndeliver_s_max = 5\n", "half a second below `ingest.append_timeout_s`"),
