@@ -22,7 +22,7 @@ use touchline_ingest::kafka::outside::Outside;
 use touchline_ingest::kafka::{KafkaLog, KafkaOptions};
 use touchline_ingest::spool::{SpoolOptions, SpooledLog};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const DELIVER_MAX: Duration = Duration::from_secs(2);
 /// Twelve of them are one group of the drain, and a dozen requests: a batch holds one.
 const EVENTS: usize = 12;

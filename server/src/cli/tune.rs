@@ -29,8 +29,8 @@ use crate::config::Options;
 
 /// Columns where nobody tells.
 const WIDTH: usize = 100;
-/// Records of what was there, below the host's root. Not in the service's own folder: its user could
-/// write there what root puts back.
+/// Records of what was there, below the host's root. Not in the service's own folder: its user
+/// could write there what root puts back.
 const STATE_DIR: &str = "/var/lib/touchline-tune";
 
 /// What to do about the host.
