@@ -15,8 +15,7 @@ use crate::child;
 /// How many.
 pub const BROKERS: u16 = 3;
 /// Heap of each in MB: what Kafka's own start script gives. With the 256 that tests make do with,
-/// collections of the whole heap hold everything up for 0.2 s every few seconds
-/// (docs/decisions/kafka.md).
+/// each stops for a tenth of a second every 20 s to collect all of it (docs/decisions/kafka.md).
 const HEAP_MB: u32 = 1_024;
 
 /// Running brokers. Dropping them ends them and removes what they hold; so does our end, however
