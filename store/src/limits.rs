@@ -53,7 +53,7 @@ pub const READS_WAITING_MAX: usize = 256;
 pub const READ_BYTES_MAX: usize = 8 << 20;
 /// Entries of the dedupe window that one table of its index may number: 30 bits.
 pub const DEDUPE_RING_ENTRIES_MAX: usize = 1 << 30;
-/// Entries of the dedupe window, whatever is configured: 36 bytes each, 4.8 GB.
+/// Entries of the dedupe window, whatever is configured: 42 bytes each at most, 5.6 GB.
 pub const DEDUPE_ENTRIES_MAX: usize = 1 << 27;
 
 /// Dead letters that wait to be written: some seconds of the worst a partner can do.

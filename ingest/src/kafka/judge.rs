@@ -12,8 +12,8 @@
 //! brokers' clocks differ by less.
 //!
 //! # Memory
-//! 48 bytes an entry and 5 a bucket of the index, of which at least 7/16 are in use: 54 to 60
-//! bytes.
+//! 48 bytes an entry, in a ring that doubles, and 5 a bucket of the index, of which at least 7/32
+//! are in use: 54 to 119 bytes.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -42,7 +42,7 @@ pub struct JournalOptions {
     pub retention_bytes: u64,
     /// Segments whose last record is older than this are removed. Default 7 days.
     pub retention_age: Duration,
-    /// Entries of the dedupe window, about 36 bytes of memory each; past it sources get 429.
+    /// Entries of the dedupe window, 42 bytes of memory each at most; past it sources get 429.
     /// Default 8 million.
     pub dedupe_entries_max: usize,
     /// Dedupe window by stream (R16). More than 5 minutes, except for sensors, whose values aren't

@@ -10,7 +10,7 @@ const AT_ONCE: usize = 4;
 
 /// Clients of a small run, and how much of its time is played.
 const SMALL: [(&str, &str, &str); 7] = [
-    // Its two hours become four seconds.
+    // Its three hours become six seconds.
     ("soak", "200", "0.0005"),
     // Its thirteen minutes become eight seconds.
     ("trouble", "200", "0.01"),

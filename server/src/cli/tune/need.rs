@@ -8,7 +8,7 @@ use touchline_tuning::machine::Need;
 use crate::config::Options;
 
 /// What an entry of the dedupe table takes (docs/capacity.md).
-const DEDUPE_ENTRY_BYTES: u64 = 36;
+const DEDUPE_ENTRY_BYTES: u64 = 42;
 
 /// What a configuration asks of a host with so many cores: the arithmetic of
 /// [`Plan`](touchline_fanout::plan::Plan), turned round.

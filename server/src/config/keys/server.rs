@@ -134,7 +134,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Count(1, 128 << 20),
         "8000000",
         "events whose ids are remembered; beyond it sources are answered 429",
-        "memory: about 36 bytes each",
+        "memory: 42 bytes each at most",
     ),
     key(
         "log.pending_bytes_max",
