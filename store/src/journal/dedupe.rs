@@ -9,8 +9,8 @@
 //! # Memory
 //! 28 bytes an entry in the ring, and 5 a bucket in the index, of which at least 3/8 are in use,
 //! also in a window that slides (see [`make_room`]): 34 to 42 bytes an entry. The default of
-//! 8 million entries takes 300 MB when it is full. Rings grow and shrink by chunks, and the index is
-//! 256 tables, so that growing never moves more than 1/256 of it at once.
+//! 8 million entries takes 300 MB when it is full. Rings grow and shrink by chunks, and the index
+//! is 256 tables, so that growing never moves more than 1/256 of it at once.
 //!
 //! # Invariants
 //! - An entry leaves only once log time has passed its time by its stream's window (never earlier,
@@ -197,10 +197,10 @@ fn slot_of(stream: Stream, number: u64) -> u32 {
     (stream as u32) << RING_BITS | number as u32 & RING_MASK
 }
 
-/// What is removed from a table may leave a mark where it was. A table that is out of unmarked places
-/// doubles if it is more than half full (hashbrown, `reserve_rehash`), so that a window that slides
-/// would come to need twice what one that fills does. Here it is made anew, as large as it was, until
-/// 7/8 of its places are really taken: at most seven moves for each entry that comes.
+/// What is removed from a table may leave a mark where it was. A table that is out of unmarked
+/// places doubles if it is more than half full (hashbrown, `reserve_rehash`), so that a window that
+/// slides would come to need twice what one that fills does. Here it is made anew, as large as it
+/// was, until 7/8 of its places are really taken: at most seven moves for each entry that comes.
 fn make_room(table: &mut HashTable<u32>, rings: &[Ring; 4]) {
     let places = table.num_buckets() / 8 * 7;
     if table.len() < table.capacity() || table.len() >= places / 8 * 7 {

@@ -7,8 +7,9 @@ use touchline_tuning::machine::Need;
 
 use crate::config::Options;
 
-/// What an entry of the dedupe table takes (docs/capacity.md).
-const DEDUPE_ENTRY_BYTES: u64 = 42;
+/// What an entry of the dedupe table takes at most, in the journal and with Kafka
+/// (docs/capacity.md).
+const DEDUPE_ENTRY_BYTES: [u64; 2] = [42, 120];
 
 /// What a configuration asks of a host with so many cores: the arithmetic of
 /// [`Plan`](touchline_fanout::plan::Plan), turned round.
@@ -35,7 +36,8 @@ pub fn need(options: &Options, cores: u64) -> Need {
 
 /// A window stands in each shard; the dedupe table stands once.
 fn windows_bytes(options: &Options, shards: u64) -> u64 {
-    let dedupe = options.journal.dedupe_entries_max as u64 * DEDUPE_ENTRY_BYTES;
+    let entry_bytes = DEDUPE_ENTRY_BYTES[usize::from(options.kafka.is_some())];
+    let dedupe = options.journal.dedupe_entries_max as u64 * entry_bytes;
     options.rules.hub.windows_bytes_max as u64 * shards + dedupe
 }
 
