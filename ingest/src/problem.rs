@@ -6,6 +6,7 @@
 //! items, when to come back.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use axum::Json;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -138,8 +139,18 @@ pub struct ItemError {
     /// Stable: `missing`, `unknown_field`, `duplicate_field`, `wrong_type`, `malformed`,
     /// `too_large`, `too_deep`, `in_future`, `id_reused`, `log_refused`, `schema`.
     pub reason: &'static str,
-    /// What would be right, for a person.
+    /// What would be right, for a person: follows upon the field.
     pub detail: Cow<'static, str>,
+}
+
+impl fmt::Display for ItemError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "item {}: ", self.index)?;
+        if !self.field.is_empty() {
+            write!(f, "{} ", self.field)?;
+        }
+        write!(f, "{} ({})", self.detail, self.reason)
+    }
 }
 
 /// A refusal on its way out.

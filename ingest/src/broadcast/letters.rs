@@ -58,15 +58,7 @@ pub fn letter(
     let mut detail = problem.detail.clone();
     for error in problem.errors.iter().take(LETTER_ERRORS_MAX) {
         // Writing to a String can't fail.
-        let _ = write!(
-            detail,
-            "; item {}: {}{}{} ({})",
-            error.index,
-            error.field,
-            if error.field.is_empty() { "" } else { " " },
-            error.detail,
-            error.reason
-        );
+        let _ = write!(detail, "; {error}");
     }
     DeadLetter {
         desk: Desk::Webhook,

@@ -133,7 +133,8 @@ impl ItemMapping {
         if self.value.depth(item) > DATA_DEPTH_MAX {
             return Err(("value", "too_deep", "must not be nested deeper than 100 levels".into()));
         }
-        let data = self.value.data(item).ok_or_else(|| missing("value", "anything"))?;
+        let nothing = || ("value", "missing", "is mapped to nothing".into());
+        let data = self.value.data(item).ok_or_else(nothing)?;
         match data.len() > DATA_BYTES_MAX {
             true => Err(("value", "too_large", "must be at most 64 KiB".into())),
             false => Ok(data),
@@ -142,7 +143,7 @@ impl ItemMapping {
 }
 
 fn missing(field: &'static str, wanted: &str) -> Wrong {
-    (field, "missing", format!("where the mapping points there must be {wanted}"))
+    (field, "missing", format!("is mapped to nothing, or to what isn't {wanted}"))
 }
 
 fn malformed(field: &'static str, error: impl std::fmt::Display) -> Wrong {

@@ -120,7 +120,8 @@ impl Polled {
 
     /// Keeps an item that can't be used; `false`: not now.
     fn park(&self, desk: &Desk, item: BadItem, at: &At<'_>) -> bool {
-        let problem = refuse(item.errors);
+        let detail = "what else the answer holds was taken".into();
+        let problem = Problem { detail, ..refuse(item.errors) };
         let is_kept =
             problem.code != Code::InFuture && desk.letters.admit(&item.body, at.received_at);
         if is_kept {
@@ -186,8 +187,5 @@ fn unfit_answer(problem: Problem, raw: &[u8]) -> Failure {
 
 /// All that is wrong with one item.
 fn say_errors(errors: &[ItemError]) -> String {
-    let one = |error: &ItemError| format!("{} {} ({})", error.field, error.detail, error.reason);
-    let index = errors.first().map_or(0, |error| error.index);
-    let all: Vec<String> = errors.iter().map(one).collect();
-    format!("item {index}: {}", all.join("; "))
+    errors.iter().map(ItemError::to_string).collect::<Vec<_>>().join("; ")
 }

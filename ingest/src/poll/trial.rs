@@ -14,6 +14,8 @@ pub struct Trial {
     pub events: Vec<Event>,
     /// What can't be: the reason's word, and a sentence.
     pub troubles: Vec<(&'static str, String)>,
+    /// What its clock is behind ours, microseconds, where that is known.
+    pub skew_us: Option<i64>,
 }
 
 /// Why there is none.

@@ -58,7 +58,8 @@ pub async fn try_sensor(source: &SensorSource, clock: &Clock) -> Result<Trial, T
         troubles.push((trouble.as_str(), why.to_string()));
     };
     let at = At::new(clock(), Instant::now(), poll::CORRELATION);
-    let harvested = Readings::of(source).read(&raw, &at, &mut note);
+    let mut readings = Readings::of(source);
+    let harvested = readings.read(&raw, &at, &mut note);
     let events = harvested.map_err(TrialError::Failure)?.news;
-    Ok(Trial { events, troubles })
+    Ok(Trial { events, troubles, skew_us: readings.skew() })
 }

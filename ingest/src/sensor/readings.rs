@@ -71,7 +71,10 @@ impl Harvest for Readings {
                     harvested.news.push(*event);
                 }
                 Verdict::Unchanged => harvested.unchanged += 1,
-                Verdict::TooOld => note(Trouble::TooOld, &reading.key),
+                Verdict::TooOld => {
+                    let at = reading.measured_at.unwrap_or(at.received_at).to_rfc3339();
+                    note(Trouble::TooOld, &format_args!("{}: measured at {at}", reading.key));
+                }
                 Verdict::Backwards => note(Trouble::Backwards, &reading.key),
                 Verdict::Standing => note(Trouble::Standing, &reading.key),
                 Verdict::Full => note(Trouble::TooManyKeys, &reading.key),

@@ -2,8 +2,9 @@
 //!
 //! The least delay between a device's time and ours over the last half to whole minute is taken for
 //! what the clocks differ by. A time that stands still says nothing about the clock that made it:
-//! it only becomes older. Where our own clock is set, what was learned goes with it until the
-//! device's next time, from which it is learned anew.
+//! it only becomes older. So a first time that is off by a day or more is not believed to be a
+//! clock's until a second one has come: it is a value that was left lying. Where our own clock is
+//! set, what was learned goes with it until the device's next time, from which it is learned anew.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ use crate::poll::At;
 const PERIOD: Duration = Duration::from_secs(30);
 /// Our clock was set where it and monotonic time part by more between two answers.
 const PARTED_US: i64 = 1_000_000;
+/// A clock that somebody has set is off by less, whatever time zone was meant.
+const SET_US: i64 = 86_400_000_000;
 
 /// By key: behind one address may stand several devices, each with a clock of its own.
 #[derive(Debug, Default)]
@@ -34,6 +37,8 @@ struct Skew {
     before: Option<i64>,
     /// The device's time that was noted last.
     last: Timestamp,
+    /// Its clock goes: it has told two times.
+    goes: bool,
     /// Our clock was set since then.
     is_shaken: bool,
     seen_at: Instant,
@@ -52,8 +57,8 @@ impl Skews {
         self.clocks = Some((at.received_at, at.now));
     }
 
-    /// Notes that `key` said `measured_at`. What its clock is behind ours; `None`: there are too
-    /// many.
+    /// Notes that `key` said `measured_at`. What its clock is behind ours, 0 where that isn't to be
+    /// believed; `None`: there are too many.
     pub fn note(&mut self, key: &str, measured_at: Timestamp, at: &At<'_>) -> Option<i64> {
         let delay = at.received_at.0.saturating_sub(measured_at.0);
         if !self.by_key.contains_key(key) {
@@ -64,7 +69,7 @@ impl Skews {
         }
         let skew = self.by_key.get_mut(key)?;
         skew.note(delay, measured_at, at.now);
-        Some(skew.estimate())
+        Some(skew.believed())
     }
 
     /// What is known of `key` counts no more: its device has been started anew.
@@ -91,7 +96,8 @@ impl Skews {
 
 impl Skew {
     fn new(delay: i64, last: Timestamp, now: Instant) -> Self {
-        Self { since: now, least: delay, before: None, last, is_shaken: false, seen_at: now }
+        let (before, goes, is_shaken) = (None, false, false);
+        Self { since: now, least: delay, before, last, goes, is_shaken, seen_at: now }
     }
 
     fn note(&mut self, delay: i64, measured_at: Timestamp, now: Instant) {
@@ -100,14 +106,15 @@ impl Skew {
             return;
         }
         if self.is_shaken {
-            *self = Self::new(delay, measured_at, now);
+            *self = Self { goes: true, ..Self::new(delay, measured_at, now) };
             return;
         }
-        self.last = measured_at;
+        (self.last, self.goes) = (measured_at, true);
         if now.saturating_duration_since(self.since) < PERIOD {
             self.least = self.least.min(delay);
         } else {
-            *self = Self { before: Some(self.least), ..Self::new(delay, measured_at, now) };
+            let before = Some(self.least);
+            *self = Self { before, goes: true, ..Self::new(delay, measured_at, now) };
         }
     }
 
@@ -115,6 +122,11 @@ impl Skew {
         self.least = self.least.saturating_add(by);
         self.before = self.before.map(|before| before.saturating_add(by));
         self.is_shaken = true;
+    }
+
+    fn believed(&self) -> i64 {
+        let estimate = self.estimate();
+        if self.goes || estimate.abs() < SET_US { estimate } else { 0 }
     }
 
     fn estimate(&self) -> i64 {

@@ -146,17 +146,15 @@ fn try_body(partner: &Partner, raw: &[u8], clock: &Clock) -> Trial {
     let context =
         Context { source: partner.name(), correlation: "source-test", trace: None, now: clock() };
     match partner.events_of(raw, context) {
-        Ok(events) => Trial { events, troubles: Vec::new() },
+        Ok(events) => Trial { events, ..Trial::default() },
         Err(problem) => {
             let code = problem.code.as_str();
-            let say = |it: &touchline_ingest::problem::ItemError| {
-                (code, format!("item {}: {} {} ({})", it.index, it.field, it.detail, it.reason))
-            };
-            let mut troubles: Vec<_> = problem.errors.iter().map(say).collect();
+            let mut troubles: Vec<_> =
+                problem.errors.iter().map(|error| (code, error.to_string())).collect();
             if troubles.is_empty() {
                 troubles.push((code, problem.detail));
             }
-            Trial { events: Vec::new(), troubles }
+            Trial { troubles, ..Trial::default() }
         }
     }
 }
@@ -212,6 +210,9 @@ fn to_json(trial: &Trial, beside: Beside) -> String {
         "events": trial.events.iter().map(event).collect::<Vec<_>>(),
         "problems": trial.troubles.iter().map(trouble).collect::<Vec<_>>(),
     });
+    if let (Some(skew_us), Some(fields)) = (trial.skew_us, page.as_object_mut()) {
+        fields.insert("clock_behind_s".into(), Value::from(skew_us as f64 / 1e6));
+    }
     for (name, text) in [("asked", beside.asked), ("command", beside.command)] {
         if let (Some(text), Some(fields)) = (text, page.as_object_mut()) {
             fields.insert(name.into(), Value::from(text));
@@ -240,6 +241,9 @@ fn to_text(trial: &Trial, beside: &Beside) -> String {
     let (events, problems) = (trial.events.len(), trial.troubles.len());
     let (events, problems) = (counted(events as u64, "event"), counted(problems as u64, "problem"));
     let _ = writeln!(out, "{events} would be published, {problems}");
+    if let Some(clock) = trial.skew_us.and_then(say_skew) {
+        let _ = writeln!(out, "{clock}");
+    }
     if let Some(asked) = &beside.asked {
         let _ = writeln!(out, "asked: {asked}");
     }
@@ -248,6 +252,18 @@ fn to_text(trial: &Trial, beside: &Beside) -> String {
     }
     out
 }
+
+/// What is worth knowing of the source's clock: that it is off by more than the network's delay.
+fn say_skew(behind_us: i64) -> Option<String> {
+    let direction = if behind_us > 0 { "behind" } else { "ahead of" };
+    let off_s = behind_us.unsigned_abs() as f64 / 1e6;
+    let said =
+        || format!("clock: the source's is {off_s:.1} s {direction} ours, or its value is old");
+    (behind_us.unsigned_abs() > TRUSTED_US).then(said)
+}
+
+/// Clocks that differ by less agree, as far as one answer tells.
+const TRUSTED_US: u64 = 2_000_000;
 
 /// What one event shows of itself, on one line whatever it holds.
 fn row(event: &Event) -> [String; 5] {

@@ -225,6 +225,22 @@ fn fault_26_a_time_that_stands_still_is_old_for_good_and_no_clock_that_is_off() 
 }
 
 #[test]
+fn fault_26_a_value_that_was_left_lying_for_months_is_no_clock_that_is_off() {
+    let months_s = 120 * 86_400;
+    for lying_s in [-months_s, -86_400] {
+        let mut it = values();
+        let left = reading(None, Some(lying_s), "left");
+        for s in 0..3 {
+            assert_eq!(take(&mut it, &left, s), Err(Verdict::TooOld), "{s} s");
+        }
+        // A device that knows no better counts from its own start, and its clock goes.
+        let goes = reading(None, Some(lying_s + 3), "goes");
+        let event = judge(&mut it, &goes, &at(3, 0)).unwrap();
+        assert_eq!(event.occurred_at, Timestamp(NOON + 3 * SECOND));
+    }
+}
+
+#[test]
 fn fault_40_a_clock_that_is_set_moves_no_heartbeat_and_makes_nothing_old() {
     for set_s in [-3_600, 3_600] {
         let mut it = values();

@@ -105,6 +105,6 @@ pub fn listen(source: &SocialSource, clock: &Clock, wait: Duration) -> Result<Tr
         }
         let events =
             std::mem::take(&mut *seen.events.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok(Trial { events, troubles })
+        Ok(Trial { events, troubles, skew_us: None })
     })
 }
