@@ -30,6 +30,8 @@ pub const MODULE_FILE: &str = "udev/rules.d/99-touchline.rules";
 /// Below `/etc`.
 pub const BOOT_FILE: &str = "touchline/tune-boot.sh";
 
+/// How lines of the boot's script begin that need it.
+const ETHTOOL: &str = "ethtool ";
 const IRQ_FOLDER: &str = "/proc/irq/";
 const QUEUES: &str = "nic.queues";
 /// What is judged by the queues there are.
@@ -107,6 +109,7 @@ impl Plan {
             let all = Settings::of(root, earlier, &plan.live, &plan.limits);
             plan.explain_limits(root, &all);
             plan.limits = all.limits_of(&plan.limits);
+            plan.ask_for_ethtool(root);
             let files = all.files(&wish.etc).into_iter();
             plan.files = files.filter(|(path, text)| !holds(path, text)).collect();
         }
@@ -158,6 +161,19 @@ impl Plan {
         if self.live.len() < planned {
             let again = "touchline tune apply   # again: interrupts and steering follow the queues";
             self.hand.push((QUEUES.to_owned(), vec![again.to_owned()]));
+        }
+    }
+
+    /// We tell the kernel ourselves; the script that a boot runs tells it by ethtool.
+    fn ask_for_ethtool(&mut self, root: &Root) {
+        let is_there = ["/usr/sbin", "/usr/bin", "/sbin"]
+            .iter()
+            .any(|folder| root.exists(&format!("{folder}/ethtool")));
+        let needs =
+            |change: &&Change| change.boot.as_deref().is_some_and(|line| line.starts_with(ETHTOOL));
+        if let Some(change) = self.live.iter().find(needs).filter(|_| !is_there) {
+            let say = "apt-get install ethtool   # without it a boot leaves the NIC as it was";
+            self.hand.push((change.knob.clone(), vec![say.to_owned()]));
         }
     }
 

@@ -1,5 +1,6 @@
 //! `touchline check-config` and `touchline print-config`.
 
+use super::screen::counted;
 use super::{Exit, Failure, Given, say};
 use crate::config::print;
 use crate::wiring;
@@ -7,13 +8,16 @@ use crate::wiring;
 /// Reads everything that a start would read, and makes the plan that a start would make.
 pub fn check(given: &Given) -> Result<Exit, Failure> {
     let loaded = given.load()?;
-    let plan = wiring::plan(&loaded.options)?;
+    let options = &loaded.options;
+    let plan = wiring::plan(options)?;
     let file = loaded.file.as_ref().map_or("no file".into(), |file| file.display().to_string());
     say(format!(
-        "good: {file}, {} partner(s), {} shard(s) for {} connections\n",
-        loaded.options.sources.iter().count(),
-        plan.shards(),
-        loaded.options.connections_max
+        "good: {file}, {}, {}, {}, {} for {}\n",
+        counted(options.sources.iter().count() as u64, "partner"),
+        counted(options.sensors.len() as u64, "sensor"),
+        counted(options.social.len() as u64, "social stream"),
+        counted(plan.shards() as u64, "shard"),
+        counted(options.connections_max as u64, "connection")
     )
     .as_bytes())
 }

@@ -224,7 +224,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     match dispatch(cli) {
         Ok(exit) => exit,
         Err(failure) => {
-            eprintln!("touchline: {failure}");
+            match &failure {
+                Failure::Config(ConfigError(problems)) => {
+                    problems.iter().for_each(|problem| eprintln!("touchline: {problem}"));
+                }
+                other => eprintln!("touchline: {other}"),
+            }
             failure.exit()
         }
     }

@@ -200,9 +200,11 @@ fn named(id: &str) -> Result<&'static Knob, Failure> {
             let last = knob.id.rsplit('.').next().unwrap_or_default();
             distance(&knob.id).min(distance(last))
         };
-        let nearest = all().iter().min_by_key(near).map_or("", |knob| &knob.id);
-        anyhow!("there is no knob `{id}`; did you mean `{nearest}`? `touchline tune list` has all")
-            .into()
+        let nearest = all().iter().min_by_key(near);
+        // What has half of its letters wrong was not meant.
+        let meant = nearest.filter(|knob| near(knob) * 2 <= id.len());
+        let hint = meant.map_or(String::new(), |knob| format!("did you mean `{}`? ", knob.id));
+        anyhow!("there is no knob `{id}`; {hint}`touchline tune list` has all").into()
     })
 }
 

@@ -5,7 +5,7 @@
 //! it ends, so a kill is covered as well as a panic. A lock file keeps two runs on one host apart.
 
 use std::fs::{self, File};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, Stdio};
 
 use rustix::fs::{FlockOperation, flock};
@@ -17,6 +17,8 @@ use crate::{apart, row};
 
 /// Raised, it takes nothing from anybody.
 const SYSCTL: &str = "/proc/sys/fs/nr_open";
+/// By so much.
+const RAISED_BY: u64 = 64;
 /// One table of so many files is more than hosts allow by themselves.
 const CONNECTIONS: &str = "4000000";
 
@@ -93,9 +95,11 @@ fn number(text: &[u8]) -> u64 {
 fn a_killed_test_leaves_nothing_behind(before: &[u8]) {
     let ours = std::env::current_exe().unwrap();
     let helper = ["--ignored", "--exact", "global::helper_that_dies_with_a_changed_host"];
-    let mut child = Command::new(ours).args(helper).stdout(Stdio::null()).spawn().unwrap();
-    let status = child.wait().unwrap();
-    assert!(!status.success(), "it was killed");
+    let helper = Command::new(ours).args(helper).arg("--nocapture").output().unwrap();
+    assert_eq!(helper.status.signal(), Some(Signal::KILL.as_raw()), "{}", words(&helper));
+    let said = String::from_utf8_lossy(&helper.stdout).into_owned();
+    let raised = number(before) + RAISED_BY;
+    assert!(said.contains(&format!("changed to {raised}\n")), "{said}");
     until("the guardian has put it back", || fs::read(SYSCTL).unwrap() == before);
 }
 
@@ -103,8 +107,9 @@ fn a_killed_test_leaves_nothing_behind(before: &[u8]) {
 #[ignore = "run by the test above, as a process that kills itself"]
 fn helper_that_dies_with_a_changed_host() {
     let _guard = Guard::stand().unwrap();
-    let raised = number(&fs::read(SYSCTL).unwrap()) + 64;
+    let raised = number(&fs::read(SYSCTL).unwrap()) + RAISED_BY;
     fs::write(SYSCTL, format!("{raised}\n")).unwrap();
+    println!("changed to {}", number(&fs::read(SYSCTL).unwrap()));
     let own = Pid::from_raw(getpid().as_raw_nonzero().get());
     kill_process(own.unwrap(), Signal::KILL).unwrap();
 }

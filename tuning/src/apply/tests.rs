@@ -51,6 +51,15 @@ fn settings_are_kept_for_the_boot_in_three_files() {
     assert!(drop_in.contains("tune-boot.sh"), "{drop_in}");
 }
 
+#[test]
+fn who_has_no_ethtool_is_told_what_a_boot_would_lack() {
+    let tree = host();
+    let hand = |tree: &Tree| format!("{:?}", plan_of(tree, &wish(tree), 50_000).hand);
+    assert!(hand(&tree).contains("apt-get install ethtool"), "{}", hand(&tree));
+    tree.file("/usr/sbin/ethtool", "");
+    assert!(!hand(&tree).contains("install ethtool"), "{}", hand(&tree));
+}
+
 /// Dies at each write in turn, before and after it; what is on disk is all that a revert has.
 #[test]
 fn an_apply_that_ended_anywhere_can_be_reverted() {
