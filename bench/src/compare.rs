@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use crate::Place;
 use crate::floor::Kind;
 use crate::limits::EVENTS_MAX;
+use crate::place::Place;
 use crate::probe::Host;
 use crate::report::{Sink, telling};
 use crate::run::Run;
@@ -172,6 +172,22 @@ fn product(place: &Place, name: &str) -> Result<String> {
 }
 
 impl PlayArgs {
+    /// Refuses what only a scenario could obey, where there is none.
+    ///
+    /// # Errors
+    /// When there is something.
+    pub fn check_unused(&self) -> Result<()> {
+        let is_given = !self.sockets.is_empty()
+            || self.time.to_bits() != 1.0_f64.to_bits()
+            || self.any_speed
+            || self.day.is_some();
+        ensure!(
+            !is_given,
+            "--sockets, --time, --any-speed and --day are of scenarios: name one with --scenario"
+        );
+        Ok(())
+    }
+
     fn load(&self, names: &[String], place: &Place) -> Result<Vec<Piece>> {
         let mut pieces = Vec::new();
         for name in names {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::child::Servant;
 use crate::dialogue::Dialogue;
 use crate::limits::{AGENTS_MAX, ANSWER_S_MAX};
+use crate::probe::Host;
 use crate::receive::crowd::{Crowd, Part};
 use crate::receive::harvest::Harvest;
 use crate::receive::tally::Tally;
@@ -37,22 +38,48 @@ pub struct Clock {
     pub ahead_us: f64,
     /// How wrong that may be, microseconds: a latency measured there is no truer than this.
     pub error_us: f64,
+    /// Its host, as it told; nothing in older results.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Box<Host>>,
+}
+
+/// How far a member's clock is from ours.
+#[derive(Clone, Copy, Debug, Default)]
+struct ClockOffset {
+    /// The controller's time minus the member's.
+    ahead_ns: i64,
+    /// How wrong that may be: half of the round trip that told it.
+    error_ns: u64,
+}
+
+/// What a member had used of CPU, as it last said.
+#[derive(Clone, Copy, Debug, Default)]
+struct CpuSample {
+    at_ns: u64,
+    cpu_ns: u64,
+    /// Threads it has, 0 before it has said anything.
+    threads: u64,
+    /// How long its host's cores have been busy.
+    busy_ns: u64,
 }
 
 struct Member {
     name: String,
     servant: Servant,
-    /// Controller's time minus the member's, nanoseconds, and half the round trip.
-    clock: (i64, u64),
-    /// When it last said what it had used, what that was, and how many threads it has.
-    used: (u64, u64, u64),
-    /// The same when we were last asked.
-    asked: (u64, u64),
+    clock: ClockOffset,
+    used: CpuSample,
+    /// What `used` was when we were last asked for the busiest.
+    told: CpuSample,
+    /// What it was when its clients began to record.
+    began: CpuSample,
+    /// Where it runs, if that isn't here.
+    host: Option<Box<Host>>,
 }
 
 impl Member {
     fn new(name: &str, servant: Servant) -> Self {
-        Self { name: name.into(), servant, clock: (0, 0), used: (0, 0, 1), asked: (0, 0) }
+        let (clock, used) = (ClockOffset::default(), CpuSample::default());
+        Self { name: name.into(), servant, clock, used, told: used, began: used, host: None }
     }
 }
 
@@ -88,8 +115,9 @@ impl Crew {
             let stream = TcpStream::connect_timeout(&first, timeout).with_context(|| {
                 format!("reach agent {name}; start it with `touchline-bench agent`")
             })?;
-            let servant = Servant::remote(&format!("agent {name}"), stream)?;
-            anyhow::Ok(Member::new(name, servant))
+            let mut servant = Servant::remote(&format!("agent {name}"), stream)?;
+            let host = describe(&mut servant).with_context(|| format!("agent {name}"))?;
+            anyhow::Ok(Member { host: Some(host), ..Member::new(name, servant) })
         };
         let members = agents.iter().map(dial).collect::<Result<_>>()?;
         let mut crew = Self { members };
@@ -147,10 +175,10 @@ impl Crew {
     pub fn record(&mut self, schedule: &Schedule, windows: &[Window]) -> Result<()> {
         for member in &mut self.members {
             let (schedule, windows) = (schedule.clone(), windows.to_vec());
-            let clock_ahead_ns = member.clock.0;
+            let clock_ahead_ns = member.clock.ahead_ns;
             let record = Command::Record { schedule, windows, clock_ahead_ns };
             match member.servant.ask(&record)? {
-                Answer::Recording => {}
+                Answer::Recording => member.began = member.used,
                 Answer::Failed(why) => bail!("{why}"),
                 other => bail!("asked to record, {} said {other:?}", member.name),
             }
@@ -177,7 +205,9 @@ impl Crew {
                     sum.present += part.present;
                     sum.p50_us = sum.p50_us.max(part.p50_us);
                     sum.p99_us = sum.p99_us.max(part.p99_us);
-                    member.used = (sys::now_ns(), part.cpu_ns, part.threads.max(1));
+                    let (cpu_ns, threads, busy_ns) = (part.cpu_ns, part.threads, part.busy_ns);
+                    let at_ns = sys::now_ns();
+                    member.used = CpuSample { at_ns, cpu_ns, threads, busy_ns };
                 }
                 other => bail!("asked for progress, {} said {other:?}", member.name),
             }
@@ -189,13 +219,26 @@ impl Crew {
     /// of the busiest.
     pub fn busiest_agent(&mut self) -> f64 {
         let share = |member: &mut Member| {
-            let (at_ns, cpu_ns, threads) = member.used;
-            let before = std::mem::replace(&mut member.asked, (at_ns, cpu_ns));
-            let passed_ns = at_ns.saturating_sub(before.0).max(1) * threads;
-            cpu_ns.saturating_sub(before.1) as f64 / passed_ns as f64
+            let before = std::mem::replace(&mut member.told, member.used);
+            let CpuSample { at_ns, cpu_ns, threads, .. } = member.used;
+            let passed_ns = at_ns.saturating_sub(before.at_ns).max(1) * threads.max(1);
+            cpu_ns.saturating_sub(before.cpu_ns) as f64 / passed_ns as f64
         };
         let remote = self.members.iter_mut().filter(|member| member.servant.pid().is_none());
         remote.map(share).fold(0.0, f64::max)
+    }
+
+    /// How many cores others used beside the clients on other hosts since they began to record: of
+    /// the busiest.
+    pub fn others_at_agents(&self) -> f64 {
+        let others = |member: &Member| {
+            let (after, before) = (member.used, member.began);
+            let passed_ns = after.at_ns.saturating_sub(before.at_ns).max(1) as f64;
+            let busy_ns = after.busy_ns.saturating_sub(before.busy_ns) as f64;
+            (busy_ns - after.cpu_ns.saturating_sub(before.cpu_ns) as f64) / passed_ns
+        };
+        let asked = self.members.iter().filter(|member| member.began.at_ns > 0);
+        asked.filter(|member| member.host.is_some()).map(others).fold(0.0, f64::max)
     }
 
     /// What they saw of events whose publisher was told at `told_ns` (by number, 0 where it wasn't)
@@ -219,22 +262,36 @@ impl Crew {
 
     fn compare_clocks(&mut self) -> Result<Vec<Clock>> {
         let compare = |member: &mut Member| {
-            let (before, error_before) = member.clock;
-            let (after, error_after) = read_clock(&mut member.servant)?;
-            let error_ns = error_before.max(error_after) + before.abs_diff(after);
+            let before = member.clock;
+            let after = read_clock(&mut member.servant)?;
+            let drift_ns = before.ahead_ns.abs_diff(after.ahead_ns);
+            let error_ns = before.error_ns.max(after.error_ns) + drift_ns;
             Ok(Clock {
                 agent: member.name.clone(),
-                ahead_us: before as f64 / 1e3,
+                ahead_us: before.ahead_ns as f64 / 1e3,
                 error_us: error_ns as f64 / 1e3,
+                host: member.host.clone(),
             })
         };
         self.members.iter_mut().map(compare).collect()
     }
 }
 
-/// How far our clock is ahead of the servant's, and half the round trip that told it, nanoseconds.
-fn read_clock(servant: &mut Servant) -> Result<(i64, u64)> {
-    let mut best = (0, u64::MAX);
+/// What host the servant runs on, if it is of our version.
+fn describe(servant: &mut Servant) -> Result<Box<Host>> {
+    let host = match servant.ask(&Command::Describe)? {
+        Answer::Host(host) => host,
+        Answer::Failed(why) => bail!("{why}"),
+        _ => bail!("asked for its host, it said something else; is it of this version?"),
+    };
+    let (its, ours) = (host.versions.first(), Host::version());
+    ensure!(its == Some(&ours), "it is {its:?}, and this is {ours}: they must be of one version");
+    Ok(host)
+}
+
+/// How far our clock is ahead of the servant's, by the answer that came soonest.
+fn read_clock(servant: &mut Servant) -> Result<ClockOffset> {
+    let mut best = ClockOffset { ahead_ns: 0, error_ns: u64::MAX };
     for _ in 0..CLOCK_ROUNDS {
         let asked = sys::now_ns();
         let there = match servant.ask(&Command::Clock)? {
@@ -242,9 +299,10 @@ fn read_clock(servant: &mut Servant) -> Result<(i64, u64)> {
             Answer::Failed(why) => bail!("{why}"),
             _ => bail!("asked for the time, it said something else; is it of this version?"),
         };
-        let half = (sys::now_ns() - asked) / 2;
-        if half < best.1 {
-            best = ((asked + half).wrapping_sub(there) as i64, half);
+        let half_ns = (sys::now_ns() - asked) / 2;
+        if half_ns < best.error_ns {
+            let ahead_ns = (asked + half_ns).wrapping_sub(there) as i64;
+            best = ClockOffset { ahead_ns, error_ns: half_ns };
         }
     }
     Ok(best)

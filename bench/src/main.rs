@@ -17,6 +17,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`rows`] | the questions |
+//! | [`place`] | cores, binaries, agents |
 //! | [`scenario`], [`setup`] | workloads as files, and what is done in a run |
 //! | [`compare`], [`turns`] | scenarios on one subject or on many; who goes when |
 //! | [`stage`], [`watch`], [`run`] | one run: server, clients, schedule; what was seen |
@@ -47,6 +48,7 @@ mod limits;
 mod message;
 mod meter;
 mod page;
+mod place;
 mod probe;
 mod publish;
 mod receive;
@@ -65,14 +67,13 @@ mod turns;
 mod upstream;
 mod watch;
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 
-use brokers::Brokers;
+use place::{Place, PlaceArgs};
 use rows::PLANS;
 use target::Subject;
 
@@ -97,7 +98,9 @@ enum Command {
         #[command(flatten)]
         play: compare::PlayArgs,
         #[command(flatten)]
-        place: RunArgs,
+        rows: RowArgs,
+        #[command(flatten)]
+        place: PlaceArgs,
     },
     /// Carry clients for a controller on another host.
     Agent(agent::AgentArgs),
@@ -106,14 +109,14 @@ enum Command {
         #[command(flatten)]
         what: compare::CompareArgs,
         #[command(flatten)]
-        place: RunArgs,
+        place: PlaceArgs,
     },
     /// Measure ways to use the kernel: variants of the floor, in turn, against its default.
     Lab {
         #[command(flatten)]
         what: lab::LabArgs,
         #[command(flatten)]
-        place: RunArgs,
+        place: PlaceArgs,
     },
     /// Make a table or a page out of results that were measured earlier.
     Report {
@@ -138,9 +141,6 @@ enum Command {
     },
 }
 
-/// With five runs the range from least to greatest holds the true median in 15 of 16 cases.
-const PAIRS: u16 = 5;
-
 /// On whom scenarios are played.
 #[derive(Args)]
 struct TargetArgs {
@@ -157,128 +157,15 @@ struct TargetArgs {
     secrets_file: PathBuf,
 }
 
+/// Which rows of the table are measured, and where it goes.
 #[derive(Args)]
-struct RunArgs {
+struct RowArgs {
     /// Only this row; may be given several times.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "scenario")]
     row: Vec<String>,
-    /// A twentieth of the sockets, a fifth of the time, one run of each: does it work at all? Of
-    /// scenarios: one run of each, and `--time` shortens their warm-up, too.
-    #[arg(long)]
-    quick: bool,
-    /// How often each case is run. Default: 5, and 1 with `--quick`.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=100))]
-    pairs: Option<u16>,
-    /// The server's binary. Default: `touchline` beside this one; without it only floors are
-    /// measured.
-    #[arg(long, value_name = "FILE")]
-    server: Option<PathBuf>,
-    /// Measure the floors alone.
-    #[arg(long, conflicts_with = "server")]
-    floors_only: bool,
-    /// The core on which the server runs.
-    #[arg(long, default_value_t = 0)]
-    server_core: usize,
-    /// The core on which clients and publisher run.
-    #[arg(long, default_value_t = 1)]
-    client_core: usize,
-    /// Congestion control of the floors' sockets. Default: the host's.
-    #[arg(long, value_name = "NAME")]
-    congestion: Option<String>,
-    /// Threads of server and floor; scenarios are played with each of several numbers, separated by
-    /// commas. Default: as few as hold the sockets.
-    #[arg(long, value_name = "COUNTS", value_delimiter = ',')]
-    shards: Vec<usize>,
-    /// Hosts that carry the clients: `host:port` of a `touchline-bench agent`, separated by commas.
-    /// Default: a process on this host.
-    #[arg(long, value_name = "ADDRESSES", value_delimiter = ',')]
-    agents: Vec<String>,
-    /// Where results go, as JSON Lines.
-    #[arg(long, value_name = "FILE", default_value = "target/bench/results.jsonl")]
-    out: PathBuf,
     /// A page whose table is to be replaced.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "scenario")]
     table: Option<PathBuf>,
-}
-
-/// Where and how thoroughly things are measured.
-pub struct Place {
-    server_core: usize,
-    client_core: usize,
-    binary: Option<PathBuf>,
-    congestion: Option<String>,
-    softirq_threads: [Option<u32>; 2],
-    pairs: usize,
-    quick: bool,
-    shards: Vec<usize>,
-    agents: Vec<String>,
-    /// Kafka, once a run has wanted it.
-    brokers: RefCell<Option<Brokers>>,
-    /// A server that runs already.
-    running: Option<target::file::Target>,
-    /// Where other products' files are.
-    targets: PathBuf,
-}
-
-impl Place {
-    fn new(args: &RunArgs) -> Result<Self> {
-        let beside = Some(std::env::current_exe()?.with_file_name("touchline"));
-        let beside = beside.filter(|path| path.is_file() && !args.floors_only);
-        if let Some(path) = args.server.as_ref().filter(|path| !path.is_file()) {
-            bail!("there is no server at {}; build it, or name it with --server", path.display());
-        }
-        crew::check(&args.agents)?;
-        let cores = std::thread::available_parallelism()?.get();
-        if args.server_core == args.client_core || cores < 2 {
-            bail!("server and clients need a core each; this host offers {cores}");
-        }
-        Ok(Self {
-            server_core: args.server_core,
-            client_core: args.client_core,
-            binary: args.server.clone().or(beside),
-            congestion: args.congestion.clone(),
-            softirq_threads: [args.server_core, args.client_core].map(probe::softirq_thread),
-            pairs: args.pairs.unwrap_or(if args.quick { 1 } else { PAIRS }).into(),
-            quick: args.quick,
-            shards: args.shards.clone(),
-            agents: args.agents.clone(),
-            brokers: RefCell::default(),
-            running: None,
-            targets: Path::new(env!("CARGO_MANIFEST_DIR")).join("targets"),
-        })
-    }
-
-    /// Where Kafka's brokers are, which are started if need be.
-    fn brokers(&self) -> Result<String> {
-        let mut brokers = self.brokers.borrow_mut();
-        if brokers.is_none() {
-            *brokers = Some(Brokers::start()?);
-        }
-        Ok(brokers.as_ref().map_or_else(String::new, Brokers::addresses))
-    }
-
-    /// Nobody wants Kafka any more.
-    fn end_brokers(&self) {
-        self.brokers.take();
-    }
-
-    fn has_server(&self) -> bool {
-        self.binary.is_some()
-    }
-
-    fn sockets(&self, count: usize) -> usize {
-        if self.quick { count / 20 } else { count }
-    }
-
-    /// Threads that hold `sockets`: each has a table of descriptors, and the kernel spreads
-    /// connections over them by chance, so the fullest gets more than its share.
-    fn shards(&self, sockets: usize) -> usize {
-        self.shards.first().copied().unwrap_or_else(|| limits::shards_for(sockets))
-    }
-
-    fn seconds(&self, seconds: f64) -> f64 {
-        if self.quick { seconds / 5.0 } else { seconds }
-    }
 }
 
 fn main() -> ExitCode {
@@ -290,11 +177,15 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let done = match command {
-        Command::Run { scenario, place, .. } if scenario.is_empty() => measure(&place),
-        Command::Run { scenario, whom, play, place } => Place::new(&place).and_then(|mut at| {
-            let subject = whom.subject(&mut at)?;
-            compare::run(&scenario, &play, &subject, &at, &place.out)
-        }),
+        Command::Run { scenario, play, rows, place, .. } if scenario.is_empty() => {
+            play.check_unused().and_then(|()| measure(&rows, &place))
+        }
+        Command::Run { scenario, whom, play, place, .. } => {
+            Place::new(&place).and_then(|mut at| {
+                let subject = whom.subject(&mut at)?;
+                compare::run(&scenario, &play, &subject, &at, &place.out)
+            })
+        }
         Command::Agent(args) => agent::run(&args).map(|()| true),
         Command::Compare { what, place } => {
             Place::new(&place).and_then(|at| compare::compare(&what, &at, &place.out))
@@ -337,8 +228,8 @@ impl TargetArgs {
 }
 
 /// Measures the rows that were asked for; whether all of them could be measured.
-fn measure(args: &RunArgs) -> Result<bool> {
-    let place = Place::new(args)?;
+fn measure(args: &RowArgs, at: &PlaceArgs) -> Result<bool> {
+    let place = Place::new(at)?;
     if let Some(name) = args.row.iter().find(|name| PLANS.iter().all(|plan| plan.name != **name)) {
         let names: Vec<&str> = PLANS.iter().map(|plan| plan.name).collect();
         bail!("there is no row {name}; there are {}", names.join(", "));
@@ -352,7 +243,7 @@ fn measure(args: &RunArgs) -> Result<bool> {
     }
     let host = probe::Host::read();
     sys::pin(place.client_core).context("pin the controller to the clients' core")?;
-    let mut sink = report::Sink::new(&args.out, &host, plans.len())?;
+    let mut sink = report::Sink::new(&at.out, &host, plans.len())?;
     let mut rows = Vec::new();
     for plan in &plans {
         sink.begin_row(plan.name, plan.question);

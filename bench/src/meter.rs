@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::Place;
+use crate::place::Place;
 use crate::probe::{self, Cpu, CpuUse};
 use crate::sys;
 

@@ -5,13 +5,16 @@
 //! is sound over seconds. On loopback the sender's kernel time contains the receiver's side of TCP,
 //! for the floor as for the server.
 
+mod host;
+
 use std::fs;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::sys;
+
+pub use host::Host;
 
 /// CPU used by a process up to a moment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -81,14 +84,19 @@ impl Cpu {
     }
 }
 
-/// What `/proc` counts user and kernel time in, wherever Linux shows ticks.
+/// What `/proc` shows user and kernel time in, wherever Linux shows ticks.
 const TICK_NS: f64 = 10_000_000.0;
+/// How often a kernel of 250 Hz looks which of the two it is (`CONFIG_TICK_CPU_ACCOUNTING`).
+const LOOK_NS: f64 = 4_000_000.0;
 
 impl CpuUse {
-    /// How far off `user_share` may be: user and kernel are whole ticks, so one of them is a tick
-    /// more or less. The total is exact, which doesn't make its parts so.
+    /// How far off `user_share` may be, in 95 of 100 cases. The total is exact; its parts are a
+    /// count of looks, with the error of any count, and are shown in whole ticks.
     pub fn user_share_error(&self) -> f64 {
-        TICK_NS / self.total_ns.max(1) as f64
+        let total_ns = self.total_ns.max(1) as f64;
+        let looks = (total_ns / LOOK_NS).max(1.0);
+        let of_looks = 1.96 * (self.user_share * (1.0 - self.user_share) / looks).sqrt();
+        of_looks.max(TICK_NS / total_ns).min(1.0)
     }
 
     /// Adds what another process used over the same time.
@@ -191,144 +199,22 @@ pub fn slab_bytes() -> u64 {
 
 /// Busy time of one core so far, in nanoseconds.
 pub fn core_busy_ns(core: usize) -> u64 {
+    busy_ns_of(&format!("cpu{core} "))
+}
+
+/// The same of all cores together.
+pub fn busy_ns() -> u64 {
+    busy_ns_of("cpu ")
+}
+
+fn busy_ns_of(name: &str) -> u64 {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let name = format!("cpu{core} ");
-    let Some(line) = text.lines().find(|line| line.starts_with(&name)) else { return 0 };
+    let Some(line) = text.lines().find(|line| line.starts_with(name)) else { return 0 };
     let ticks: Vec<u64> = line.split_whitespace().skip(1).map(|text| number(Some(text))).collect();
     let idle = ticks.get(3).copied().unwrap_or(0) + ticks.get(4).copied().unwrap_or(0);
     // user to steal; guest time is part of user time
     let all: u64 = ticks.iter().take(8).sum();
     (all - idle) * TICK_NS as u64
-}
-
-/// What a reader needs to know about the host to judge a number.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Host {
-    /// Model, as the kernel names it.
-    pub cpu: String,
-    /// Cores.
-    pub cores: usize,
-    /// Memory, bytes.
-    pub memory_bytes: u64,
-    /// Kernel release.
-    pub kernel: String,
-    /// Hard limit of open files of one table.
-    pub files_max: u64,
-    /// Mitigations that are not `Not affected`.
-    pub mitigations: Vec<String>,
-    /// Settings that move these numbers.
-    pub sysctls: Vec<(String, String)>,
-    /// Limits of the control group that this process runs in, where there are any.
-    #[serde(default)]
-    pub cgroup: Vec<(String, String)>,
-    /// Of the bench, and of everybody who takes part.
-    #[serde(default)]
-    pub versions: Vec<String>,
-    /// Commit of the tree the bench was built in, as that tree is now, when `git` knows one;
-    /// `-dirty` if something in it isn't committed.
-    pub commit: Option<String>,
-}
-
-const SYSCTLS: [&str; 9] = [
-    "kernel.io_uring_disabled",
-    "net.core.somaxconn",
-    "net.core.netdev_max_backlog",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.tcp_congestion_control",
-    "net.ipv4.tcp_mem",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_wmem",
-    "net.ipv4.tcp_slow_start_after_idle",
-];
-
-impl Host {
-    /// This one.
-    pub fn read() -> Self {
-        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let cpu = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
-        Self {
-            cpu: cpu.map_or("unknown", |text| text.trim_start_matches([' ', '\t', ':'])).into(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            memory_bytes: kib(
-                &fs::read_to_string("/proc/meminfo").unwrap_or_default(),
-                "MemTotal:",
-            ),
-            kernel: one_line("/proc/sys/kernel/osrelease"),
-            files_max: sys::raise_file_limit().unwrap_or(0),
-            mitigations: mitigations(),
-            sysctls: SYSCTLS
-                .iter()
-                .map(|name| {
-                    let path = format!("/proc/sys/{}", name.replace('.', "/"));
-                    ((*name).to_owned(), one_line(&path))
-                })
-                .collect(),
-            cgroup: cgroup_limits(Path::new("/sys/fs/cgroup"), &one_line("/proc/self/cgroup")),
-            versions: vec![format!("touchline-bench {}", env!("CARGO_PKG_VERSION"))],
-            commit: commit(),
-        }
-    }
-}
-
-fn mitigations() -> Vec<String> {
-    let Ok(folder) = fs::read_dir("/sys/devices/system/cpu/vulnerabilities") else {
-        return Vec::new();
-    };
-    let mut found: Vec<String> = folder
-        .filter_map(Result::ok)
-        .map(|file| (file.file_name(), one_line(&file.path().to_string_lossy())))
-        .filter(|(_, text)| text != "Not affected")
-        .map(|(name, text)| format!("{}: {text}", name.to_string_lossy()))
-        .collect();
-    found.sort();
-    found
-}
-
-/// CPU and memory limits, in version 2 and in version 1 of control groups; `groups` is
-/// `/proc/self/cgroup` on one line. A limit counts wherever above us it is set.
-fn cgroup_limits(mount: &Path, groups: &str) -> Vec<(String, String)> {
-    const FILES: [(&str, &str); 4] = [
-        ("", "cpu.max"),
-        ("", "memory.max"),
-        ("cpu", "cpu.cfs_quota_us"),
-        ("memory", "memory.limit_in_bytes"),
-    ];
-    let mut found = Vec::new();
-    for group in groups.split(' ') {
-        let mut parts = group.splitn(3, ':').skip(1);
-        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
-        for (controller, file) in FILES {
-            if !controllers.split(',').any(|name| name == controller) {
-                continue;
-            }
-            let top = mount.join(controller);
-            let all = Path::new(path.trim_start_matches('/')).ancestors();
-            let values = all.map(|part| one_line(&top.join(part).join(file).to_string_lossy()));
-            // No limit reads as `max`, as -1, or as the largest number of pages.
-            let is_set = |value: &String| {
-                let is_huge = value.parse().is_ok_and(|bytes: u64| bytes > 1 << 60);
-                !value.is_empty() && !value.starts_with("max") && value != "-1" && !is_huge
-            };
-            found.extend(values.filter(is_set).map(|value| (file.to_owned(), value)));
-        }
-    }
-    found
-}
-
-/// The checkout's commit; with a note where this program was built before it.
-fn commit() -> Option<String> {
-    let commit = git(&["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"])?;
-    let committed_s: u64 = git(&["log", "-1", "--format=%ct"])?.parse().ok()?;
-    let built = fs::metadata(std::env::current_exe().ok()?).and_then(|file| file.modified());
-    let built_s = built.ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
-    Some(if built_s < committed_s { format!("built before {commit}") } else { commit })
-}
-
-fn git(arguments: &[&str]) -> Option<String> {
-    let folder = ["-C", env!("CARGO_MANIFEST_DIR")];
-    let output = std::process::Command::new("git").args(folder).args(arguments).output();
-    let output = output.ok().filter(|output| output.status.success())?;
-    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn one_line(path: &str) -> String {
@@ -358,32 +244,6 @@ mod tests {
         let used = Cpu::of(pid).unwrap().since(&before);
         assert!(used.total_ns >= 10_000_000, "{used:?}");
         assert!(Memory::of(pid).unwrap().rss_bytes > 100_000);
-        assert!(core_busy_ns(0) > 0);
-    }
-
-    #[test]
-    fn limits_of_both_versions_of_control_groups_are_found() {
-        let mount = tempfile::tempdir().unwrap();
-        let write = |file: &str, text: &str| {
-            let path = mount.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
-        write("a/b/cpu.max", "max 100000\n");
-        write("a/cpu.max", "150000 100000\n");
-        write("memory/x/memory.limit_in_bytes", "9223372036854771712\n");
-        write("memory/memory.limit_in_bytes", "1000\n");
-        let limits = |groups| cgroup_limits(mount.path(), groups);
-        assert_eq!(limits("0::/a/b"), [("cpu.max".into(), "150000 100000".into())]);
-        let first = ("memory.limit_in_bytes".into(), "1000".into());
-        assert_eq!(limits("4:cpuset,memory:/x 0::/"), [first]);
-        assert_eq!(limits(""), []);
-    }
-
-    #[test]
-    fn the_host_can_be_described() {
-        let host = Host::read();
-        assert!(host.cores > 0 && host.memory_bytes > 0 && host.files_max > 0);
-        assert!(!host.kernel.is_empty());
+        assert!(core_busy_ns(0) > 0 && busy_ns() >= core_busy_ns(0));
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::crew::Clock;
 use crate::limits::{FULL_CORE_SHARE, GENERATOR_SHARE_MAX};
+use crate::meter::Used;
 use crate::probe::{CpuUse, Memory};
 use crate::publish::Posted;
 use crate::receive::harvest::Harvest;
@@ -14,6 +15,8 @@ use crate::target::counters::Counters;
 
 /// Less time than this says nothing about hours.
 const SLOPE_S_MIN: f64 = 60.0;
+/// Others that use more than this of a core change what is measured.
+const DISTURBED_SHARE: f64 = 0.1;
 
 /// What one run gave.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,6 +36,12 @@ pub struct Run {
     /// Attempts to connect that failed on the way and were made again.
     #[serde(default)]
     pub connect_retries: u64,
+    /// The cores while clients connected; nothing in older results.
+    #[serde(default)]
+    pub connecting: Shares,
+    /// Touchline's connections by shard, with all clients idle.
+    #[serde(default)]
+    pub by_shard: Vec<u64>,
     /// From the last event's due time to the last delivery, seconds.
     pub drained_s: f64,
     /// The server's CPU from the end of the warm-up on.
@@ -79,6 +88,25 @@ pub fn generator_most(beats: &[Beat], stretches: impl Iterator<Item = (f64, f64)
     stretches.map(of).fold(0.0, f64::max)
 }
 
+/// What was used of the cores over some time, in cores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Shares {
+    /// By the server, of its own.
+    pub server: f64,
+    /// By clients and controller, of theirs.
+    pub generator: f64,
+    /// By others, of the server's and of the clients'.
+    pub foreign: [f64; 2],
+}
+
+impl Shares {
+    /// Of what a meter has read.
+    pub fn of(used: &Used) -> Self {
+        let (server, generator) = (used.server.of_a_core, used.generator.of_a_core);
+        Self { server, generator, foreign: used.foreign }
+    }
+}
+
 /// A look at a run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Beat {
@@ -104,6 +132,9 @@ pub struct Mark {
     pub at_s: f64,
     /// What.
     pub what: String,
+    /// Where it ends a drain: clients that were left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<u64>,
 }
 
 impl Run {
@@ -122,7 +153,33 @@ impl Run {
 
     /// Whether others used more than a tenth of one of the two cores.
     pub fn is_disturbed(&self) -> bool {
-        self.foreign.iter().any(|share| *share > 0.1)
+        self.foreign.iter().any(|share| *share > DISTURBED_SHARE)
+    }
+
+    /// Whether the clients may have been the limit while they connected: their core was full and
+    /// the server's wasn't.
+    pub fn is_connect_limited(&self) -> bool {
+        let Shares { server, generator, .. } = self.connecting;
+        generator > GENERATOR_SHARE_MAX && server < FULL_CORE_SHARE
+    }
+
+    /// What keeps the speed of its connecting from being believed, if anything.
+    pub fn connect_doubts(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        let Shares { generator, foreign, .. } = self.connecting;
+        if self.is_connect_limited() {
+            let share = generator * 100.0;
+            doubts.push(format!("clients that connect used {share:.0} % of their core"));
+        }
+        if foreign.iter().any(|share| *share > DISTURBED_SHARE) {
+            let [a, b] = foreign.map(|share| share * 100.0);
+            let said = format!("others used {a:.0} % and {b:.0} % of the two cores");
+            doubts.push(format!("{said} while clients connected"));
+        }
+        if self.connect_retries > 0 {
+            doubts.push(format!("{} connections failed and were made again", self.connect_retries));
+        }
+        doubts
     }
 
     /// What its processes took for each client, bytes.

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::Place;
 use crate::crew::Crew;
+use crate::meter::Meter;
+use crate::place::Place;
 use crate::probe::{self, CpuUse, Memory};
 use crate::publish::{Posted, Publisher, Stop, plain};
 use crate::receive::harvest::Harvest;
-use crate::run::{self, Beat, Run};
+use crate::run::{self, Beat, Run, Shares};
 use crate::schedule::{Plan, Stream};
 use crate::setup::{Act, Deed, Setup};
 use crate::sys;
@@ -31,9 +32,10 @@ pub struct Stage {
     /// What the server asks and listens to. Ends after it.
     upstream: Option<Upstream>,
     /// From the first connect to the last `subscribed`, seconds.
-    pub connect_s: f64,
-    /// Attempts to connect that failed on the way and were made again.
-    pub connect_retries: u64,
+    connect_s: f64,
+    connect_retries: u64,
+    connecting: Shares,
+    by_shard: Vec<u64>,
     memory: [Memory; 2],
     slab_bytes: u64,
 }
@@ -52,12 +54,15 @@ impl Stage {
             [] => Crew::here(place.client_core)?,
             agents => Crew::at(agents)?,
         };
+        let meter = Meter::new(place, server.pid(), &crew.pids())?;
         let (connect_s, connect_retries) = crew
             .connect(server.stream(), &server.dialogue(&setup.streams()), &setup.crowd)
             .with_context(|| subject.to_string())?;
+        let connecting = Shares::of(&meter.read(server.pid(), &crew.pids())?);
         std::thread::sleep(Duration::from_millis(500));
         let idle = memory(&server)?;
         let slab_bytes = probe::slab_bytes().saturating_sub(slab);
+        let by_shard = server.by_shard();
         let memory = [empty, idle];
         let setup = setup.clone();
         let subject = subject.clone();
@@ -69,19 +74,11 @@ impl Stage {
             upstream,
             connect_s,
             connect_retries,
+            connecting,
+            by_shard,
             memory,
             slab_bytes,
         })
-    }
-
-    /// The server's memory before the clients came and with all of them idle.
-    pub fn memory(&self) -> [Memory; 2] {
-        self.memory
-    }
-
-    /// Kernel memory that came with the clients, both ends, bytes.
-    pub fn slab_bytes(&self) -> u64 {
-        self.slab_bytes
     }
 
     /// Plays the schedule and collects what was seen.
@@ -104,6 +101,8 @@ impl Stage {
         // Whoever is still behind is so for good; a flood ends by itself.
         let posted = publishing.finish(self.setup.flood.is_none())?;
         let told_ns = posted.as_ref().map_or(&[][..], |posted| &posted.told_ns);
+        let [beside_server, beside_clients] = used.foreign;
+        let foreign = [beside_server, beside_clients.max(self.crew.others_at_agents())];
         let (harvest, clocks) = self.crew.finish(told_ns)?;
         let events = posted.as_ref().map_or(0, |posted| posted.events);
         let units = if self.setup.flood.is_some() { events } else { watch.measured };
@@ -115,7 +114,7 @@ impl Stage {
             cpu_us: used.server.total_ns as f64 / 1e3 / units.max(1) as f64,
             generator: used.generator,
             generator_most: self.generator_most(&watch.beats),
-            foreign: used.foreign,
+            foreign,
             rss_bytes_max: watch.rss_bytes_max,
             beats: watch.beats,
             marks: watch.marks,
@@ -148,6 +147,8 @@ impl Stage {
             expected: 0,
             connect_s: self.connect_s,
             connect_retries: self.connect_retries,
+            connecting: self.connecting,
+            by_shard: self.by_shard.clone(),
             drained_s: 0.0,
             cpu: CpuUse::default(),
             cpu_us: 0.0,

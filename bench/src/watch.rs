@@ -4,10 +4,10 @@
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::Place;
 use crate::crew::Crew;
 use crate::limits::BEATS_MAX;
 use crate::meter::{Meter, Used};
+use crate::place::Place;
 use crate::probe::{self, Cpu};
 use crate::receive::Standing;
 use crate::run::{Beat, Mark};
@@ -122,7 +122,10 @@ impl<'a> Watch<'a> {
             watcher(self.since_start(now), length_s, &standing);
             if let Some(since_ns) = self.drain_since_ns {
                 if standing.present == 0 || now > since_ns + DRAIN_NS_MAX {
-                    self.mark(format!("{} clients are left", standing.present));
+                    let left = standing.present;
+                    let at_s = self.since_start(sys::now_ns());
+                    let what = format!("{left} clients are left");
+                    self.marks.push(Mark { at_s, what, left: Some(left) });
                     self.done_ns = now;
                     return self.used.take().context("read when the drain began");
                 }
@@ -154,7 +157,7 @@ impl<'a> Watch<'a> {
 
     fn mark(&mut self, what: String) {
         let at_s = self.since_start(sys::now_ns());
-        self.marks.push(Mark { at_s, what });
+        self.marks.push(Mark { at_s, what, left: None });
     }
 
     /// Looks at the server; what it saw is kept once a second, and less often in runs of hours.

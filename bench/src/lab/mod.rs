@@ -20,8 +20,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::Place;
 use crate::floor::Variant;
+use crate::place::Place;
 use crate::probe::Host;
 use crate::report::Sink;
 use crate::run::Run;

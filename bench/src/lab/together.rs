@@ -13,8 +13,8 @@ use anyhow::{Context, Result, bail};
 
 use super::experiments::WARM_UP_EVENTS;
 use super::{LabArgs, Plan};
-use crate::Place;
 use crate::floor::Variant;
+use crate::place::Place;
 use crate::report::Sink;
 use crate::run::Run;
 use crate::stage::Stage;

@@ -14,6 +14,8 @@ use super::plot::Room;
 use super::study::{Chapter, Kind, Study};
 use super::words::{count, list, number};
 use super::{doubt, memory, noise, pictures, podium, ramp, stretch, table, timeline, windows};
+use crate::crew::Clock;
+use crate::probe::Host;
 
 /// All of it.
 pub fn draw(study: &Study, index: usize) -> Element {
@@ -106,7 +108,7 @@ fn key(chapter: &Chapter) -> Element {
 fn clocks(chapter: &Chapter) -> Option<String> {
     let runs = chapter.entries.iter().flat_map(|entry| &entry.runs);
     let clocks: Vec<_> = runs.flat_map(|run| &run.clocks).collect();
-    let mut agents: Vec<String> = clocks.iter().map(|clock| clock.agent.clone()).collect();
+    let mut agents: Vec<String> = clocks.iter().map(|clock| named(clock)).collect();
     agents.sort();
     agents.dedup();
     let worst_us = clocks.iter().map(|clock| clock.error_us).fold(0.0, f64::max);
@@ -121,21 +123,30 @@ fn clocks(chapter: &Chapter) -> Option<String> {
     })
 }
 
+/// An agent, with what it runs on where that is known.
+fn named(clock: &Clock) -> String {
+    let Clock { agent, host, .. } = clock;
+    let on = |host: &Host| {
+        format!("{agent} on {}, {}, Linux {}", host.cpu, count(host.cores, "core"), host.kernel)
+    };
+    host.as_deref().map_or_else(|| agent.clone(), on)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fixture;
     use super::*;
-    use crate::crew::Clock;
 
     #[test]
     fn a_chapter_says_which_phase_its_figures_are_of_and_how_well_clocks_agree() {
         let mut study = fixture::study_of(&fixture::killed());
-        let clock = Clock { agent: "a:1".into(), ahead_us: 5.0, error_us: 40.0 };
+        let host = Some(Box::new(fixture::host()));
+        let clock = Clock { agent: "a:1".into(), ahead_us: 5.0, error_us: 40.0, host };
         study.chapters[0].entries[0].runs[0].clocks = vec![clock];
         let page = draw(&study, 0).to_string();
         let text = fixture::parse(&format!("<!DOCTYPE html>{page}")).unwrap();
         assert!(text.contains("those of phase \u{201c}crash\u{201d}"), "{text}");
-        assert!(text.contains("Clients ran on 1 other host (a:1)"), "{text}");
+        assert!(text.contains("Clients ran on 1 other host (a:1 on "), "{text}");
         assert!(text.contains("to within 40.0 \u{b5}s"), "{text}");
     }
 

@@ -7,7 +7,7 @@ use super::study::{Chapter, Kind};
 use super::words::{count, list, number, tick};
 use crate::limits::{FULL_CORE_SHARE, GENERATOR_SHARE_MAX};
 use crate::publish::Posted;
-use crate::run::{Run, generator_most};
+use crate::run::{Beat, Run, generator_most};
 use crate::stats::Figure;
 use crate::target::Subject;
 
@@ -48,6 +48,8 @@ pub fn of(chapter: &Chapter) -> Vec<String> {
     }
     doubts.extend(both_full(chapter));
     doubts.extend(steps(chapter));
+    doubts.extend(steps_of_two(chapter));
+    doubts.extend(connecting(chapter));
     doubts.extend(waiting(chapter));
     doubts.extend(disturbed(chapter));
     doubts.extend(clocks(chapter));
@@ -91,6 +93,46 @@ fn steps(chapter: &Chapter) -> Option<String> {
             "The generator used more than {:.0} % of its core and may have been the limit: {}.",
             GENERATOR_SHARE_MAX * 100.0,
             list(&names)
+        )
+    })
+}
+
+/// From which step of a ramp on neither the server nor the generator had time left.
+fn steps_of_two(chapter: &Chapter) -> Option<String> {
+    if !stretch::is_ramp(&chapter.stretches) {
+        return None;
+    }
+    let is_full = |stretch: &Stretch, entry: &Entry| {
+        let within = |beat: &&Beat| beat.at_s > stretch.from_s + 1.0 && beat.at_s <= stretch.to_s();
+        let beats = || entry.runs.iter().flat_map(|run| &run.beats).filter(within);
+        beats().count() > 1
+            && Figure::of(beats().map(|beat| beat.generator)).median > GENERATOR_SHARE_MAX
+            && Figure::of(beats().map(|beat| beat.cores)).median >= FULL_CORE_SHARE
+    };
+    let of_entry = |entry: &Entry| {
+        let loads = stretch::by_load(&chapter.stretches).into_iter();
+        let mut stretches = loads.map(|index| &chapter.stretches[index]);
+        let first = stretches.find(|stretch| is_full(stretch, entry))?;
+        Some(format!("{} (from {} events/s on)", entry.title, tick(first.rate)))
+    };
+    let names: Vec<String> = chapter.entries.iter().filter_map(of_entry).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "Both cores were full, the server\u{2019}s and the generator\u{2019}s: {}. Latencies \
+             may partly be the generator\u{2019}s there.",
+            list(&names)
+        )
+    })
+}
+
+/// Crowds that came in as fast as their own core let them.
+fn connecting(chapter: &Chapter) -> Option<String> {
+    let limited = having(chapter, |run| run.is_connect_limited());
+    (!limited.is_empty()).then(|| {
+        format!(
+            "While they connected the clients used all of their core and the server hadn\u{2019}t \
+             used its own, in runs of {}: how fast they came in says nothing of those.",
+            list(&limited)
         )
     })
 }
@@ -190,6 +232,7 @@ mod tests {
     use super::super::fixture;
     use super::*;
     use crate::crew::Clock;
+    use crate::run::Shares;
 
     fn doubts(change: fn(&mut Run)) -> String {
         let mut study = fixture::study();
@@ -209,10 +252,23 @@ mod tests {
     }
 
     #[test]
+    fn a_crowd_that_was_its_own_limit_is_said() {
+        let said = doubts(|run| run.connecting = Shares { generator: 0.99, ..Shares::default() });
+        assert!(
+            said.contains("used all of their core") && said.contains("axum (3 of 3)"),
+            "{said}"
+        );
+        let said = doubts(|run| {
+            run.connecting = Shares { server: 0.95, generator: 0.99, ..Shares::default() };
+        });
+        assert!(!said.contains("While they connected"), "{said}");
+    }
+
+    #[test]
     fn a_clock_that_may_be_far_off_is_said() {
         let said = doubts(|run| {
             let clock =
-                |agent: &str, error_us| Clock { agent: agent.into(), ahead_us: 0.0, error_us };
+                |agent: &str, error_us| Clock { agent: agent.into(), error_us, ..Clock::default() };
             run.clocks = vec![clock("near:1", 10.0), clock("far:1", 90_000.0)];
         });
         assert!(said.contains("The clock of far:1 may be wrong by up to 90,000"), "{said}");

@@ -10,7 +10,7 @@ use crate::receive::crowd::Crowd;
 use crate::receive::harvest::{Counts, Harvest, Latency, WindowHarvest};
 use crate::receive::timeline::Moment;
 use crate::report::kept::Kept;
-use crate::run::{Beat, Mark, Run};
+use crate::run::{Beat, Mark, Run, Shares};
 use crate::schedule::Phase;
 use crate::setup::{Act, Deed, Flood, Setup};
 use crate::target::Subject;
@@ -63,6 +63,8 @@ pub fn run(subject: Subject, ms: u64) -> Run {
         expected: 90_000,
         connect_s: 0.1,
         connect_retries: 0,
+        connecting: Shares::default(),
+        by_shard: Vec::new(),
         drained_s: 0.0,
         cpu: CpuUse { total_ns: ms * 90_000_000, user_share: 0.25, of_a_core: 0.5 },
         cpu_us: ms as f64,
@@ -208,7 +210,7 @@ pub fn killed() -> String {
             returned: 1_000,
             ..Counts::default()
         };
-        let mark = |at_s, what: &str| Mark { at_s, what: what.into() };
+        let mark = |at_s, what: &str| Mark { at_s, what: what.into(), left: None };
         run.marks = vec![mark(7.01, "kill -9"), mark(7.5, ready)];
         let beat = |second: u32| Beat {
             at_s: second.into(),

@@ -91,7 +91,7 @@ impl Measure {
 
 /// Columns of a table, from left to right: what the chapter is about, and what it has to say.
 pub fn columns(chapter: &Chapter) -> Vec<&'static Measure> {
-    const LOADED: [&Measure; 7] = [&P50, &P99, &MAX, &LAST, &RATE, &ARRIVED, &CPU];
+    const LOADED: [&Measure; 9] = [&P50, &P99, &P9999, &MAX, &LAST, &SPREAD, &RATE, &ARRIVED, &CPU];
     const RETURNS: [&Measure; 3] = [&RETURNED, &AWAY_P50, &AWAY_P99];
     const FLOOD: [&Measure; 6] =
         [&DURABLE, &POST_P50, &POST_P99, &POST_SLOWEST, &PUT_OFF, &CPU_EVENT];
@@ -248,7 +248,7 @@ mod tests {
     fn an_idle_chapter_has_no_columns_of_deliveries() {
         let mut study = fixture::study();
         let chapter = &mut study.chapters[0];
-        assert_eq!(columns(chapter).len(), 10);
+        assert_eq!(columns(chapter).len(), 12);
         chapter.setup.as_mut().unwrap().phases.clear();
         let heads: Vec<&str> = columns(chapter).iter().map(|measure| measure.head).collect();
         assert_eq!(heads, ["process", "kernel", "connects"]);

@@ -122,8 +122,9 @@ pub const KERNEL: Measure = Measure::less_is_better(
 pub const CONNECTS: Measure = Measure::more_is_better(
     "connects",
     "1/s",
-    "sockets, over the time from the first connect to the last subscription",
-    |run, _| Some(run.connects_per_s()),
+    "sockets, over the time from the first connect to the last subscription; a dash where the \
+     clients\u{2019} core was the limit",
+    |run, _| (!run.is_connect_limited()).then(|| run.connects_per_s()),
 );
 /// Half of those who lost their connection are back.
 pub const AWAY_P50: Measure = Measure::less_is_better(

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::child::{answer, commands};
 use crate::dialogue::Dialogue;
 use crate::limits::{SOCKETS_PER_TABLE_MAX, WINDOWS_MAX};
+use crate::probe::{self, Host};
 use crate::schedule::{Schedule, Window};
 use crate::sys;
 use crowd::{Crowd, Part};
@@ -59,6 +60,8 @@ pub enum Command {
     Progress,
     /// What was recorded.
     Finish,
+    /// What host it runs on.
+    Describe,
 }
 
 /// Which clients to open.
@@ -93,6 +96,9 @@ pub struct Standing {
     /// Its threads of clients, or the cores they have to share where those are fewer.
     #[serde(default)]
     pub threads: u64,
+    /// How long its host's cores have been busy, all of them together, nanoseconds.
+    #[serde(default)]
+    pub busy_ns: u64,
 }
 
 /// What the controller is told.
@@ -117,6 +123,8 @@ pub enum Answer {
     Progress(Standing),
     /// What was recorded.
     Recorded(Box<Record>),
+    /// The host, and the version of this program.
+    Host(Box<Host>),
     /// It can't be done; the text says why.
     Failed(String),
 }
@@ -173,8 +181,10 @@ impl Receivers {
                 p99_us: self.greatest(|progress| &progress.p99_us),
                 cpu_ns: sys::process_cpu_ns(std::process::id())?,
                 threads: self.workers.len().min(cores()) as u64,
+                busy_ns: probe::busy_ns(),
             })),
             Command::Finish => self.finish(),
+            Command::Describe => Ok(Answer::Host(Box::new(Host::read()))),
         }
     }
 

@@ -134,6 +134,8 @@ impl Worker {
                     self.tally = self.tally_of(&windows, &plan);
                     self.plan = Some(plan);
                     self.clock_ahead_ns = clock_ahead_ns;
+                    // It was counted by the clock of before.
+                    self.report_at_ns = 0;
                     for conn in &mut self.conns {
                         (conn.next, conn.told) = (Default::default(), None);
                     }
@@ -211,7 +213,7 @@ impl Worker {
     }
 
     fn read_once(&mut self, index: usize, fd: i32, bytes_max: usize) -> Step {
-        let now_ns = self.now_ns();
+        let clock_ahead_ns = self.clock_ahead_ns;
         let (conn, Some(manner)) = (&mut self.conns[index], &self.manner) else {
             return Step::Nothing;
         };
@@ -224,6 +226,7 @@ impl Worker {
         match sys::recv(fd, &mut self.scratch[kept..kept + room]) {
             Ok(0) => Step::Ended(Ended::Closed(1006)),
             Ok(got) => {
+                let now_ns = sys::now_ns().wrapping_add_signed(clock_ahead_ns);
                 let bytes = &self.scratch[..kept + got];
                 match take(conn, &manner.dialogue, &mut self.tally, bytes, now_ns) {
                     Err(how) => Step::Ended(how),

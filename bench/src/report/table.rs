@@ -47,7 +47,7 @@ pub fn rows(kept: Kept, paths: &[PathBuf]) -> Result<(Host, Vec<Row>)> {
     Ok((first.context("these files name no host")?, rows))
 }
 
-/// The table in Markdown, with the host above it.
+/// The table in Markdown, with the host above it, and below it what is to be doubted.
 pub fn table(host: &Host, rows: &[Row]) -> String {
     let mut text = String::new();
     let gib = host.memory_bytes as f64 / f64::from(1 << 30);
@@ -61,15 +61,18 @@ pub fn table(host: &Host, rows: &[Row]) -> String {
     );
     text.push_str("| what | target | measured | |\n|---|---|---|---|\n");
     for row in rows {
-        let figures: Vec<String> = row
-            .findings
-            .figures
-            .iter()
-            .map(|named| format!("{} {}", named.figure, named.name))
-            .chain(row.findings.doubts.iter().map(|doubt| format!("*{doubt}*")))
-            .collect();
+        let figures = row.findings.figures.iter();
+        let figures: Vec<String> =
+            figures.map(|named| format!("{} {}", named.figure, named.name)).collect();
         let (figures, met) = (figures.join("<br>"), row.findings.said());
         let _ = writeln!(text, "| {} | {} | {figures} | {met} |", row.question, row.target);
+    }
+    let mut in_doubt = rows.iter().filter(|row| !row.findings.doubts.is_empty()).peekable();
+    if in_doubt.peek().is_some() {
+        text.push_str("\nTo be doubted:\n\n");
+    }
+    for row in in_doubt {
+        let _ = writeln!(text, "- *{}*: {}", row.question, row.findings.doubts.join("; "));
     }
     text
 }
@@ -169,6 +172,16 @@ mod tests {
         assert_eq!(names_in(&fs::read_to_string(&path).unwrap()).len(), 3, "more is fine");
         fs::write(&path, "no markers").unwrap();
         assert!(check_page(&path, &[]).unwrap_err().to_string().contains("lacks the lines"));
+    }
+
+    #[test]
+    fn what_is_to_be_doubted_stands_below_the_table() {
+        let (mut hot, last) = (row(0), row(1));
+        assert!(!table(&fixture::host(), &[hot.clone(), last.clone()]).contains("doubted"));
+        hot.findings.doubts = vec!["others were busy".into(), "floors differ".into()];
+        let text = table(&fixture::host(), &[hot.clone(), last]);
+        let said = format!("- *{}*: others were busy; floors differ\n", hot.question);
+        assert!(text.ends_with(&format!("\nTo be doubted:\n\n{said}")), "{text}");
     }
 
     #[test]

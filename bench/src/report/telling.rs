@@ -101,11 +101,32 @@ pub fn run(setup: &Setup, run: &Run) -> String {
     for line in Line::of(setup, std::slice::from_ref(run)) {
         text += &format!("\n          {line}");
     }
+    if let [_, _, ..] = run.by_shard[..] {
+        text += &format!("\n          {}", spread(&run.by_shard));
+    }
     let losses = losses(&run.harvest.counts, expected.saturating_sub(delivered), expected);
     if !losses.is_empty() {
         text += &format!("\n          {}", list(&losses));
     }
     text
+}
+
+/// How evenly the kernel has spread connections over shards, beside what a die would do: the fullest
+/// shard has the last delivery.
+fn spread(by_shard: &[u64]) -> String {
+    let shards = by_shard.len() as f64;
+    let all = by_shard.iter().sum::<u64>() as f64;
+    let mean = all / shards;
+    let square = |count: &u64| (*count as f64 - mean).powi(2);
+    let deviation = (by_shard.iter().map(square).sum::<f64>() / shards).sqrt();
+    let of_a_die = (mean * (1.0 - 1.0 / shards)).sqrt();
+    let [least, most] = [by_shard.iter().min(), by_shard.iter().max()];
+    let of = |count: Option<&u64>| whole(count.copied().unwrap_or_default());
+    format!(
+        "{} to {} sockets a shard, standard deviation {deviation:.0} (a die\u{2019}s is {of_a_die:.0})",
+        of(least),
+        of(most)
+    )
 }
 
 /// All runs of a subject, in a line and one for each phase.
@@ -237,6 +258,17 @@ mod tests {
     }
 
     #[test]
+    fn how_connections_are_spread_over_shards_is_told() {
+        let mut seen = fixture::run(Subject::Touchline, 5);
+        let setup = fixture::setup();
+        assert!(!run(&setup, &seen).contains("a shard"));
+        seen.by_shard = vec![90, 110, 100, 100];
+        let said = run(&setup, &seen);
+        let wanted = "90 to 110 sockets a shard, standard deviation 7 (a die\u{2019}s is 9)";
+        assert!(said.contains(wanted), "{said}");
+    }
+
+    #[test]
     fn nothing_is_told_of_a_cpu_that_was_not_seen() {
         let mut seen = fixture::run(Subject::Touchline, 5);
         seen.cpu = CpuUse::default();
@@ -259,6 +291,6 @@ mod tests {
             said.ends_with("\n          3,000 came twice or out of order") && is_false(&seen),
             "{said}"
         );
-        assert!(said.contains("5.00 us a delivery (1.25 \u{b1} 0.11 user)"), "{said}");
+        assert!(said.contains("5.00 us a delivery (1.25 \u{b1} 0.40 user)"), "{said}");
     }
 }

@@ -5,8 +5,8 @@ use anyhow::Result;
 
 use super::verdict::{Judge, counted_pairs};
 use super::{Case, Findings, interleave, paired, warm_up};
-use crate::Place;
 use crate::floor::Kind;
+use crate::place::Place;
 use crate::report::Sink;
 use crate::run::Run;
 use crate::schedule::Phase;

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 
 use super::verdict::{Judge, counted};
 use super::{Case, Findings, interleave, needs_server, warm_up};
-use crate::Place;
+use crate::place::Place;
 use crate::report::Sink;
 use crate::run::Run;
 use crate::schedule::{Phase, Track};

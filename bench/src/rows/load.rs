@@ -4,8 +4,8 @@ use anyhow::Result;
 
 use super::verdict::{Judge, Verdict, counted, counted_pairs};
 use super::{Case, Findings, interleave, paired, warm_up};
-use crate::Place;
 use crate::floor::Kind;
+use crate::place::Place;
 use crate::report::Sink;
 use crate::run::Run;
 use crate::scenario::expect::recovered_s;

@@ -17,7 +17,7 @@ mod webhook;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::Place;
+use crate::place::Place;
 use crate::report::Sink;
 use crate::run::Run;
 use crate::schedule::Phase;

@@ -5,7 +5,7 @@ use anyhow::Result;
 
 use super::verdict::{Judge, counted, counted_pairs};
 use super::{Case, Findings, interleave, needs_server, paired, warm_up};
-use crate::Place;
+use crate::place::Place;
 use crate::report::Sink;
 use crate::run::Run;
 use crate::schedule::{Phase, Stream, Track};

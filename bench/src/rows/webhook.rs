@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use super::verdict::{Judge, Verdict, counted};
 use super::{Case, Findings, interleave, needs_server};
-use crate::Place;
+use crate::place::Place;
 use crate::report::Sink;
 use crate::run::Run;
 use crate::schedule::Phase;

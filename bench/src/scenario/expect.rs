@@ -11,6 +11,9 @@ use crate::setup::{Deed, Setup};
 /// and those of our protocol.
 const TOLD: [u16; 6] = [1001, 1008, 1012, 1013, 4008, 4012];
 
+/// Of fewer clients what the server takes for itself is most of it.
+const CROWD_MIN: usize = 5_000;
+
 /// What must come of a run; what isn't named is not looked at.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -29,6 +32,10 @@ pub struct Expect {
     pub taken: bool,
     /// 99th percentile of the last window, milliseconds.
     pub p99_ms_max: Option<f64>,
+    /// The server's CPU for a delivery, microseconds.
+    pub cpu_us_max: Option<f64>,
+    /// What its processes take for a client, bytes. A crowd of less than [`CROWD_MIN`] isn't asked.
+    pub bytes_per_socket_max: Option<f64>,
     /// 99 of 100 clients that lost their connection are back within so many seconds.
     pub away_s_max: Option<f64>,
     /// The p99 of the calm before is this at most, milliseconds: by it, what comes after is judged.
@@ -132,6 +139,10 @@ impl Expect {
             let percent = closed * 100.0 / run.sockets.max(1) as f64;
             demand(percent <= most, format!("{percent:.1} % of the clients were closed"));
         }
+        if let Some(most) = self.bytes_per_socket_max.filter(|_| run.sockets >= CROWD_MIN) {
+            let got = run.user_bytes_per_socket();
+            demand(got <= most, format!("a client takes {got:.0} bytes, more than {most}"));
+        }
         if let Some((Verdict::Above, said)) = self.growth(setup, run) {
             demand(false, said);
         }
@@ -158,6 +169,9 @@ impl Expect {
                 failures.push(format!("p99 is {got:.1} ms, above {most}"));
             }
         }
+        if let Some(most) = self.cpu_us_max.filter(|most| run.cpu_us > *most) {
+            failures.push(format!("a delivery costs {:.1} us, more than {most}", run.cpu_us));
+        }
         if let Some(most) = self.away_s_max {
             let got = run.harvest.away.p99 as f64 / 1e6;
             if got > most {
@@ -166,8 +180,8 @@ impl Expect {
         }
         if let Some(most) = self.drain_s_max {
             match &run.marks[..] {
-                [.., asked, left] if left.what.starts_with("0 clients") => {
-                    let took_s = left.at_s - asked.at_s;
+                [.., asked, end] if end.left == Some(0) => {
+                    let took_s = end.at_s - asked.at_s;
                     if took_s > most {
                         failures
                             .push(format!("everybody was gone after {took_s:.0} s, not {most}"));

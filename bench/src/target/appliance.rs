@@ -12,8 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::counters::{self, Counters};
 use super::{READY_S_MAX, SECRET, answers_ok, free_ports, get, last_lines};
-use crate::Place;
 use crate::child::{self, spawn_pinned};
+use crate::place::Place;
 use crate::publish::SOURCE;
 use crate::setup::{Log, Setup};
 use crate::sys;
@@ -115,6 +115,12 @@ impl Appliance {
     pub fn counters(&self) -> Counters {
         get(&format!("http://{}/metrics", self.ports[2]))
             .map_or_else(Counters::new, |t| counters::of(&t))
+    }
+
+    /// Its connections by shard; nothing where it doesn't answer.
+    pub fn by_shard(&self) -> Vec<u64> {
+        get(&format!("http://{}/metrics", self.ports[2]))
+            .map_or_else(Vec::new, |text| counters::by_shard(&text))
     }
 
     /// Its process id, while it runs.

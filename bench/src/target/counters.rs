@@ -32,6 +32,15 @@ pub fn of(text: &str) -> Counters {
     counters
 }
 
+/// The connections of each shard in a text of the Prometheus format.
+pub fn by_shard(text: &str) -> Vec<u64> {
+    let of_shard = |line: &str| {
+        let rest = line.strip_prefix("touchline_connections{shard=\"")?;
+        rest.split_once("\"} ")?.1.parse().ok()
+    };
+    text.lines().filter_map(of_shard).collect()
+}
+
 /// What was counted between two looks.
 pub fn since(after: &Counters, before: &Counters) -> Counters {
     let passed = |(key, value): (&String, &f64)| {
@@ -57,5 +66,12 @@ mod tests {
         assert_eq!(counters.len(), 2);
         let before = Counters::from([("touchline_source_polls_total".into(), 2.0)]);
         assert_eq!(since(&counters, &before)["touchline_source_polls_total"], 5.0);
+    }
+
+    #[test]
+    fn connections_are_told_by_shard() {
+        let text = "touchline_connections{shard=\"0\"} 3\ntouchline_connections{shard=\"1\"} 5\n\
+            touchline_connections_max 9\n";
+        assert_eq!(by_shard(text), [3, 5]);
     }
 }

