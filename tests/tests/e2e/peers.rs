@@ -72,7 +72,7 @@ fn fault_22_the_dead_the_deaf_and_the_reset_are_noticed_and_the_living_stay() {
 }
 
 #[test]
-fn fault_23_a_reader_that_stops_is_4008_comes_back_whole_and_costs_the_others_nothing() {
+fn fault_23_a_reader_that_stops_is_4008_comes_back_whole_and_the_others_miss_nothing() {
     let tight = "[streams.broadcast]\nwindow_bytes = \"64KiB\"\nqueue_bytes_max = \"64KiB\"\n";
     for backend in Backend::ALL {
         let home = Home::new(tight);

@@ -4,9 +4,10 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use touchline_tests::e2e::http::event;
+use touchline_tests::e2e::http::{event, event_with};
 use touchline_tests::e2e::server::{Backend, Home, Server, binary};
 use touchline_tests::e2e::socket::{Socket, upgrade};
 use touchline_tests::e2e::until;
@@ -23,7 +24,9 @@ struct Group {
 impl Group {
     /// `None` where this process may make none: without root, or in most containers.
     fn make() -> Option<Self> {
-        let name = format!("touchline-test-{}", std::process::id());
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("touchline-test-{}-{number}", std::process::id());
         let layouts = [
             ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
             ("/sys/fs/cgroup", "memory.max", "memory.current"),
@@ -58,6 +61,21 @@ impl Drop for Group {
     }
 }
 
+/// A server in `group`, with `more` settings.
+fn serve_in(group: &Group, home: &Home, more: &[&str]) -> Server {
+    let serve = home.command(Backend::Auto);
+    let mut command = Command::new("sh");
+    let enter = "echo $$ > \"$0\" && exec \"$@\"";
+    command.args(["-c", enter]).arg(group.folder.join("cgroup.procs"));
+    command.arg(serve.get_program()).args(serve.get_args());
+    for setting in more {
+        command.args(["--set", setting]);
+    }
+    let mut server = Server::spawn(command);
+    server.wait_until_serving();
+    server
+}
+
 /// The status that a newcomer gets, and what is said with it.
 fn knock(server: &Server) -> String {
     let mut socket = Socket::dial(server.addresses().stream, None).expect("it listens");
@@ -68,17 +86,11 @@ fn knock(server: &Server) -> String {
 #[test]
 fn fault_41_short_of_memory_it_refuses_newcomers_and_keeps_who_is_inside() {
     let Some(group) = Group::make() else {
-        println!("no control group can be made here; tuning/src/memory.rs tests the reading");
+        println!("note: no control group can be made here; tuning/src/memory.rs tests the reading");
         return;
     };
     let home = Home::new("");
-    let serve = home.command(Backend::Auto);
-    let mut command = Command::new("sh");
-    let enter = "echo $$ > \"$0\" && exec \"$@\"";
-    command.args(["-c", enter]).arg(group.folder.join("cgroup.procs"));
-    command.arg(serve.get_program()).args(serve.get_args());
-    let mut server = Server::spawn(command);
-    server.wait_until_serving();
+    let mut server = serve_in(&group, &home, &[]);
     let mut inside = Socket::open(server.addresses().stream, "teams=ars");
     inside.hear_op("subscribed");
     assert!(knock(&server).starts_with("HTTP/1.1 101"));
@@ -96,6 +108,43 @@ fn fault_41_short_of_memory_it_refuses_newcomers_and_keeps_who_is_inside() {
     until("newcomers are let in", || knock(&server).starts_with("HTTP/1.1 101"));
     let refused = "touchline_handshake_failures_total{reason=\"no_memory\"}";
     assert!(server.metric(refused) >= 1.0);
+    is_sound(&server);
+    drop(server);
+}
+
+/// The limit stays where it is; what clients may want again fills what is below it. The kernel would
+/// kill at the limit.
+#[test]
+fn fault_41_newcomers_are_refused_before_the_memory_is_full_and_the_server_lives() {
+    let Some(group) = Group::make() else {
+        println!("note: no control group can be made here; nothing fills one");
+        return;
+    };
+    let home = Home::new("");
+    let server = serve_in(&group, &home, &["node.memory_used_max_percent=70"]);
+    let mut inside = Socket::open(server.addresses().stream, "teams=ars");
+    inside.hear_op("subscribed");
+    group.set_limit(group.used_bytes() + (96 << 20));
+    let data = format!(r#"{{"pad":"{}"}}"#, "x".repeat(60_000));
+    let mut taken = 0;
+    let refused = loop {
+        assert!(taken < 4_000, "240 MB are in windows, and nobody is refused");
+        for _ in 0..20 {
+            let team = format!("t{}", taken % 30);
+            server.accept(&event_with(&format!("w-{taken}"), &[&team], &data));
+            taken += 1;
+        }
+        let head = knock(&server);
+        if !head.starts_with("HTTP/1.1 101") {
+            break head;
+        }
+    };
+    println!("refused after {taken} events of 60 kB");
+    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+    server.accept(&event("g-2", &["ars"]));
+    assert_eq!(inside.hear_op("event")["id"], "g-2");
+    group.set_limit(group.used_bytes() * 3);
+    until("newcomers are let in", || knock(&server).starts_with("HTTP/1.1 101"));
     is_sound(&server);
     drop(server);
 }
