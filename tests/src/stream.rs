@@ -58,6 +58,23 @@ pub enum StreamFault {
     CutCharacters,
 }
 
+impl StreamFault {
+    /// All of them by name, for people.
+    pub const NAMED: [(&str, Self); 11] = [
+        ("none", Self::None),
+        ("status", Self::Status(503, None)),
+        ("retry-after", Self::Status(420, Some("5"))),
+        ("redirect", Self::Redirect),
+        ("wrong-type", Self::WrongType),
+        ("end", Self::EndAfter(2)),
+        ("reset", Self::ResetAfter(2)),
+        ("silence", Self::Silence),
+        ("keep-alive", Self::KeepAlive),
+        ("end-after-keep-alives", Self::EndAfterKeepAlives(3)),
+        ("cut-characters", Self::CutCharacters),
+    ];
+}
+
 /// What is said: a post, or raw bytes into the stream.
 #[derive(Clone, Debug)]
 enum Said {
@@ -75,6 +92,8 @@ struct State {
     /// What WebSocket clients have sent: opcode and payload.
     heard: Vec<(u8, Vec<u8>)>,
     open: usize,
+    /// Connections that were opened before this number's turn are to end.
+    turn: u64,
 }
 
 struct Shared {
@@ -139,6 +158,12 @@ impl Stream {
     /// From the next connection on it does this.
     pub fn set_fault(&self, fault: StreamFault) {
         self.shared.lock().fault = fault;
+    }
+
+    /// Ends all connections.
+    pub fn hang_up(&self) {
+        self.shared.lock().turn += 1;
+        self.shared.news.notify_all();
     }
 
     /// Who asks to go on from somewhere gets the last so many posts again.
@@ -250,8 +275,12 @@ impl Shared {
 
     fn stream(&self, to: &mut TcpStream, fault: &StreamFault, mut next: usize) -> io::Result<()> {
         let (mut posts, mut kept) = (0, 0);
+        let turn = self.lock().turn;
         while !self.is_over.load(Ordering::Relaxed) {
             let said = self.news(next);
+            if self.lock().turn != turn {
+                return to.shutdown(Shutdown::Both);
+            }
             if *fault == StreamFault::Silence {
                 continue;
             }

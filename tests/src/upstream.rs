@@ -62,6 +62,24 @@ impl Fault {
         Self::Reset,
         Self::HangUp,
     ];
+
+    /// All of them by name, for people.
+    pub const NAMED: [(&str, Self); 14] = [
+        ("none", Self::None),
+        ("slow", Self::Slow(Duration::from_millis(700))),
+        ("drip", Self::Drip),
+        ("status", Self::Status(500)),
+        ("retry-after", Self::RetryAfter(429, 5)),
+        ("gzip", Self::Gzip),
+        ("redirect-loop", Self::RedirectLoop),
+        ("huge", Self::Huge),
+        ("gzip-bomb", Self::GzipBomb),
+        ("wrong-type", Self::WrongType),
+        ("bad-json", Self::BadJson),
+        ("truncated", Self::Truncated),
+        ("reset", Self::Reset),
+        ("hang-up", Self::HangUp),
+    ];
 }
 
 struct Shared {

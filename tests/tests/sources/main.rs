@@ -2,6 +2,7 @@
 //! soon as it is well.
 
 mod asking;
+mod by_hand;
 mod devices;
 mod partners;
 mod sensors;
