@@ -2,6 +2,7 @@
 # Runs Autobahn's WebSocket cases (PyPI `kosoku`) against the echo server of tests/src/bin/ws_echo.rs.
 #
 #   tests/conformance/run.sh [ECHO_BINARY]
+#   tests/conformance/run.sh fetch           only puts the runner in place
 #
 # Without ECHO_BINARY it is built. The runner lives in a virtual environment below $TOUCHLINE_CACHE (by default
 # ~/.cache/touchline), made once; from then on no network is needed. $TOUCHLINE_PYTHON names another Python than
@@ -35,6 +36,7 @@ if [ ! -x "$venv/bin/python" ]; then
     rm -rf "$fresh"
 fi
 
+[ "${1:-}" != fetch ] || exit 0
 if [ $# -gt 0 ]; then
     echo_binary=$1
 else

@@ -77,7 +77,8 @@ impl Brokers {
         all.collect::<Vec<_>>().join(",")
     }
 
-    fn address(&self, node: u16) -> SocketAddr {
+    /// Where a node listens.
+    pub fn address(&self, node: u16) -> SocketAddr {
         ([127, 0, 0, 1], self.first_port + 2 * (node - 1)).into()
     }
 
@@ -197,11 +198,12 @@ fn copy_folder(from: &Path, to: &Path) {
 }
 
 /// The first of `count` neighbouring ports that are free now, below those that the kernel gives to
-/// clients.
+/// clients. The demo's brokers look for theirs in the second half of each 16.
 ///
 /// # Panics
-/// When there are none.
+/// When there are none, or more than 8 are wanted.
 pub fn free_ports(count: u16) -> u16 {
+    assert!(count <= 8, "{count} ports");
     // Nobody holds them yet: who asks twice gets others.
     static ASKED: AtomicU16 = AtomicU16::new(0);
     let asked = ASKED.fetch_add(1, Ordering::Relaxed);

@@ -8,20 +8,37 @@ use touchline_tests::e2e::http::{event, post_signed};
 use touchline_tests::e2e::server::{PARTNERS, Server};
 
 use crate::follower::{Follower, PATIENCE};
-use crate::{Nodes, alone, calm_brokers};
+use crate::{Nodes, Turn, calm_brokers};
 
 /// For how long no broker is there, with sources sending all the while.
 const ALL_AWAY: Duration = Duration::from_secs(30);
 
-/// Posts events to the nodes in turn, again and again until each is taken, as a partner does.
+/// What partners send meanwhile.
+pub struct Load {
+    /// So many of them, each a body at a time.
+    partners: usize,
+    /// Events in a body.
+    batch: usize,
+    /// From an answer to the next body.
+    pause: Duration,
+}
+
+/// Enough to notice that something is missing.
+pub const LIGHT: Load = Load { partners: 1, batch: 1, pause: Duration::from_millis(5) };
+/// Some 1,500 events a second: requests of several lanes are under way whenever something breaks.
+pub const HEAVY: Load = Load { partners: 8, batch: 25, pause: Duration::from_millis(60) };
+
+/// Posts bodies to the nodes in turn, each again and again until it is taken, as a partner does.
 /// Answers the ids.
-fn publish(nodes: &Nodes, prefix: &str, is_over: &AtomicBool) -> Vec<String> {
+fn publish(nodes: &Nodes, prefix: &str, load: &Load, is_over: &AtomicBool) -> Vec<String> {
     let mut ids = Vec::new();
     while !is_over.load(Ordering::Relaxed) {
-        let id = format!("{prefix}{}", ids.len());
-        let teams: &[&str] = if ids.len() % 3 == 0 { &["ars", "che"] } else { &["ars"] };
-        let body = event(&id, teams);
-        let mut turn = ids.len();
+        let own = ids.len()..ids.len() + load.batch;
+        let own: Vec<(usize, String)> = own.map(|n| (n, format!("{prefix}{n}"))).collect();
+        let teams = |n: usize| [&["ars", "che"][..], &["ars"], &["che"]][n % 3];
+        let events: Vec<String> = own.iter().map(|(n, id)| event(id, teams(*n))).collect();
+        let body = format!("[{}]", events.join(","));
+        let mut turn = ids.len() / load.batch;
         loop {
             let api = nodes.servers[turn % nodes.servers.len()].addresses().api;
             // A node that is gone is one that doesn't answer: the next one is asked.
@@ -34,8 +51,8 @@ fn publish(nodes: &Nodes, prefix: &str, is_over: &AtomicBool) -> Vec<String> {
             turn += 1;
             std::thread::sleep(Duration::from_millis(50));
         }
-        ids.push(id);
-        std::thread::sleep(Duration::from_millis(5));
+        ids.extend(own.into_iter().map(|(_, id)| id));
+        std::thread::sleep(load.pause);
     }
     ids
 }
@@ -49,21 +66,25 @@ impl Drop for EndWith<'_> {
     }
 }
 
-/// Publishes through `nodes` while `trouble` is made; afterwards every follower has heard it all.
+/// Publishes `load` through `nodes` while `trouble` is made; afterwards every follower has heard it
+/// all.
 pub fn nothing_is_lost(
     nodes: &Nodes,
     prefix: &str,
+    load: &Load,
     followers: &mut [Follower; 2],
     trouble: impl FnOnce(&mut [Follower; 2]),
 ) {
     let is_over = AtomicBool::new(false);
     let ids = std::thread::scope(|scope| {
         let end = EndWith(&is_over);
-        let publishing = scope.spawn(|| publish(nodes, prefix, &is_over));
+        let of = |n: usize| publish(nodes, &format!("{prefix}{n}-"), load, &is_over);
+        let publishing: Vec<_> = (0..load.partners).map(|n| scope.spawn(move || of(n))).collect();
         go_on("some events", followers, 20);
         trouble(followers);
         drop(end);
-        publishing.join().expect("no panic")
+        let ids = publishing.into_iter().flat_map(|it| it.join().expect("no panic"));
+        ids.collect::<Vec<_>>()
     });
     nodes.servers[nodes.servers.len() - 1].accept(&event("last", &["ars"]));
     for follower in followers {
@@ -95,11 +116,11 @@ pub fn listen_until(what: &str, followers: &mut [Follower], mut is_done: impl Fn
 
 #[test]
 fn fault_43_clients_of_a_node_that_was_killed_go_on_at_another_and_miss_nothing() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let mut nodes = Nodes::start(calm_brokers(), "killed", 2, "");
     let mut followers = [0, 1].map(|node| Follower::start(&nodes, node, "ars,che"));
     let mut victim = nodes.take(0);
-    nothing_is_lost(&nodes, "k", &mut followers, |followers| {
+    nothing_is_lost(&nodes, "k", &LIGHT, &mut followers, |followers| {
         victim.kill_9();
         std::thread::sleep(Duration::from_millis(300));
         followers[0].move_to(&nodes, 0);
@@ -109,14 +130,14 @@ fn fault_43_clients_of_a_node_that_was_killed_go_on_at_another_and_miss_nothing(
 
 #[test]
 fn fault_35_brokers_die_one_after_the_other_and_all_together_and_nothing_is_lost() {
-    let _turn = alone();
+    let _turn = Turn::Harmed.take();
     let mut brokers = Brokers::start(3);
     let nodes = Nodes::start(&brokers, "broken", 2, "");
     let mut followers = [0, 1].map(|node| Follower::start(&nodes, node, "ars,che"));
-    nothing_is_lost(&nodes, "b", &mut followers, |followers| {
+    nothing_is_lost(&nodes, "b", &HEAVY, &mut followers, |followers| {
         for broker in 1..=3 {
             brokers.kill(broker);
-            go_on("it goes on with two", followers, 20);
+            go_on("it goes on with two", followers, 500);
             brokers.start_node(broker);
             listen_until("it is back", followers, || brokers.listens(broker));
             let began = Instant::now();
@@ -138,9 +159,10 @@ fn fault_35_brokers_die_one_after_the_other_and_all_together_and_nothing_is_lost
         for follower in &mut *followers {
             follower.hear_until("live", |it| it.states == ["degraded", "live"]);
         }
-        go_on("it goes on", followers, 20);
+        go_on("it goes on", followers, 500);
     });
     let [one, other] = &followers;
+    println!("{} events", one.ids.len());
     assert!(one.seen.len() > 1 && one.seen.values().all(|events| events.len() > 1));
     assert_eq!(one.seen, other.seen, "both nodes agree on each topic's positions and order");
 }

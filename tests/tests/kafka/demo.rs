@@ -15,7 +15,7 @@ use serde_json::Value;
 use touchline_tests::e2e::http::request;
 use touchline_tests::e2e::server::binary;
 
-use crate::alone;
+use crate::Turn;
 
 /// How soon nothing is left of a demo that has ended.
 const GONE_MAX: Duration = Duration::from_secs(20);
@@ -131,7 +131,7 @@ fn live(board: SocketAddr) -> Option<Value> {
 
 #[test]
 fn the_demo_runs_two_nodes_and_when_all_are_killed_nothing_of_it_is_left() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let mut demo = Demo::start(&[]);
     demo.read_until("followers on both nodes, and events", |line| {
         line.contains("40 sockets (a 20, b 20)") && !line.starts_with("0 ev")
@@ -156,7 +156,7 @@ fn the_demo_runs_two_nodes_and_when_all_are_killed_nothing_of_it_is_left() {
 
 #[test]
 fn an_interrupt_ends_brokers_and_nodes_with_the_demo() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let mut demo = Demo::start(&[]);
     demo.read_until("followers on both nodes, and events", |line| {
         line.contains("40 sockets (a 20, b 20)") && !line.starts_with("0 ev")
@@ -173,7 +173,7 @@ fn an_interrupt_ends_brokers_and_nodes_with_the_demo() {
 /// FAULTS 35, as a person sees it on the boards: what is promised of each stream is kept.
 #[test]
 fn fault_35_in_trouble_brokers_come_and_go_and_nothing_is_lost() {
-    let _turn = alone();
+    let _turn = Turn::Harmed.take();
     let mut demo = Demo::start(&["--trouble"]);
     let boards = demo.boards();
     let is_over = AtomicBool::new(false);

@@ -14,7 +14,7 @@ use touchline_ingest::kafka::lanes::Lanes;
 use touchline_tests::e2e::http::request;
 use touchline_tests::e2e::until;
 
-use crate::{alone, calm_brokers};
+use crate::{Turn, calm_brokers};
 
 const PREFIX: &str = "behind.";
 const PARTITIONS: u16 = 4;
@@ -76,7 +76,7 @@ fn node(folder: &std::path::Path) -> touchline::running::Running {
 
 #[test]
 fn a_node_that_is_behind_its_brokers_is_not_ready_and_names_the_partition() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let folder = tempfile::tempdir().expect("a folder");
     let running = node(folder.path());
     let appliance = running.appliance();

@@ -13,7 +13,7 @@ use touchline_tests::e2e::server::{Backend, Home, Server, run, touchline, words}
 use touchline_tests::e2e::until;
 
 use crate::tools::records;
-use crate::{alone, calm_brokers};
+use crate::{Turn, calm_brokers};
 
 fn home() -> Home {
     Home::new(&format!(
@@ -76,7 +76,7 @@ fn dlq(home: &Home, server: &Server, arguments: &[&str]) {
 
 #[test]
 fn letters_of_two_nodes_are_listed_with_their_node_until_they_are_replayed_or_dropped() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let homes = [home(), home()];
     // One that was parked before the node ever ran on Kafka, one without any bytes, and refusals.
     park(&homes[1], b"[]");

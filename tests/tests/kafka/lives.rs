@@ -9,7 +9,7 @@ use touchline_tests::e2e::http::{event, post_signed, request};
 use touchline_tests::e2e::server::{Backend, Home, PARTNERS, Server};
 use touchline_tests::e2e::socket::{Heard, Socket};
 
-use crate::{Nodes, admin, alone, calm_brokers};
+use crate::{Nodes, Turn, admin, calm_brokers};
 
 fn topics(prefix: &str) -> Vec<String> {
     let streams = ["broadcast", "update", "social", "sensor"];
@@ -50,7 +50,7 @@ fn log_line(server: &Server, part: &str) -> Option<String> {
 
 #[test]
 fn topics_that_were_made_anew_between_two_starts_begin_a_new_life() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let mut nodes = Nodes::start(calm_brokers(), "anew", 2, "");
     let mark = mark(&nodes, 0);
     (0..10).for_each(|n| nodes.servers[0].accept(&event(&format!("e{n}"), &["ars"])));
@@ -78,7 +78,7 @@ fn topics_that_were_made_anew_between_two_starts_begin_a_new_life() {
 
 #[test]
 fn a_node_whose_log_is_made_anew_while_it_runs_ends_and_its_next_start_begins_a_new_life() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let mut nodes = Nodes::start(calm_brokers(), "under", 1, "");
     let mark = mark(&nodes, 0);
     (0..10).for_each(|n| nodes.servers[0].accept(&event(&format!("e{n}"), &["ars"])));
@@ -102,7 +102,7 @@ fn a_node_whose_log_is_made_anew_while_it_runs_ends_and_its_next_start_begins_a_
 
 #[test]
 fn a_cluster_that_was_put_back_to_an_older_copy_begins_a_new_life() {
-    let _turn = alone();
+    let _turn = Turn::Small.take();
     let mut brokers = Brokers::start(1);
     let more = "replication = 1\nin_sync_min = 1";
     let mut nodes = Nodes::start(&brokers, "back", 1, more);
@@ -128,7 +128,7 @@ fn a_cluster_that_was_put_back_to_an_older_copy_begins_a_new_life() {
 
 #[test]
 fn fault_35_a_start_without_brokers_waits_says_what_for_and_can_be_ended() {
-    let _turn = alone();
+    let _turn = Turn::Small.take();
     let home = Home::new(
         "[log]\nkind = \"kafka\"\n[log.kafka]\nbrokers = \"127.0.0.1:1\"\npartitions = 4\n",
     );
@@ -155,7 +155,7 @@ fn fault_35_a_start_without_brokers_waits_says_what_for_and_can_be_ended() {
 
 #[test]
 fn fault_35_a_node_that_was_started_before_its_brokers_serves_once_they_are_there() {
-    let _turn = alone();
+    let _turn = Turn::Small.take();
     let mut brokers = Brokers::start(1);
     brokers.stop(1);
     let home = Home::new(&format!(
@@ -173,7 +173,7 @@ fn fault_35_a_node_that_was_started_before_its_brokers_serves_once_they_are_ther
 
 #[test]
 fn a_lane_that_ends_in_a_marker_keeps_no_node_from_being_ready() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let mut nodes = Nodes::start(calm_brokers(), "marker", 1, "");
     nodes.servers[0].accept(&event("e1", &["ars"]));
     nodes.servers[0].stop();

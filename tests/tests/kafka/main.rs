@@ -1,8 +1,9 @@
 //! Claim: over real Kafka, several nodes show the same events, each once, and nothing that was
 //! acknowledged is lost, whatever happens to a node or a broker.
 //!
-//! Three brokers are started once for all tests that do them no harm; a test that kills brokers has
-//! its own, and so has the one that signs in. Each test has topics of its own, by their prefix.
+//! Three brokers are started once for all tests that do them no harm; a test that kills brokers
+//! has its own, and so has the one that signs in. Each test has topics of its own, by their prefix.
+//! What runs beside what is a matter of [`Turn`].
 
 mod admin;
 mod broken;
@@ -14,6 +15,7 @@ mod lives;
 mod migrate;
 mod moved;
 mod nodes;
+mod parted;
 mod records;
 mod secured;
 mod shared_out;
@@ -28,10 +30,24 @@ use touchline_tests::e2e::brokers::Brokers;
 use touchline_tests::e2e::server::{Backend, Home, Server};
 use touchline_tests::e2e::socket::Socket;
 
-/// Held by each test: brokers, nodes and clients of several at once are too much for two cores.
-pub fn alone() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+/// What a test has under it. One of each kind runs at a time, beside one of each other kind: most
+/// of the time a test waits, but brokers that start and nodes of many are too much for two cores.
+#[derive(Clone, Copy)]
+pub enum Turn {
+    /// The brokers that all share, or ones of its own for less than a minute.
+    Calm,
+    /// Three brokers of its own that are harmed, while sources send all the time.
+    Harmed,
+    /// One broker or none, and little to do.
+    Small,
+}
+
+impl Turn {
+    /// Waits until no other test of this kind runs, and keeps the rest out.
+    pub fn take(self) -> MutexGuard<'static, ()> {
+        static TURNS: [Mutex<()>; 3] = [const { Mutex::new(()) }; 3];
+        TURNS[self as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Three brokers that nobody harms. They end with this process: the script sees to it.
@@ -50,6 +66,17 @@ pub struct Nodes {
 impl Nodes {
     /// `count` nodes on topics that begin with `prefix`; `more` goes into `[log.kafka]`.
     pub fn start(brokers: &Brokers, prefix: &str, count: usize, more: &str) -> Self {
+        Self::start_by(brokers, prefix, count, more, |_, home| home.serve(Backend::Auto))
+    }
+
+    /// The same, where `serve` starts a node, by its number, in its home.
+    pub fn start_by(
+        brokers: &Brokers,
+        prefix: &str,
+        count: usize,
+        more: &str,
+        serve: impl Fn(usize, &Home) -> Server,
+    ) -> Self {
         let addresses = brokers.addresses();
         let config = |n: usize| {
             format!(
@@ -58,7 +85,7 @@ impl Nodes {
             )
         };
         let homes: Vec<Home> = (0..count).map(|n| Home::new(&config(n))).collect();
-        let servers = homes.iter().map(|home| home.serve(Backend::Auto)).collect();
+        let servers = homes.iter().enumerate().map(|(n, home)| serve(n, home)).collect();
         Self { homes, servers }
     }
 

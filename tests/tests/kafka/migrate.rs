@@ -9,7 +9,7 @@ use touchline_tests::e2e::server::{Backend, Home, touchline, words};
 use touchline_tests::e2e::socket::{Heard, Socket};
 
 use crate::tools::{records, told};
-use crate::{alone, calm_brokers};
+use crate::{Turn, calm_brokers};
 
 const EVENTS: usize = 3_000;
 
@@ -49,7 +49,7 @@ fn migrate_and_die(home: &Home) {
 
 #[test]
 fn a_journal_is_moved_once_though_the_move_is_killed_and_run_again() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let kafka = format!(
         "[log.kafka]\nbrokers = \"{}\"\ntopic_prefix = \"moved.\"\npartitions = 4\n",
         calm_brokers().addresses()
@@ -111,7 +111,7 @@ fn hear_all(client: &mut Socket, count: usize) -> Vec<String> {
 
 #[test]
 fn a_log_that_holds_events_takes_no_journal() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let nodes = crate::Nodes::start(calm_brokers(), "taken", 1, "");
     nodes.servers[0].accept(&event("e1", &["ars"]));
     let home = Home::new(&format!(

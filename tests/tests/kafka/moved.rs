@@ -9,21 +9,21 @@ use touchline_tests::e2e::brokers::Brokers;
 use touchline_tests::e2e::http::event;
 use touchline_tests::e2e::socket::{Heard, Socket};
 
-use crate::broken::{go_on, nothing_is_lost};
+use crate::broken::{LIGHT, go_on, nothing_is_lost};
 use crate::follower::Follower;
-use crate::{Nodes, admin, alone, calm_brokers, wire};
+use crate::{Nodes, Turn, admin, calm_brokers, wire};
 
 /// Longer than a copy of a few kilobytes and its election take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn fault_35_partitions_move_to_other_brokers_and_nobody_notices() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let brokers = calm_brokers();
     let nodes = Nodes::start(brokers, "moving", 2, "replication = 2\nin_sync_min = 2");
     let mut followers = [0, 1].map(|node| Follower::start(&nodes, node, "ars,che"));
     let topic = "moving.broadcast-events";
-    nothing_is_lost(&nodes, "m", &mut followers, |followers| {
+    nothing_is_lost(&nodes, "m", &LIGHT, &mut followers, |followers| {
         for turn in 0..2 {
             let wanted: Vec<Vec<i32>> = admin::replicas(brokers, topic)
                 .iter()
@@ -65,7 +65,7 @@ fn hear_until(client: &mut Socket, last: &str) -> (Vec<String>, Vec<String>) {
 
 #[test]
 fn fault_35_a_node_that_retention_overtakes_while_it_stands_still_declares_what_it_missed() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let brokers = calm_brokers();
     let nodes = Nodes::start(brokers, "overtaken", 2, "");
     let mut clients = [0, 1].map(|node| nodes.open(node, "teams=ars"));
@@ -109,11 +109,11 @@ fn fault_35_a_node_that_retention_overtakes_while_it_stands_still_declares_what_
 
 #[test]
 fn fault_35_a_broker_that_stands_still_for_30_s_loses_nothing_and_shows_nothing_twice() {
-    let _turn = alone();
+    let _turn = Turn::Harmed.take();
     let brokers = Brokers::start(3);
     let nodes = Nodes::start(&brokers, "still", 2, "");
     let mut followers = [0, 1].map(|node| Follower::start(&nodes, node, "ars,che"));
-    nothing_is_lost(&nodes, "s", &mut followers, |followers| {
+    nothing_is_lost(&nodes, "s", &LIGHT, &mut followers, |followers| {
         brokers.signal(1, Signal::STOP);
         let begin = Instant::now();
         while begin.elapsed() < Duration::from_secs(30) {

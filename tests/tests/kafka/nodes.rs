@@ -4,7 +4,7 @@ use serde_json::Value;
 use touchline_tests::e2e::http::event;
 use touchline_tests::e2e::socket::Socket;
 
-use crate::{Nodes, alone, calm_brokers};
+use crate::{Nodes, Turn, calm_brokers};
 
 fn subscribed(socket: &mut Socket) -> Value {
     socket.hear_op("subscribed")
@@ -16,7 +16,7 @@ fn id(socket: &mut Socket) -> String {
 
 #[test]
 fn an_event_sent_to_one_node_reaches_the_sockets_of_all_once() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let nodes = Nodes::start(calm_brokers(), "all", 2, "");
     let mut clients = [0, 1].map(|node| nodes.open(node, "teams=ars,che"));
     clients.iter_mut().for_each(|client| drop(subscribed(client)));
@@ -32,7 +32,7 @@ fn an_event_sent_to_one_node_reaches_the_sockets_of_all_once() {
 
 #[test]
 fn the_same_delivery_to_two_nodes_at_once_is_shown_once_on_each() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let nodes = Nodes::start(calm_brokers(), "twins", 2, "");
     let mut clients = [0, 1].map(|node| nodes.open(node, "teams=ars"));
     clients.iter_mut().for_each(|client| drop(subscribed(client)));
@@ -72,7 +72,7 @@ fn the_same_delivery_to_two_nodes_at_once_is_shown_once_on_each() {
 
 #[test]
 fn a_client_goes_on_at_another_node_with_the_positions_it_has() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let nodes = Nodes::start(calm_brokers(), "resume", 2, "");
     let mut client = nodes.open(0, "teams=ars,che");
     let mark = subscribed(&mut client)["mark"].as_str().expect("a mark").to_owned();
@@ -103,7 +103,7 @@ fn a_client_goes_on_at_another_node_with_the_positions_it_has() {
 
 #[test]
 fn a_cluster_that_keeps_too_few_copies_is_refused_with_what_is_wrong() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     use touchline_tests::e2e::server::{Backend, Home, words};
     let brokers = calm_brokers();
     drop(Nodes::start(brokers, "few", 1, "replication = 2\nin_sync_min = 1"));

@@ -5,7 +5,7 @@ use touchline_ingest::kafka::SCHEMA;
 use touchline_tests::e2e::http::{SECRET, delivery_headers, event, request};
 use touchline_tests::e2e::server::{PARTNERS, Server};
 
-use crate::{Nodes, admin, alone, calm_brokers};
+use crate::{Nodes, Turn, admin, calm_brokers};
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -29,7 +29,7 @@ fn headers(message: &BorrowedMessage<'_>) -> Vec<(String, String)> {
 
 #[test]
 fn a_records_headers_carry_schema_correlation_and_the_webhooks_trace() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let nodes = Nodes::start(calm_brokers(), "headers", 1, "");
     post_traced(&nodes.servers[0], "traced", TRACE);
     post_traced(&nodes.servers[0], "forged", &TRACE.replace("4bf9", "4BF9"));

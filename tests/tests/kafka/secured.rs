@@ -13,7 +13,7 @@ use touchline_tests::e2e::server::{Backend, Home, Server, words};
 use touchline_tests::e2e::socket::Socket;
 use touchline_tests::e2e::until;
 
-use crate::alone;
+use crate::Turn;
 
 /// One broker, so one copy; `security` is the rest of `[log.kafka]`.
 fn home(brokers: &Brokers, security: &str) -> Home {
@@ -33,7 +33,7 @@ fn security(ca: &Path, mechanism: &str, user: &str, password: &Path) -> String {
 
 #[test]
 fn fault_35_a_node_signs_in_by_tls_and_scram_or_is_told_what_is_wrong() {
-    let _turn = alone();
+    let _turn = Turn::Small.take();
     let brokers = Brokers::start_secured(1);
     let [ca, other_ca, password] =
         ["ca.pem", "other-ca.pem", "password"].map(|name| brokers.secret(name));
@@ -96,7 +96,7 @@ fn write_token(file: &Path, life: Duration) {
 #[test]
 fn fault_35_a_node_signs_in_by_a_token_that_expires_and_is_replaced() {
     const LIFE: Duration = Duration::from_secs(20);
-    let _turn = alone();
+    let _turn = Turn::Small.take();
     let brokers = Brokers::start_secured(1);
     let ca = brokers.secret("ca.pem");
     let security = |token: &Path| {

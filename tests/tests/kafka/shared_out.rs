@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use touchline_tests::e2e::server::Server;
 use touchline_tests::upstream::Upstream;
 
-use crate::{Nodes, alone, calm_brokers};
+use crate::{Nodes, Turn, calm_brokers};
 
 const SOURCES: usize = 8;
 const TAKEOVER_MAX: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ fn until(what: &str, max: Duration, is_so: impl Fn() -> bool) -> Duration {
 
 #[test]
 fn a_source_is_asked_by_one_node_and_by_another_soon_after_that_one_was_killed() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let upstream = Upstream::start(r#"{"readings":[{"key":"north","n":1,"v":1}]}"#);
     let mut nodes = Nodes::start(calm_brokers(), "shared-out", 2, &sections(&upstream.url()));
     until("each source has one node, and each node some", Duration::from_secs(30), || {

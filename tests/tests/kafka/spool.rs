@@ -9,13 +9,13 @@ use touchline_tests::e2e::http::{event, event_with};
 
 use crate::broken::listen_until;
 use crate::follower::Follower;
-use crate::{Nodes, alone};
+use crate::{Nodes, Turn};
 
 const BROKERS: std::ops::RangeInclusive<u16> = 1..=3;
 
 #[test]
 fn fault_35_a_spool_takes_what_comes_while_all_brokers_are_away_also_through_a_kill() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let mut brokers = Brokers::start(3);
     let mut nodes =
         Nodes::start(&brokers, "spooled", 2, "spool = true\nspool_bytes_max = \"1MiB\"");
@@ -82,5 +82,57 @@ fn fault_35_a_spool_takes_what_comes_while_all_brokers_are_away_also_through_a_k
         let numbers: Vec<usize> =
             in_order.iter().filter(of_route).map(|id| id[1..].parse().expect("a number")).collect();
         assert!(numbers.is_sorted(), "order within a topic: {numbers:?}");
+    }
+}
+
+/// Events that wait in the spool of the first node.
+fn waiting(nodes: &Nodes) -> f64 {
+    nodes.servers[0].metric("touchline_spool_events")
+}
+
+/// The drain itself is killed, twice, with a part of the spool in Kafka and the rest not, and some
+/// of it in both.
+#[test]
+fn fault_35_a_drain_that_is_killed_in_the_middle_goes_on_and_repeats_nothing() {
+    const BODIES: usize = 150;
+    const EVENTS: usize = BODIES * 100;
+    let _turn = Turn::Calm.take();
+    let mut brokers = Brokers::start(3);
+    let mut nodes = Nodes::start(&brokers, "drained", 2, "spool = true");
+    let mut followers = vec![Follower::start(&nodes, 1, "ars,che")];
+    BROKERS.for_each(|broker| brokers.kill(broker));
+    listen_until("node 0 spools", &mut followers, || {
+        nodes.servers[0].post(&event("probe", &["bou"])).status == 202
+    });
+    let id = |n: usize| format!("d{n}");
+    for body in 0..BODIES {
+        let own = body * 100..(body + 1) * 100;
+        let events: Vec<String> = own
+            .map(|n| event(&id(n), if n % 3 == 0 { &["ars", "che"] } else { &["ars"] }))
+            .collect();
+        nodes.servers[0].accept(&format!("[{}]", events.join(",")));
+    }
+    assert_eq!(waiting(&nodes), EVENTS as f64 + 1.0, "with the probe");
+    BROKERS.for_each(|broker| brokers.start_node(broker));
+    BROKERS.for_each(|broker| brokers.await_node(broker));
+    let mut left = EVENTS as f64 + 1.0;
+    for kill in 1..=2 {
+        listen_until("a part is in Kafka", &mut followers, || {
+            let now = waiting(&nodes);
+            assert!(now > 0.0, "it was drained before kill {kill}");
+            now < left - EVENTS as f64 / 10.0
+        });
+        nodes.servers[0].kill_9();
+        nodes.restart(0);
+        left = waiting(&nodes);
+        println!("after kill {kill}, {left} wait");
+    }
+    listen_until("drained", &mut followers, || waiting(&nodes) == 0.0);
+    nodes.servers[0].accept(&event("last", &["ars"]));
+    followers[0].hear_until("the last", |it| it.has("last"));
+    followers[0].check((0..EVENTS).map(id));
+    for events in followers[0].seen.values() {
+        let numbers = events.iter().filter_map(|(_, id)| id.strip_prefix('d')?.parse().ok());
+        assert!(numbers.collect::<Vec<usize>>().is_sorted(), "order within a topic");
     }
 }

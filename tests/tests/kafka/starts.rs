@@ -8,7 +8,7 @@ use touchline_core::time::Timestamp;
 use touchline_ingest::kafka::lanes::Lanes;
 use touchline_tests::e2e::http::event;
 
-use crate::{Nodes, admin, alone, calm_brokers, wire};
+use crate::{Nodes, Turn, admin, calm_brokers, wire};
 
 /// Hours before now in which nothing was written, and records that were written before that.
 const OLD: (Duration, usize) = (Duration::from_secs(3 * 3600), 3_000);
@@ -25,7 +25,7 @@ fn old(n: usize) -> (Vec<u8>, i64) {
 
 #[test]
 fn a_start_reads_its_dedupe_window_from_the_tail_and_nothing_older() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let brokers = calm_brokers();
     let mut nodes = Nodes::start(brokers, "old", 1, "");
     nodes.servers[0].stop();

@@ -6,7 +6,7 @@ use serde_json::Value;
 use touchline_tests::e2e::http::event;
 use touchline_tests::e2e::server::{run, words};
 
-use crate::{Nodes, admin, alone, calm_brokers};
+use crate::{Nodes, Turn, admin, calm_brokers};
 
 /// What a command of the log says, line by line; it must end with `code`.
 pub fn told(config: &Path, code: i32, arguments: &[&str]) -> Vec<String> {
@@ -31,7 +31,7 @@ fn ids(records: &[Value]) -> Vec<&str> {
 
 #[test]
 fn dump_verify_and_tail_read_every_lane_without_being_a_node() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let nodes = Nodes::start(calm_brokers(), "tools", 1, "");
     let config = nodes.home(0).config();
     let all: Vec<String> = (0..20).map(|n| format!("e{n}")).collect();
@@ -64,7 +64,7 @@ fn dump_verify_and_tail_read_every_lane_without_being_a_node() {
 
 #[test]
 fn verify_names_what_a_stranger_has_written_and_ends_with_1() {
-    let _turn = alone();
+    let _turn = Turn::Calm.take();
     let nodes = Nodes::start(calm_brokers(), "poison", 1, "");
     nodes.servers[0].accept(&event("e1", &["ars"]));
     admin::write(calm_brokers(), "poison.broadcast-events", 2, b"not a record");
