@@ -6,6 +6,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+case "${1:-}" in
+  -h | --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" && exit ;;
+esac
+
 cargo build --release --quiet -p touchline -p touchline-bench
 binaries="${CARGO_TARGET_DIR:-target}/release"
 results="${CARGO_TARGET_DIR:-target}/bench"

@@ -27,7 +27,8 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
     elif have sudo; then
-        sudo "$@"
+        # Behind a proxy the network is reached by these alone.
+        sudo --preserve-env=http_proxy,https_proxy,no_proxy,HTTP_PROXY,HTTPS_PROXY,NO_PROXY "$@"
     else
         die "this needs root, and there is no sudo" "as root, run: $*"
     fi

@@ -97,6 +97,8 @@ need_lints() {
 need_python() {
     have python3 && python3 -c 'import venv, ensurepip' >/dev/null 2>&1 \
         || apt_install "Python with venv, for the conformance suite" python3 python3-venv
+    timeout 300 tests/conformance/run.sh fetch \
+        || die "the conformance suite's runner could not be fetched" "is the network there?"
 }
 
 need_browser() {
