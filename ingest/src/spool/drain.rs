@@ -26,7 +26,7 @@ use touchline_core::retry::Backoff;
 use touchline_core::time::Timestamp;
 
 use super::cursor::Cursor;
-use super::twins::Twins;
+use super::twins::{Known, Twins};
 use super::{Shared, size};
 use crate::limits::{APPEND_EVENTS_MAX, SPOOL_READ_BYTES_MAX, TOO_OLD_MARGIN};
 
@@ -131,7 +131,7 @@ impl Drain {
                 next = more.position.seq + 1;
                 events.push(more.event);
             }
-            if !self.deliver(events, received_at) {
+            if self.deliver(events, received_at).is_none() {
                 return;
             }
             self.advance(next);
@@ -147,26 +147,26 @@ impl Drain {
         }
     }
 
-    /// Appends until it is known what became of each of `events`; `false` where the log is being
+    /// Appends until it is known what became of each of `events`; `None` where the log is being
     /// closed before.
-    fn deliver(&mut self, events: Vec<Event>, received_at: Timestamp) -> bool {
-        let mut left = self.without_twins(events, received_at);
+    fn deliver(&mut self, events: Vec<Event>, received_at: Timestamp) -> Option<()> {
+        let mut left = self.without_twins(events, received_at)?;
         let mut backoff = Backoff::new();
         while !left.is_empty() {
             if self.is_closing() {
-                return false;
+                return None;
             }
             if self.shared.log.health().is_err() {
                 // Away again: other nodes may take the same events meanwhile.
                 self.twins.forget();
                 self.rest(LOOK_EVERY);
-                left = self.without_twins(left, received_at);
+                left = self.without_twins(left, received_at)?;
                 continue;
             }
             let error = match append(&*self.shared.log, &left, received_at) {
                 Ok(outcomes) => {
                     self.settle(&left, &outcomes);
-                    return true;
+                    return Some(());
                 }
                 Err(error) => error,
             };
@@ -177,7 +177,8 @@ impl Drain {
                 }
                 // Brokers refuse batches: whose fault it is shows when each comes alone.
                 AppendError::Refused(_) if left.len() > 1 => {
-                    return left.into_iter().all(|event| self.deliver(vec![event], received_at));
+                    let mut alone = left.into_iter().map(|event| vec![event]);
+                    return alone.try_for_each(|event| self.deliver(event, received_at));
                 }
                 AppendError::Refused(items) => {
                     (items, "log_refused", "brokers refuse it as it is".to_owned())
@@ -188,16 +189,14 @@ impl Drain {
                     continue;
                 }
             };
-            let Some(others) = self.park(left, &items, reason, &why, received_at) else {
-                return false;
-            };
-            left = others;
+            left = self.park(left, &items, reason, &why, received_at)?;
         }
-        true
+        Some(())
     }
 
-    /// Leaves out what an old spool would repeat beyond the log's own dedupe window.
-    fn without_twins(&mut self, events: Vec<Event>, received_at: Timestamp) -> Vec<Event> {
+    /// Leaves out what an old spool would repeat beyond the log's own dedupe window, and parks what
+    /// reuses an id. `None` where the log is being closed before.
+    fn without_twins(&mut self, events: Vec<Event>, received_at: Timestamp) -> Option<Vec<Event>> {
         // A twin can't be older than what happened, but for what clocks may be off by.
         let now = (self.shared.options.clock)();
         let is_old = |event: &Event| {
@@ -205,33 +204,38 @@ impl Drain {
             event.occurred_at < now.minus(window.saturating_sub(TOO_OLD_MARGIN))
         };
         if !events.iter().any(is_old) {
-            return events;
+            return Some(events);
         }
         let mut fresh = Vec::with_capacity(events.len());
         for event in events {
-            let lane = self.shared.lane(&event);
-            // What happened up to a window before it was received may have been taken since then.
-            let window = self.shared.options.windows[event.stream as usize];
-            let since = received_at.minus(window * 2);
-            let is_known = loop {
-                match self.twins.holds(&*self.shared.log, lane, since, event.identity()) {
-                    Ok(is_known) => break is_known,
-                    Err(why) => {
-                        tracing::debug!(why, "the log can't be asked what it holds yet");
-                        self.rest(Duration::from_secs(1));
-                        if self.is_closing() {
-                            // Comes again with the next start; nothing was appended.
-                            break false;
-                        }
-                    }
+            match self.known_of(&event, received_at)? {
+                Known::No => fresh.push(event),
+                Known::Same => self.settle(std::slice::from_ref(&event), &[Outcome::Duplicate]),
+                Known::Other => {
+                    let why = error_text(&[0]);
+                    self.park(vec![event], &[0], "id_reused", &why, received_at)?;
                 }
-            };
-            match is_known {
-                true => self.settle(std::slice::from_ref(&event), &[Outcome::Duplicate]),
-                false => fresh.push(event),
             }
         }
-        fresh
+        Some(fresh)
+    }
+
+    /// What the log knows of an event; asked until it answers.
+    fn known_of(&mut self, event: &Event, received_at: Timestamp) -> Option<Known> {
+        let lane = self.shared.lane(event);
+        // What happened up to a window before it was received may have been taken since then.
+        let window = self.shared.options.windows[event.stream as usize];
+        let since = received_at.minus(window * 2);
+        while !self.is_closing() {
+            match self.twins.look(&*self.shared.log, lane, since, event) {
+                Ok(known) => return Some(known),
+                Err(why) => {
+                    tracing::debug!(why, "the log can't be asked what it holds yet");
+                    self.rest(Duration::from_secs(1));
+                }
+            }
+        }
+        None
     }
 
     fn settle(&self, events: &[Event], outcomes: &[Outcome]) {

@@ -13,7 +13,7 @@
 //! | `ledger` | what is in the spool: by lane, in bytes, since when |
 //! | `drain` | the thread that hands it on |
 //! | `cursor` | how far that has come, on disk |
-//! | `twins` | what an old spool may repeat |
+//! | `twins` | what an old spool may repeat, or says otherwise |
 //!
 //! # Invariants
 //! - While the spool holds anything for a lane, every event of that lane goes through it: order

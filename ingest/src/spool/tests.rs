@@ -242,3 +242,23 @@ fn an_old_spool_repeats_nothing_that_the_log_has_forgotten() {
     assert_eq!(stage.log.ids(0), ["1", "2"]);
     assert_eq!(spooled.stats().duplicates, 1);
 }
+
+#[test]
+fn fault_36_an_old_event_that_reuses_an_id_of_the_log_is_parked_and_no_repeat() {
+    let stage = Stage::new();
+    let spooled = stage.open();
+    stage.append(&spooled, &[event("1", "ars")]).unwrap();
+    stage.log.set(Mood::Away);
+    let other = Event { data: Bytes::from_static(b"{\"a\":1}"), ..event("1", "ars") };
+    stage.append(&spooled, &[other, event("2", "ars")]).unwrap();
+    stage.pass(7_200);
+    lock(&stage.log.inner).known.clear();
+    stage.log.set(Mood::Takes);
+    until("drained", || spooled.stats().events == 0);
+    assert_eq!(stage.log.ids(0), ["1", "2"]);
+    assert_eq!((spooled.stats().parked, spooled.stats().duplicates), (1, 0));
+    let letters = lock(&stage.letters.0);
+    assert_eq!((letters[0].reason, letters.len()), ("id_reused", 1));
+    let (kept, _) = touchline_core::log::record::decode(letters[0].raw.clone()).unwrap();
+    assert_eq!(&kept.data[..], b"{\"a\":1}", "with its bytes");
+}

@@ -4,13 +4,14 @@
 //! longer than that may have a twin beyond it: another node took the same delivery, or our own
 //! append was answered "unknown" just before the brokers went away. So before old events are handed
 //! on, the log itself is asked what it holds since a window before they were received: once for
-//! each lane, and only then; and not before this node has read what came while it was cut off.
+//! each lane, and only then; and not before this node has read what came while it was cut off. With
+//! each identity its content is kept: what says something else under a known id is no repeat (R15).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use touchline_core::event::Identity;
-use touchline_core::log::{EventLog, Lane};
+use touchline_core::event::{Content, Event, Identity};
+use touchline_core::log::{EventLog, Lane, Record};
 use touchline_core::time::Timestamp;
 
 use super::drain::read;
@@ -21,10 +22,24 @@ const ENDS_KNOWN: Duration = Duration::from_secs(3);
 /// How long reading up to them may take, at once.
 const CATCH_UP_MAX: Duration = Duration::from_secs(30);
 
+/// What a lane holds: of each identity its first copy.
+type Held = HashMap<Identity, Content>;
+
+/// What the log knows of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// Nothing that was found.
+    No,
+    /// It has it.
+    Same,
+    /// It has other content under its id.
+    Other,
+}
+
 /// What each lane that was asked holds.
 #[derive(Debug, Default)]
 pub(super) struct Twins {
-    lanes: HashMap<Lane, HashSet<Identity>>,
+    lanes: HashMap<Lane, Held>,
     /// Whether this node has read what others wrote while it was cut off.
     has_caught_up: bool,
 }
@@ -36,27 +51,37 @@ impl Twins {
         self.has_caught_up = false;
     }
 
-    /// Whether `lane` holds `identity` since `since`, or did when it was first asked. What came
-    /// later is within the window of what we append now.
-    pub fn holds(
+    /// What `lane` holds of `event` since `since`, or did when it was first asked. What came later
+    /// is within the window of what we append now.
+    pub fn look(
         &mut self,
         log: &dyn EventLog,
         lane: Lane,
         since: Timestamp,
-        identity: Identity,
-    ) -> Result<bool, String> {
-        if let Some(known) = self.lanes.get(&lane) {
-            return Ok(known.contains(&identity));
+        event: &Event,
+    ) -> Result<Known, String> {
+        if let Some(held) = self.lanes.get(&lane) {
+            return Ok(Known::of(event, held));
         }
         if !self.has_caught_up {
             catch_up(log)?;
             self.has_caught_up = true;
         }
-        let kept = self.lanes.values().map(HashSet::len).sum();
-        let known = held(log, lane, since, SPOOL_TWINS_MAX.saturating_sub(kept))?;
-        let is_known = known.contains(&identity);
-        self.lanes.insert(lane, known);
-        Ok(is_known)
+        let kept = self.lanes.values().map(HashMap::len).sum();
+        let held = held(log, lane, since, SPOOL_TWINS_MAX.saturating_sub(kept))?;
+        let known = Known::of(event, &held);
+        self.lanes.insert(lane, held);
+        Ok(known)
+    }
+}
+
+impl Known {
+    fn of(event: &Event, held: &Held) -> Self {
+        match held.get(&event.identity()) {
+            None => Self::No,
+            Some(content) if *content == event.content() => Self::Same,
+            Some(_) => Self::Other,
+        }
     }
 }
 
@@ -82,13 +107,15 @@ fn held(
     lane: Lane,
     since: Timestamp,
     identities_max: usize,
-) -> Result<HashSet<Identity>, String> {
+) -> Result<Held, String> {
     let bounds = log.bounds().lanes.get(usize::from(lane.0)).copied().unwrap_or_default();
     let mut from = first_since(log, lane, since, bounds.first, bounds.next)?;
-    let mut known = HashSet::new();
+    let mut known = Held::new();
     while from < bounds.next {
         let chunk = read(log, lane, from, SPOOL_READ_BYTES_MAX)?;
-        known.extend(chunk.records.iter().map(|record| record.event.identity()));
+        for Record { event, .. } in &chunk.records {
+            known.entry(event.identity()).or_insert_with(|| event.content());
+        }
         if known.len() > identities_max {
             // Never silently: the rest is left to the log's own window.
             tracing::error!(lane = lane.0, "too much came meanwhile to look for repeats in it");
