@@ -26,7 +26,7 @@ use touchline_core::retry::Backoff;
 use touchline_core::time::Timestamp;
 
 use super::cursor::Cursor;
-use super::twins::{Known, Twins};
+use super::twins::{Known, Question, Twins};
 use super::{Shared, size};
 use crate::limits::{APPEND_EVENTS_MAX, SPOOL_READ_BYTES_MAX, TOO_OLD_MARGIN};
 
@@ -186,6 +186,8 @@ impl Drain {
                 error => {
                     tracing::debug!(%error, events = left.len(), "the log doesn't take it yet");
                     self.rest(backoff.next(rand::random()));
+                    // Meanwhile they may have become old, and what was answered out of date.
+                    left = self.without_twins(left, received_at)?;
                     continue;
                 }
             };
@@ -226,8 +228,11 @@ impl Drain {
         // What happened up to a window before it was received may have been taken since then.
         let window = self.shared.options.windows[event.stream as usize];
         let since = received_at.minus(window * 2);
+        let holds_for = window.saturating_sub(TOO_OLD_MARGIN);
         while !self.is_closing() {
-            match self.twins.look(&*self.shared.log, lane, since, event) {
+            let now = (self.shared.options.clock)();
+            let question = Question { lane, since, now, holds_for };
+            match self.twins.look(&*self.shared.log, question, event) {
                 Ok(known) => return Some(known),
                 Err(why) => {
                     tracing::debug!(why, "the log can't be asked what it holds yet");

@@ -34,6 +34,7 @@ pub(super) struct FakeLog {
 
 pub(super) struct Inside {
     pub(super) mood: Mood,
+    pub(super) appends: u64,
     pub(super) records: Vec<Vec<Record>>,
     pub(super) known: HashMap<Identity, (Timestamp, touchline_core::event::Content)>,
 }
@@ -41,11 +42,18 @@ pub(super) struct Inside {
 impl FakeLog {
     pub(super) fn new(lanes: usize) -> Arc<Self> {
         let (mood, records) = (Mood::Takes, vec![Vec::new(); lanes]);
-        Arc::new(Self { inner: Mutex::new(Inside { mood, records, known: HashMap::new() }), lanes })
+        let inside = Inside { mood, appends: 0, records, known: HashMap::new() };
+        Arc::new(Self { inner: Mutex::new(inside), lanes })
     }
 
     pub(super) fn set(&self, mood: Mood) {
         lock(&self.inner).mood = mood;
+    }
+
+    /// Waits for so many more appends.
+    pub(super) fn is_tried(&self, times: u64) {
+        let before = lock(&self.inner).appends;
+        until("tried", || lock(&self.inner).appends >= before + times);
     }
 
     pub(super) fn ids(&self, lane: usize) -> Vec<String> {
@@ -56,6 +64,7 @@ impl FakeLog {
 impl EventLog for FakeLog {
     fn append(&self, events: Vec<Event>, received_at: Timestamp, reply: AppendReply) {
         let mut inner = lock(&self.inner);
+        inner.appends += 1;
         let mood = inner.mood;
         let unknown = || Err(AppendError::Unknown("lost".into()));
         match mood {

@@ -262,3 +262,39 @@ fn fault_36_an_old_event_that_reuses_an_id_of_the_log_is_parked_and_no_repeat() 
     let (kept, _) = touchline_core::log::record::decode(letters[0].raw.clone()).unwrap();
     assert_eq!(&kept.data[..], b"{\"a\":1}", "with its bytes");
 }
+
+#[test]
+fn what_becomes_old_while_the_cluster_ails_is_looked_for_before_it_is_appended() {
+    let stage = Stage::new();
+    let spooled = stage.open();
+    stage.append(&spooled, &[event("1", "ars")]).unwrap();
+    stage.log.set(Mood::Away);
+    stage.append(&spooled, &[event("1", "ars")]).unwrap();
+    // Brokers are back before it is old, and too few copies are in sync until it is.
+    stage.pass(50 * 60);
+    stage.log.set(Mood::Chokes("1"));
+    stage.log.is_tried(2);
+    stage.pass(20 * 60);
+    lock(&stage.log.inner).known.clear();
+    until("found", || spooled.stats().duplicates == 1);
+    stage.log.set(Mood::Takes);
+    assert_eq!((stage.log.ids(0), spooled.stats().events), (vec!["1".into()], 0));
+}
+
+#[test]
+fn what_our_own_appends_left_is_found_however_long_the_cluster_says_unknown() {
+    let stage = Stage::new();
+    let spooled = stage.open();
+    stage.log.set(Mood::Away);
+    stage.append(&spooled, &[event("1", "ars")]).unwrap();
+    stage.pass(58 * 60);
+    // Old when it is first appended: by then the log was asked, and had nothing.
+    stage.log.set(Mood::Forgetful);
+    until("appended", || !stage.log.ids(0).is_empty());
+    stage.log.set(Mood::Chokes("1"));
+    stage.log.is_tried(2);
+    stage.pass(7_200);
+    lock(&stage.log.inner).known.clear();
+    until("found", || spooled.stats().duplicates == 1);
+    assert_eq!(stage.log.ids(0), ["1"]);
+}

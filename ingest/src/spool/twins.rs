@@ -3,9 +3,13 @@
 //! The log swallows a repeat within its dedupe window (R17). An event that waited in the spool for
 //! longer than that may have a twin beyond it: another node took the same delivery, or our own
 //! append was answered "unknown" just before the brokers went away. So before old events are handed
-//! on, the log itself is asked what it holds since a window before they were received: once for
-//! each lane, and only then; and not before this node has read what came while it was cut off. With
-//! each identity its content is kept: what says something else under a known id is no repeat (R15).
+//! on, the log itself is asked what it holds since a window before they were received: for each
+//! lane, and only then; and not before this node has read what came while it was cut off. With each
+//! identity its content is kept: what says something else under a known id is no repeat (R15).
+//!
+//! What comes after a lane was asked is for the log's window, so an answer holds for less than a
+//! window; then the lane is asked anew. It matters where brokers take long to take anything: they
+//! may have kept what they answered "unknown" of.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -25,6 +29,24 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(30);
 /// What a lane holds: of each identity its first copy.
 type Held = HashMap<Identity, Content>;
 
+/// What a lane answered, and when.
+#[derive(Debug)]
+struct Asked {
+    at: Timestamp,
+    held: Held,
+}
+
+/// One question.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    pub lane: Lane,
+    /// What came before is of no interest.
+    pub since: Timestamp,
+    pub now: Timestamp,
+    /// For so long an answer holds.
+    pub holds_for: Duration,
+}
+
 /// What the log knows of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Known {
@@ -39,7 +61,7 @@ pub(super) enum Known {
 /// What each lane that was asked holds.
 #[derive(Debug, Default)]
 pub(super) struct Twins {
-    lanes: HashMap<Lane, Held>,
+    lanes: HashMap<Lane, Asked>,
     /// Whether this node has read what others wrote while it was cut off.
     has_caught_up: bool,
 }
@@ -51,26 +73,30 @@ impl Twins {
         self.has_caught_up = false;
     }
 
-    /// What `lane` holds of `event` since `since`, or did when it was first asked. What came later
-    /// is within the window of what we append now.
+    /// What the lane holds of `event`, or did when it was last asked.
     pub fn look(
         &mut self,
         log: &dyn EventLog,
-        lane: Lane,
-        since: Timestamp,
+        question: Question,
         event: &Event,
     ) -> Result<Known, String> {
-        if let Some(held) = self.lanes.get(&lane) {
-            return Ok(Known::of(event, held));
+        let Question { lane, since, now, holds_for } = question;
+        // A clock that was set back makes an answer as worthless as one that went on.
+        let is_good = |it: &&Asked| it.at <= now && it.at.plus(holds_for) > now;
+        if let Some(asked) = self.lanes.get(&lane).filter(is_good) {
+            return Ok(Known::of(event, &asked.held));
+        }
+        if self.lanes.remove(&lane).is_some() {
+            self.has_caught_up = false;
         }
         if !self.has_caught_up {
             catch_up(log)?;
             self.has_caught_up = true;
         }
-        let kept = self.lanes.values().map(HashMap::len).sum();
+        let kept = self.lanes.values().map(|asked| asked.held.len()).sum();
         let held = held(log, lane, since, SPOOL_TWINS_MAX.saturating_sub(kept))?;
         let known = Known::of(event, &held);
-        self.lanes.insert(lane, held);
+        self.lanes.insert(lane, Asked { at: now, held });
         Ok(known)
     }
 }
