@@ -1,7 +1,8 @@
 //! The task that follows one source: connect, read, publish, wait, again.
 
+mod turns;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::Response;
 use tokio::sync::watch;
@@ -22,10 +23,6 @@ use super::websocket::{Heard, Messages, Socket};
 use super::{Rewind, SocialKind, SocialSource};
 use crate::limits::{BACKFILL_MINUTES_MAX, SOCIAL_APPENDS_MAX, SOCIAL_GATHER};
 use crate::outbound::Surroundings;
-use crate::roster::Roster;
-
-/// How often it is looked whether it is this node's turn.
-const TURN_LOOK: Duration = Duration::from_millis(200);
 
 /// What an append came to: its number, and the ids of posts that were refused.
 type Settled = (u64, Vec<Box<str>>);
@@ -61,17 +58,6 @@ pub(super) struct Follower {
     event_id: String,
 }
 
-/// Returns once it is our turn, or no longer. While it isn't, the stream is nobody's worry here.
-async fn turn(roster: &dyn Roster, source: &str, awaited: bool, stats: &SocialStats) {
-    while roster.is_mine(source) != awaited {
-        if awaited {
-            stats.set_assigned(false);
-            stats.note_post();
-        }
-        sleep(TURN_LOOK).await;
-    }
-}
-
 impl Follower {
     pub fn new(
         source: SocialSource,
@@ -100,58 +86,9 @@ impl Follower {
         }
     }
 
-    /// Follows it until it is told to stop, while it is this node's.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let (roster, source) = (Arc::clone(&self.around.roster), self.source.name.clone());
-        let stats = Arc::clone(&self.stats);
-        // Whoever takes over from another node is told nothing of where that was.
-        self.asks_all_minutes = !roster.is_mine(&source);
-        self.go_on_where_it_was();
-        loop {
-            let begins = turn(&*roster, &source, true, &stats);
-            tokio::select! {
-                _ = stop.changed() => return,
-                () = begins => stats.set_assigned(true),
-            }
-            let goes_on = tokio::select! {
-                _ = stop.changed() => false,
-                () = turn(&*roster, &source, false, &stats) => true,
-                () = self.follow() => true,
-            };
-            stats.set_connected(false);
-            if !goes_on {
-                return self.keep();
-            }
-            tracing::info!(source = &*source, "another node follows this stream now");
-            self.leave();
-        }
-    }
-
-    /// Takes up the place that was kept before a restart.
-    fn go_on_where_it_was(&mut self) {
-        let now = (self.around.clock)();
-        let Some(mark) = self.keeps.file.as_ref().and_then(|file| file.read(now)) else { return };
-        let away = Duration::from_micros(u64::try_from(now.0 - mark.at.0).unwrap_or(0));
-        let (source, away_s) = (&*self.source.name, away.as_secs());
-        tracing::info!(source, away_s, "a stream goes on where it was left");
-        self.heard_at = Instant::now().checked_sub(away);
-        self.asks_all_minutes |= self.heard_at.is_none();
-        self.go_back_to(&mark.id);
-        self.place = Place::new(Some(mark), Instant::now());
-    }
-
     fn go_back_to(&mut self, id: &str) {
         id.clone_into(&mut self.event_id);
         self.funnel.set_last_id(id);
-    }
-
-    /// Another node goes on with it: our place is none any more.
-    fn leave(&mut self) {
-        self.append();
-        self.go_back_to("");
-        (self.heard_at, self.asks_all_minutes) = (None, true);
-        self.place.forget();
-        self.keeps.marks.send_replace(None);
     }
 
     async fn follow(&mut self) {

@@ -7,6 +7,9 @@
 //! place back, until the stream has been asked for again from there, or its posts are too old to
 //! count.
 //!
+//! A place that was left, because it is another node's turn, counts for a while: see
+//! [`Place::leave`].
+//!
 //! It performs no I/O and reads no clock: the caller passes `now`.
 
 use std::collections::BTreeSet;
@@ -20,6 +23,13 @@ use crate::limits::{BACKFILL_MINUTES_MAX, PLACE_EVERY};
 /// For how long what was refused is worth being asked for again: older posts are too old (R16).
 const REFUSED_COUNTS: Duration = Duration::from_secs(60 * BACKFILL_MINUTES_MAX);
 
+/// For how long a place counts where posts have no times of their own: one that comes again later
+/// could be shown again, for the log has forgotten it by the time all of them have come.
+const TIMELESS_COUNTS: Duration = Duration::from_secs(60 * BACKFILL_MINUTES_MAX);
+/// For how long a place counts that was left: nine tenths of what the log remembers (R16), beyond
+/// which what another node has published might be shown again.
+const LEFT_COUNTS: Duration = Duration::from_secs(9 * 60);
+
 /// A place in a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mark {
@@ -27,6 +37,13 @@ pub(super) struct Mark {
     pub id: String,
     /// When it was heard last, by the wall clock.
     pub at: Timestamp,
+}
+
+impl Mark {
+    /// Whether it is of use at `now`, in a stream whose posts have times of their own or not.
+    pub fn counts(&self, now: Timestamp, has_times: bool) -> bool {
+        has_times || self.at.plus(TIMELESS_COUNTS) >= now
+    }
 }
 
 /// How far the log has what came.
@@ -44,10 +61,12 @@ pub(super) struct Place {
     safe: Option<Mark>,
     /// Posts behind the safe place were refused then.
     refused_at: Option<Instant>,
+    /// It isn't our turn, and until then the safe place counts.
+    left_until: Option<Instant>,
 }
 
 impl Place {
-    /// Of a stream that was left at `safe`.
+    /// Of a stream that was left at `safe`, and isn't taken up yet.
     pub fn new(safe: Option<Mark>, now: Instant) -> Self {
         Self {
             is_news: false,
@@ -57,6 +76,7 @@ impl Place {
             candidate: None,
             safe,
             refused_at: None,
+            left_until: Some(now + LEFT_COUNTS),
         }
     }
 
@@ -108,7 +128,26 @@ impl Place {
         self.refused_at.take().map(|_| safe)
     }
 
-    /// From now on it is somebody else who goes on.
+    /// It isn't our turn any more. Whoever has the stream next, here, begins at the safe place;
+    /// `false`: there is none.
+    pub fn leave(&mut self, now: Instant) -> bool {
+        (self.candidate, self.refused_at) = (None, Some(now));
+        self.left_until = Some(now + LEFT_COUNTS);
+        self.safe.is_some()
+    }
+
+    /// When the place that was left is to be forgotten; `None`: there is none.
+    pub fn left_until(&self) -> Option<Instant> {
+        self.left_until.filter(|_| self.safe.is_some())
+    }
+
+    /// It is our turn. `false`: there is a safe place, and it is of no use any more.
+    pub fn take_up(&mut self, now: Instant, clock: Timestamp, has_times: bool) -> bool {
+        let is_late = self.left_until.take().is_some_and(|until| now >= until);
+        self.safe.as_ref().is_none_or(|mark| !is_late && mark.counts(clock, has_times))
+    }
+
+    /// There is no place to go on from.
     pub fn forget(&mut self) {
         (self.is_news, self.candidate, self.safe, self.refused_at) = (false, None, None, None);
     }
@@ -169,6 +208,30 @@ mod tests {
         assert_eq!(place.propose(None, later), None, "something is not handed on yet");
         assert_eq!(place.due(), Some(later + PLACE_EVERY), "and is waited for");
         assert_eq!(place.propose(mark("2"), later), mark("2"));
+    }
+
+    #[tokio::test]
+    async fn a_place_that_was_left_counts_for_as_long_as_the_log_remembers() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let soon = Timestamp(7 + 300_000_000);
+        for (after, clock, has_times, counts) in [
+            (second, soon, false, true),
+            (second, soon.plus(second), false, false),
+            (second, soon.plus(3_600 * second), true, true),
+            (LEFT_COUNTS, soon, true, false),
+        ] {
+            let mut fresh = Place::new(mark("1"), now);
+            assert_eq!(fresh.take_up(now + after, clock, has_times), counts, "of a start");
+            let mut place = Place::new(None, now);
+            assert!(place.take_up(now, Timestamp(7), has_times), "there is none");
+            place.propose(mark("1"), now);
+            assert_eq!(place.left_until(), None, "it is our turn");
+            assert!(place.leave(now));
+            assert_eq!(place.left_until(), Some(now + LEFT_COUNTS));
+            assert_eq!(place.take_up(now + after, clock, has_times), counts, "{after:?}");
+            assert_eq!(place.go_back(), mark("1"), "what is on its way is in doubt");
+        }
+        assert!(!Place::new(None, now).leave(now));
     }
 
     /// Whatever the order of answers, what is safe lies before the first that is not taken.

@@ -6,7 +6,6 @@
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -15,14 +14,11 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::place::Mark;
 use super::{Rewind, SocialSource};
-use crate::limits::{BACKFILL_MINUTES_MAX, PLACE_BYTES_MAX};
+use crate::limits::PLACE_BYTES_MAX;
 use crate::outbound;
 
 /// How all of these files end.
 const SUFFIX: &str = "place";
-
-/// Without times of its own, a post that comes again later than that would be shown again.
-const AGE_MAX: Duration = Duration::from_secs(60 * BACKFILL_MINUTES_MAX);
 
 #[derive(Serialize, Deserialize)]
 struct Written {
@@ -69,8 +65,8 @@ impl PlaceFile {
             }
         };
         let mark = Mark { id: written.id, at: Timestamp(written.at) };
-        let is_old = mark.at.plus(AGE_MAX) < now;
-        (written.stream == self.stream && (self.has_times || !is_old)).then_some(mark)
+        let is_ours = written.stream == self.stream;
+        (is_ours && mark.counts(now, self.has_times)).then_some(mark)
     }
 
     fn load(&self) -> io::Result<Written> {

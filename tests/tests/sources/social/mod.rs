@@ -3,6 +3,7 @@
 
 mod faults;
 mod posts;
+mod turns;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -13,6 +14,7 @@ use touchline_core::log::EventLog;
 use touchline_ingest::clock::{Clock, system_clock};
 use touchline_ingest::mapping::From;
 use touchline_ingest::outbound::Surroundings;
+use touchline_ingest::roster::{Alone, Roster};
 use touchline_ingest::social::{
     BackoffRules, PostMapping, Rewind, Social, SocialKind, SocialSource, SocialStats,
 };
@@ -108,12 +110,24 @@ fn follow_in(
     source: SocialSource,
     look: impl FnOnce(&Followed<'_>),
 ) {
+    let at = Setting { places, clock, roster: Arc::new(Alone) };
+    follow_at(at, source, look);
+}
+
+/// What a stream is followed in.
+struct Setting<'a> {
+    places: Option<&'a Path>,
+    clock: Clock,
+    roster: Arc<dyn Roster>,
+}
+
+fn follow_at(at: Setting<'_>, source: SocialSource, look: impl FnOnce(&Followed<'_>)) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (ledger, letters) = (Ledger::new(), Arc::new(Letters::default()));
     let (log, dead): (Arc<dyn EventLog>, Arc<dyn DeadLetters>) = (ledger.clone(), letters.clone());
-    let mut around = Surroundings::new(log, clock, dead);
-    around.places = places.map(Into::into);
+    let mut around = Surroundings::new(log, at.clock, dead);
+    (around.places, around.roster) = (at.places.map(Into::into), at.roster);
     let social = runtime.block_on(async { Social::start(vec![source], &around) });
     let social = social.unwrap();
     look(&Followed { stats: &social.stats()[0], ledger: &ledger, letters: &letters });
