@@ -10,7 +10,7 @@ use touchline_core::time::Timestamp;
 use super::{PollStats, Trouble};
 use crate::tally::Tally;
 
-/// What came of one append; what was taken isn't in it.
+/// What came of one append; what is news to the log isn't in it.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     /// When its events came.
@@ -19,6 +19,8 @@ pub(super) struct Answer {
     pub refused: Vec<Event>,
     /// The log knows their ids under other content (R15).
     pub reused: Vec<Event>,
+    /// The log has them already.
+    pub known: Vec<Event>,
     /// Were refused for those beside them: they go again at once.
     pub others: Vec<Event>,
 }
@@ -58,6 +60,9 @@ impl Place {
                 self.stats.count_published(tally.accepted);
                 self.stats.count_unchanged(tally.duplicates);
                 self.stats.count(Trouble::TooOld, tally.too_old);
+                let known = events.into_iter().zip(outcomes);
+                let known = known.filter(|(_, outcome)| *outcome == Outcome::Duplicate);
+                settled.known = known.map(|(event, _)| event).collect();
             }
             Err(AppendError::IdReused(which)) if !which.is_empty() => {
                 self.stats.count(Trouble::IdReused, which.len() as u64);

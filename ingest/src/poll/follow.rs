@@ -186,8 +186,12 @@ impl<H: Harvest> Follower<H> {
         self.appends -= 1;
         answer.reused.iter().for_each(|event| self.harvest.reused(event));
         answer.refused.iter().for_each(|event| self.harvest.forget(event));
-        if !answer.others.is_empty() {
-            self.append(answer.others, answer.received_at);
+        let again = answer.known.iter();
+        let again = again.filter_map(|event| self.harvest.say_again(event, answer.received_at));
+        // Of one answer only one of the two holds any.
+        let more: Vec<Event> = again.chain(answer.others).collect();
+        if !more.is_empty() {
+            self.append(more, answer.received_at);
         }
     }
 }

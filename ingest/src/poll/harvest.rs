@@ -71,6 +71,12 @@ pub(crate) trait Harvest: Send + 'static {
     /// The log has not taken `event`: it is news again.
     fn forget(&mut self, event: &Event);
 
+    /// The log has `event`, whose answer came at `received_at`, already: what says the same once
+    /// more, where that is wanted.
+    fn say_again(&mut self, _event: &Event, _received_at: Timestamp) -> Option<Event> {
+        None
+    }
+
     /// The log knows the id of `event` under other content, and will never take it.
     fn reused(&mut self, _event: &Event) {}
 

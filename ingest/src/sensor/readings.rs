@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use touchline_core::dead::Desk;
 use touchline_core::event::{Event, Stream};
+use touchline_core::time::Timestamp;
 
 use super::mapping::Reading;
 use super::values::{ValueRules, Values, Verdict};
@@ -85,6 +86,10 @@ impl Harvest for Readings {
 
     fn forget(&mut self, event: &Event) {
         self.values.forget(event);
+    }
+
+    fn say_again(&mut self, event: &Event, received_at: Timestamp) -> Option<Event> {
+        self.values.say_again(event, received_at)
     }
 
     fn reused(&mut self, event: &Event) {

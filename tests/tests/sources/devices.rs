@@ -151,3 +151,19 @@ fn replies_that_the_log_drops_give_their_places_back() {
         upstream.set_fault(Fault::Status(500));
     });
 }
+
+/// Whoever asked before may have been gone for almost as long as a value counts.
+#[test]
+fn a_value_that_another_node_has_published_is_said_again_at_once() {
+    let (upstream, ledger) = (Upstream::start(BODY), Ledger::new());
+    ledger.know("ars/wind:1");
+    let begin = Instant::now();
+    follow(vec![source("emirates", &upstream.url())], &ledger, |stats| {
+        until("it is said again", || ledger.events().len() == 1);
+        assert!(begin.elapsed() < Duration::from_secs(2), "before its heartbeat");
+        let event = &ledger.events()[0];
+        assert!(event.id.starts_with("ars/wind:1~"), "{}", event.id);
+        until("it goes on", || stats[0].polls() > 5);
+        assert_eq!(ledger.events().len(), 1, "once");
+    });
+}

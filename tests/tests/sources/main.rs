@@ -32,6 +32,8 @@ pub struct Ledger {
     lost: std::sync::atomic::AtomicU64,
     /// Ids that it knows with other content.
     reused: Mutex<Vec<String>>,
+    /// Ids that it has had before.
+    known: Mutex<Vec<String>>,
     /// Answers that are kept back; `None`: they are given at once.
     held: Mutex<Option<Vec<Held>>>,
 }
@@ -60,6 +62,11 @@ impl Ledger {
     /// From now on it takes `id` for one that was used for other content.
     pub fn reuse(&self, id: &str) {
         self.reused.lock().unwrap().push(id.into());
+    }
+
+    /// From now on `id` is a duplicate to it.
+    pub fn know(&self, id: &str) {
+        self.known.lock().unwrap().push(id.into());
     }
 
     /// From now on it takes what it is given, and doesn't say so until it is let go.
@@ -106,10 +113,17 @@ impl EventLog for Ledger {
             return reply(Err(AppendError::IdReused(which)));
         }
         let mut all = self.events.lock().unwrap();
-        let first = all.len() as u64;
-        let place = |n| Outcome::Accepted(Position { lane: Lane(0), seq: first + n });
-        let outcomes = (0..events.len() as u64).map(place).collect();
-        all.extend(events);
+        let known = self.known.lock().unwrap().clone();
+        let mut outcomes = Vec::new();
+        for event in events {
+            if known.iter().any(|id| **id == *event.id) {
+                outcomes.push(Outcome::Duplicate);
+                continue;
+            }
+            let seq = all.len() as u64;
+            outcomes.push(Outcome::Accepted(Position { lane: Lane(0), seq }));
+            all.push(event);
+        }
         drop(all);
         match &mut *self.held.lock().unwrap() {
             Some(held) => held.push(Box::new(move || reply(Ok(outcomes)))),

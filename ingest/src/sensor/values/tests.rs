@@ -2,6 +2,7 @@
 
 use super::*;
 use std::sync::OnceLock;
+use touchline_core::limits::ID_BYTES_MAX;
 
 const SECOND: i64 = 1_000_000;
 const NOON: i64 = 1_000_000 * SECOND;
@@ -290,4 +291,35 @@ fn keys_that_are_not_seen_any_more_give_their_places_to_others() {
     let late = |n| Reading { measured_at: Some(at(idle_s + 1, 0).received_at), ..keyed(n) };
     assert!(take(&mut it, &late(KEYS_MAX), idle_s + 1).is_ok());
     assert_eq!((it.known.len(), it.skews.len()), (2, 2), "the one that was seen, and the new one");
+}
+
+#[test]
+fn a_first_value_that_the_log_has_already_is_said_again_at_once() {
+    let heartbeat = |s: i64| (NOON + s * SECOND) / (5 * SECOND);
+    let mut it = values();
+    // As another node has published it.
+    let first = judge(&mut it, &reading(Some(7), None, "1"), &at(11, 0)).unwrap();
+    let again = it.say_again(&first, at(11, 0).received_at).unwrap();
+    assert_eq!(*again.id, format!("ars/mast:7~{}", heartbeat(11)));
+    assert_eq!((&again.data, &again.sensor), (&first.data, &first.sensor));
+    assert_eq!(it.say_again(&first, at(11, 0).received_at), None, "once for each answer");
+    // That node used the number of this heartbeat as well.
+    let more = it.say_again(&again, at(11, 0).received_at).unwrap();
+    assert_eq!(*more.id, format!("{}~{}", again.id, heartbeat(11) + 1));
+    assert_eq!(take(&mut it, &reading(Some(7), None, "1"), 12), Err(Verdict::Unchanged));
+    let later = judge(&mut it, &reading(Some(7), None, "1"), &at(16, 0)).unwrap();
+    assert_eq!(*later.id, format!("ars/mast:7~{}", heartbeat(16).max(heartbeat(11) + 2)));
+    assert_eq!(it.say_again(&later, at(16, 0).received_at), None, "it is no first one");
+}
+
+#[test]
+fn a_first_value_that_is_tried_again_may_still_be_a_repeat() {
+    let mut it = values();
+    let one = reading(Some(7), None, "1");
+    let first = judge(&mut it, &one, &at(1, 0)).unwrap();
+    it.forget(&first);
+    let retried = judge(&mut it, &one, &at(2, 0)).unwrap();
+    assert!(it.say_again(&retried, at(2, 0).received_at).is_some());
+    let changed = judge(&mut it, &reading(Some(8), None, "2"), &at(3, 0)).unwrap();
+    assert_eq!(it.say_again(&changed, at(3, 0).received_at), None);
 }
