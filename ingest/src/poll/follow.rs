@@ -96,6 +96,7 @@ impl<H: Harvest> Follower<H> {
     fn stand_by(&mut self) {
         if self.stats.is_assigned() {
             self.harvest.start_over();
+            self.stats.set_still(None);
             self.breaker = Breaker::new(self.ask.breaker);
             self.stats.set_breaker(BreakerState::Closed.number());
         }
@@ -142,6 +143,7 @@ impl<H: Harvest> Follower<H> {
         if let Some(skew) = self.harvest.skew() {
             self.stats.set_skew(skew);
         }
+        self.stats.set_still(self.harvest.still_since());
         self.publish(harvested.news, received_at);
     }
 

@@ -87,4 +87,9 @@ pub(crate) trait Harvest: Send + 'static {
     fn skew(&self) -> Option<i64> {
         None
     }
+
+    /// Since when something it counts has stood still, where it counts.
+    fn still_since(&self) -> Option<Instant> {
+        None
+    }
 }

@@ -84,6 +84,9 @@ impl Counted for Trouble {
     }
 }
 
+/// No moment that comes.
+const NEVER: u64 = u64::MAX;
+
 /// Counters of one source.
 #[derive(Debug)]
 pub struct PollStats {
@@ -99,6 +102,8 @@ pub struct PollStats {
     /// After `since`.
     good_at_us: AtomicU64,
     skew_us: AtomicI64,
+    /// After `since`; [`NEVER`] where nothing stands.
+    still_since_us: AtomicU64,
     breaker: AtomicU8,
     is_assigned: AtomicBool,
 }
@@ -118,6 +123,7 @@ impl PollStats {
             since,
             good_at_us: AtomicU64::new(0),
             skew_us: AtomicI64::new(0),
+            still_since_us: AtomicU64::new(NEVER),
             breaker: AtomicU8::new(0),
             is_assigned: AtomicBool::new(true),
         }
@@ -179,6 +185,14 @@ impl PollStats {
         self.skew_us.load(Ordering::Relaxed) as f64 / 1e6
     }
 
+    /// How long a sequence of its last answer has stood still; zero where it holds none.
+    pub fn sequence_still(&self, now: Instant) -> Duration {
+        match self.still_since_us.load(Ordering::Relaxed) {
+            NEVER => Duration::ZERO,
+            since => now.saturating_duration_since(self.since + Duration::from_micros(since)),
+        }
+    }
+
     /// Its breaker: 0 closed, 1 half-open, 2 open.
     pub fn breaker(&self) -> u8 {
         self.breaker.load(Ordering::Relaxed)
@@ -225,6 +239,12 @@ impl PollStats {
 
     pub(super) fn set_skew(&self, skew_us: i64) {
         self.skew_us.store(skew_us, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_still(&self, since: Option<Instant>) {
+        let after = |at: Instant| at.saturating_duration_since(self.since).as_micros();
+        let after_us = since.map_or(NEVER, |at| u64::try_from(after(at)).unwrap_or(NEVER));
+        self.still_since_us.store(after_us, Ordering::Relaxed);
     }
 
     pub(super) fn set_breaker(&self, state: u8) {

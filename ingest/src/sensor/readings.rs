@@ -56,6 +56,7 @@ impl Harvest for Readings {
         let readings = self.mapping.readings(&answer);
         let readings = readings.map_err(|error| unfit(Trouble::BadReading, &error))?;
         let mut harvested = Harvested::default();
+        self.values.begin_answer();
         for reading in readings {
             let reading = match reading {
                 Ok(reading) => reading,
@@ -102,5 +103,9 @@ impl Harvest for Readings {
 
     fn skew(&self) -> Option<i64> {
         self.values.skew()
+    }
+
+    fn still_since(&self) -> Option<Instant> {
+        self.values.still_since()
     }
 }

@@ -21,6 +21,13 @@
 //! a new run of the device where so many answers in a row are below and rise among themselves, or
 //! where nothing could be taken for [`ValueRules::age_max`].
 //!
+//! # Devices that are frozen
+//! One that says the same number and the same value for ever is no news and no trouble: only
+//! [`Values::still_since`] tells it from a calm. It looks at the key that stands longest, of those
+//! in the last answer: where a device counts what it measures every number moves with every answer,
+//! however calm it is, and one frozen mast of ten shows. The key that moved last would tell nothing
+//! before all ten are frozen.
+//!
 //! # Clocks
 //! Devices' clocks are off, by hours at times: see `skew`. An age is what a reading is late beyond
 //! that. Heartbeats go by monotonic time.
@@ -80,13 +87,25 @@ pub struct Values {
     known: HashMap<(Route, Box<str>), Known>,
     skews: Skews,
     swept_at: Option<Instant>,
+    still_since: Option<Instant>,
 }
 
 impl Values {
     /// Of the source of that name, which has published nothing.
     pub fn new(source: &str, rules: ValueRules) -> Self {
         let (known, skews) = (HashMap::new(), Skews::default());
-        Self { source: source.into(), rules, known, skews, swept_at: None }
+        Self { source: source.into(), rules, known, skews, swept_at: None, still_since: None }
+    }
+
+    /// Readings of another answer follow.
+    pub(super) fn begin_answer(&mut self) {
+        self.still_since = None;
+    }
+
+    /// Since when the sequence of some key of the last answer has stood still; `None`: it holds no
+    /// sequence.
+    pub fn still_since(&self) -> Option<Instant> {
+        self.still_since
     }
 
     /// What the clock that is furthest off is behind ours (ahead, if negative).
@@ -100,11 +119,14 @@ impl Values {
         self.sweep(at.now);
         let slot = (reading.route.clone(), reading.key.clone());
         let is_full = self.known.len() >= KEYS_MAX;
-        let course = match self.known.get_mut(&slot) {
-            Some(known) => known.course(reading, at, self.rules.age_max),
+        let (course, moved_at) = match self.known.get_mut(&slot) {
+            Some(known) => (known.course(reading, at, self.rules.age_max), known.moved_at),
             None if is_full => return Verdict::Full,
-            None => Course::Forward,
+            None => (Course::Forward, at.now),
         };
+        if reading.sequence.is_some() {
+            self.still_since = Some(self.still_since.map_or(moved_at, |it| it.min(moved_at)));
+        }
         match course {
             Course::Backwards => return Verdict::Backwards,
             Course::Standing => return Verdict::Standing,

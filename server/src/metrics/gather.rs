@@ -219,6 +219,8 @@ fn polls(page: &mut Page, polled: &[Arc<PollStats>]) {
     each(&SOURCE_UNCHANGED, &|it| count(it.unchanged()));
     each(&SOURCE_SEQUENCE_RESTARTS, &|it| count(it.restarts()));
     each(&SOURCE_CLOCK_SKEW_SECONDS, &PollStats::skew_seconds);
+    let now = Instant::now();
+    each(&SOURCE_SEQUENCE_STILL_SECONDS, &|it| it.sequence_still(now).as_secs_f64());
     each(&BREAKER_STATE, &|it| f64::from(it.breaker()));
 }
 

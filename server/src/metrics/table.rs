@@ -136,6 +136,8 @@ metrics! {
      it that began to count anew";
     SOURCE_CLOCK_SKEW_SECONDS: Gauge "source_clock_skew_seconds" ["source"] "What a source's clock \
      is behind ours";
+    SOURCE_SEQUENCE_STILL_SECONDS: Gauge "source_sequence_still_seconds" ["source"] "How long the \
+     sequence of some key of its last answer has stood still; 0 without sequences";
     BREAKER_STATE: Gauge "breaker_state" ["name"] "0 closed, 1 half-open, 2 open";
     SOURCE_ASSIGNED: Gauge "source_assigned" ["source"] "1 where it is this node that asks it; of \
      several nodes one does";

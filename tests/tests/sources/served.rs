@@ -120,6 +120,19 @@ fn fault_26_a_source_in_trouble_shows_in_its_gauges_and_on_the_board() {
 }
 
 #[test]
+fn fault_26_a_device_that_is_frozen_shows_in_a_gauge_though_it_answers_well() {
+    let upstream = Upstream::start(&body(1));
+    let home = Home::new(&config(&upstream.url()));
+    let server = home.serve(Backend::Auto);
+    let gauge =
+        |name: &str| server.metric(&format!(r#"touchline_source_{name}{{source="emirates"}}"#));
+    until("it stands", || gauge("sequence_still_seconds") > 2.0);
+    assert!(gauge("staleness_seconds") < 2.0, "it answers");
+    upstream.set_body(&body(1).replace("\"n\":1", "\"n\":2"));
+    until("it moves", || gauge("sequence_still_seconds") < 1.0);
+}
+
+#[test]
 fn what_a_devices_clock_is_off_by_and_the_ticks_it_misses_are_shown() {
     let at = std::time::SystemTime::now() - Duration::from_secs(3_600);
     let at = at.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();

@@ -35,6 +35,9 @@ pub(super) struct Known {
     stamp: u64,
     repeat: u64,
     back: Option<Back>,
+    /// The highest sequence of this run that was seen, news or not, and when it was first.
+    highest: Option<u64>,
+    pub moved_at: Instant,
     /// So often it may be said again at once. Of what isn't the first of its key: never.
     again: u8,
 }
@@ -82,12 +85,17 @@ impl Known {
             stamp: at.tick,
             repeat: 0,
             back: None,
+            highest: reading.sequence,
+            moved_at: at.now,
             again: AGAIN_MAX,
         }
     }
 
     pub fn course(&mut self, reading: &Reading, at: &At<'_>, age_max: Duration) -> Course {
         self.seen_at = at.now;
+        if reading.sequence > self.highest {
+            (self.highest, self.moved_at) = (reading.sequence, at.now);
+        }
         let (Some(last), Some(now)) = (self.sequence, reading.sequence) else {
             return Course::Forward;
         };
@@ -142,7 +150,11 @@ impl Known {
         };
         let (stamp, repeat, mark) = (self.stamp, self.repeat, self.mark);
         let again = if self.id == id { self.again } else { 0 };
+        let moved = (self.highest, self.moved_at);
         *self = Self { stamp, repeat, mark, again, ..Self::new(reading, &id, at) };
+        if course != Course::NewRun {
+            (self.highest, self.moved_at) = moved;
+        }
         Some(id)
     }
 

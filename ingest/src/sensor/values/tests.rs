@@ -323,3 +323,32 @@ fn a_first_value_that_is_tried_again_may_still_be_a_repeat() {
     let changed = judge(&mut it, &reading(Some(8), None, "2"), &at(3, 0)).unwrap();
     assert_eq!(it.say_again(&changed, at(3, 0).received_at), None);
 }
+
+#[test]
+fn fault_26_a_device_that_is_frozen_is_told_by_the_sequence_that_stands() {
+    let mut it = values();
+    let of =
+        |key: &str, n: u64, data: &str| Reading { key: key.into(), ..reading(Some(n), None, data) };
+    let mut still_s = |readings: &[Reading], at_s: i64| {
+        let at = at(at_s, 0);
+        it.begin_answer();
+        readings.iter().for_each(|reading| drop(it.judge(reading, &at)));
+        it.still_since().map(|since| (at.now - since).as_secs())
+    };
+    assert_eq!(still_s(&[of("north", 1, "{}"), of("south", 1, "{}")], 0), Some(0));
+    assert_eq!(still_s(&[of("north", 2, "{}"), of("south", 2, "{}")], 4), Some(0), "a calm");
+    assert_eq!(still_s(&[of("north", 3, "{}"), of("south", 2, "{}")], 7), Some(3), "one stands");
+    // Said again as heartbeats all the while.
+    assert_eq!(still_s(&[of("north", 3, "{}"), of("south", 2, "{}")], 100), Some(96));
+    assert_eq!(still_s(&[of("north", 3, "[]"), of("south", 2, "[]")], 101), Some(97), "values");
+    assert_eq!(still_s(&[of("north", 4, "[]")], 102), Some(0), "the other is gone");
+    let listed = [of("north", 2, "1"), of("north", 3, "1"), of("north", 4, "1")];
+    assert_eq!(still_s(&listed, 104), Some(2), "what was said before moves nothing");
+    // The device counts anew.
+    for (at_s, n) in [(105, 1), (106, 2), (107, 3)] {
+        still_s(&[of("north", n, "[]")], at_s);
+    }
+    assert_eq!(still_s(&[of("north", 3, "[]")], 109), Some(2));
+    assert_eq!(still_s(&[], 110), None, "it counts nothing");
+    assert_eq!(still_s(&[reading(None, None, "1")], 111), None, "nor does this one");
+}
