@@ -42,18 +42,24 @@ const PHANTOM_AFTER: Duration = Duration::from_secs(60);
 /// Records of one group were received within so long: they are handed on with the first one's time.
 const GROUP_SPAN: Duration = Duration::from_secs(1);
 
+/// Of an event that may be in the log, or may not.
+const IN_DOUBT: &str = "how far the spool was handed on is lost, and the log may have had it and \
+                        forgotten: look for it before you replay it";
+
 /// The thread's own.
 pub(super) struct Drain {
     shared: Arc<Shared>,
     cursor: Cursor,
     twins: Twins,
+    /// What is handed on may have been before: where it was is lost.
+    is_in_doubt: bool,
     /// Since when nothing is left to be read, though the books aren't empty.
     at_end_since: Option<Instant>,
 }
 
 impl Drain {
     pub fn new(shared: Arc<Shared>, cursor: Cursor) -> Self {
-        Self { shared, cursor, twins: Twins::default(), at_end_since: None }
+        Self { shared, cursor, twins: Twins::default(), is_in_doubt: false, at_end_since: None }
     }
 
     /// Enters into the books what an earlier life has left.
@@ -123,6 +129,7 @@ impl Drain {
         let mut records = chunk.records.into_iter().peekable();
         while let Some(first) = records.next() {
             let (received_at, mut events) = (first.received_at, vec![first.event]);
+            self.is_in_doubt = self.cursor.is_in_doubt(first.position.seq);
             let mut next = first.position.seq + 1;
             self.shared.ledger().set_oldest(received_at);
             while events.len() < APPEND_EVENTS_MAX
@@ -211,6 +218,9 @@ impl Drain {
         let mut fresh = Vec::with_capacity(events.len());
         for event in events {
             match self.known_of(&event, received_at)? {
+                Known::No if self.is_in_doubt && self.is_forgotten(&event, received_at) => {
+                    self.park(vec![event], &[0], "spool_place_lost", IN_DOUBT, received_at)?;
+                }
                 Known::No => fresh.push(event),
                 Known::Same => self.settle(std::slice::from_ref(&event), &[Outcome::Duplicate]),
                 Known::Other => {
@@ -220,6 +230,13 @@ impl Drain {
             }
         }
         Some(fresh)
+    }
+
+    /// Whether the log may have forgotten an event that it took when it was received.
+    fn is_forgotten(&self, event: &Event, received_at: Timestamp) -> bool {
+        let window = self.shared.options.windows[event.stream as usize];
+        let now = (self.shared.options.clock)();
+        received_at < now.minus(window.saturating_sub(TOO_OLD_MARGIN))
     }
 
     /// What the log knows of an event; asked until it answers.

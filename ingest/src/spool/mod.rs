@@ -23,6 +23,8 @@
 //! - An event leaves the spool only once the shared log has answered that it is durable there, or
 //!   it is a dead letter.
 //! - Sensor values are never spooled: they would be stale before they arrive.
+//! - How far it has been handed on is on the disk before more is. Where that is lost all the same,
+//!   what the log may have had and forgotten becomes a dead letter: nothing is shown twice.
 //!
 //! # What it can't promise
 //! The same id with other content (R15) is judged against what the spool holds; what the shared log
@@ -123,7 +125,7 @@ impl SpooledLog {
     ) -> Result<Arc<Self>, SpoolError> {
         let bounds = spool.bounds();
         let first = bounds.lanes.first().copied().unwrap_or_default();
-        let cursor = Cursor::open(&options.cursor_file, bounds.epoch, first.first);
+        let cursor = Cursor::open(&options.cursor_file, bounds.epoch, first.first, first.end);
         let cursor = cursor
             .map_err(|error| SpoolError::Cursor { file: options.cursor_file.clone(), error })?;
         (options.needed_from)(cursor.next());

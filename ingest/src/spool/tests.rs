@@ -298,3 +298,30 @@ fn what_our_own_appends_left_is_found_however_long_the_cluster_says_unknown() {
     until("found", || spooled.stats().duplicates == 1);
     assert_eq!(stage.log.ids(0), ["1"]);
 }
+
+/// As after a power cut on a disk that kept the file's name and no bytes of it.
+#[test]
+fn a_spool_whose_cursor_is_lost_shows_nothing_again_and_loses_nothing() {
+    let stage = Stage::new();
+    let spooled = stage.open();
+    stage.log.set(Mood::Away);
+    stage.append(&spooled, &[event("1", "ars"), event("2", "ars")]).unwrap();
+    stage.log.set(Mood::Takes);
+    until("drained", || spooled.stats().events == 0);
+    stage.pass(7_000);
+    stage.log.set(Mood::Away);
+    let young = |id| Event { occurred_at: stage.now(), ..event(id, "ars") };
+    stage.append(&spooled, &[young("3")]).unwrap();
+    spooled.close();
+    std::fs::write(stage.cursor_file(), "").unwrap();
+    // Retention has taken the first from the log, and its window both.
+    lock(&stage.log.inner).known.clear();
+    lock(&stage.log.inner).records[0].remove(0);
+    stage.log.set(Mood::Takes);
+    let spooled = stage.open();
+    until("drained", || spooled.stats().events == 0);
+    assert_eq!(stage.log.ids(0), ["2", "3"], "once each, and what is young");
+    assert_eq!((spooled.stats().parked, spooled.stats().duplicates), (1, 1));
+    let letters = lock(&stage.letters.0);
+    assert_eq!((letters[0].reason, letters.len()), ("spool_place_lost", 1));
+}
