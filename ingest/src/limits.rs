@@ -102,6 +102,10 @@ pub const POLL_APPENDS_MAX: usize = 8;
 pub const READINGS_MAX: usize = 1_000;
 /// Keys of one sensor source whose last value is remembered, about 400 bytes each: 1.6 MB.
 pub const KEYS_MAX: usize = 4_096;
+/// Different sets of teams that one sensor source may name within half an hour to an hour, where
+/// its section names no other number: a device that says itself whom it concerns costs every shard
+/// a window for each. Of the 1,000 sources of a node they are 64,000 topics, which a shard keeps.
+pub const SENSOR_ROUTES_MAX: usize = 64;
 /// A key that wasn't in an answer for so long gives its place to others.
 pub const KEY_IDLE_MAX: Duration = Duration::from_secs(10 * 60);
 /// Terms of one social source: 1,000 teams of 20. The automata take about 100 bytes a term.

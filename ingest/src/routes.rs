@@ -47,11 +47,20 @@ impl RouteTable {
         if table.len() + new > routes_max {
             return Err(table.left(now));
         }
-        for hash in hashes {
-            table.previous.remove(&hash);
-            table.current.insert(hash);
-        }
+        hashes.into_iter().for_each(|hash| table.note(hash));
         Ok(())
+    }
+
+    /// The same of one route; `false`: it is one too many.
+    pub fn admit_one(&self, route: &Route, routes_max: usize, now: Timestamp) -> bool {
+        let mut table = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        table.turn(now);
+        let hash = hash(route);
+        let fits = table.knows(hash) || table.len() < routes_max;
+        if fits {
+            table.note(hash);
+        }
+        fits
     }
 }
 
@@ -70,6 +79,11 @@ impl Generations {
 
     fn knows(&self, hash: u64) -> bool {
         self.current.contains(&hash) || self.previous.contains(&hash)
+    }
+
+    fn note(&mut self, hash: u64) {
+        self.previous.remove(&hash);
+        self.current.insert(hash);
     }
 
     fn len(&self) -> usize {
@@ -117,6 +131,15 @@ mod tests {
             Ok(()),
             "all are, after a pause"
         );
+    }
+
+    #[test]
+    fn one_at_a_time_counts_the_same() {
+        let table = RouteTable::default();
+        let admit = |n: u32, at| table.admit_one(&events(n..n + 1)[0].route, 10, minutes(at));
+        assert!((0..10).all(|n| admit(n, 0)) && !admit(10, 0) && admit(9, 29));
+        assert!(!admit(10, 31) && admit(0, 31), "the period before counts");
+        assert!(admit(10, 61) && table.admit(&events(20..30), 10, minutes(61)).is_err());
     }
 
     #[test]

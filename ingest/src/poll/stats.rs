@@ -35,6 +35,8 @@ pub enum Trouble {
     Standing,
     /// More keys than one source may have.
     TooManyKeys,
+    /// More different sets of teams than one source may name.
+    TooManyRoutes,
     /// The log refused it.
     LogRefused,
     /// The log is too far behind to be given more.
@@ -49,7 +51,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// All of them, with the value of the metric label `reason`.
-    pub const ALL: [(Self, &'static str); 18] = [
+    pub const ALL: [(Self, &'static str); 19] = [
         (Self::Connect, "connect"),
         (Self::Timeout, "timeout"),
         (Self::Broken, "broken"),
@@ -63,6 +65,7 @@ impl Trouble {
         (Self::Backwards, "sequence_backwards"),
         (Self::Standing, "sequence_standing"),
         (Self::TooManyKeys, "too_many_keys"),
+        (Self::TooManyRoutes, "too_many_routes"),
         (Self::LogRefused, "log_refused"),
         (Self::LogBehind, "log_behind"),
         (Self::IdReused, "id_reused"),

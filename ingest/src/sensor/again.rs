@@ -81,6 +81,7 @@ mod tests {
                 time: None,
                 value: From::parse("/v"),
             },
+            routes_max: 64,
         };
         let again = |raw: &str| source.events_of(raw.as_bytes(), Timestamp(7_000_000), "c");
         let events = again(r#"{"r":[{"team":"ars","key":"mast","n":7,"v":1}]}"#).unwrap();

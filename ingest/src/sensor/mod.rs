@@ -36,6 +36,8 @@ pub struct SensorSource {
     pub rules: ValueRules,
     /// How readings are found.
     pub mapping: Mapping,
+    /// Different sets of teams within half an hour to an hour (R23).
+    pub routes_max: usize,
 }
 
 /// Has `poller` follow `sources`.

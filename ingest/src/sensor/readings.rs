@@ -11,6 +11,7 @@ use super::mapping::Reading;
 use super::values::{ValueRules, Values, Verdict};
 use super::{Mapping, SensorSource};
 use crate::poll::{At, Failure, Harvest, Harvested, Note, ParkedAs, Trouble};
+use crate::routes::RouteTable;
 
 /// Between two lines about devices that count anew.
 const SAY_EVERY: Duration = Duration::from_secs(60);
@@ -21,6 +22,8 @@ pub(super) struct Readings {
     rules: ValueRules,
     mapping: Mapping,
     values: Values,
+    routes: RouteTable,
+    routes_max: usize,
     /// When the log was told last of a device that counts anew.
     said_at: Option<Instant>,
 }
@@ -29,7 +32,9 @@ impl Readings {
     pub fn of(source: &SensorSource) -> Self {
         let values = Values::new(&source.ask.name, source.rules);
         let (name, rules) = (source.ask.name.clone(), source.rules);
-        Self { name, rules, mapping: source.mapping.clone(), values, said_at: None }
+        let (mapping, routes_max) = (source.mapping.clone(), source.routes_max);
+        let routes = RouteTable::default();
+        Self { name, rules, mapping, values, routes, routes_max, said_at: None }
     }
 
     fn say_restarted(&mut self, reading: &Reading, now: Instant) {
@@ -65,6 +70,10 @@ impl Harvest for Readings {
                     continue;
                 }
             };
+            if !self.routes.admit_one(&reading.route, self.routes_max, at.received_at) {
+                note(Trouble::TooManyRoutes, &reading.route.as_str());
+                continue;
+            }
             match self.values.judge(&reading, at) {
                 Verdict::News(event) => harvested.news.push(*event),
                 Verdict::Restarted(event) => {
@@ -107,5 +116,61 @@ impl Harvest for Readings {
 
     fn still_since(&self) -> Option<Instant> {
         self.values.still_since()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::breaker::BreakerRules;
+    use crate::mapping::From;
+    use crate::poll::Ask;
+
+    #[test]
+    fn a_device_that_invents_sets_of_teams_is_limited_and_what_it_named_before_goes_on() {
+        let source = SensorSource {
+            ask: Ask {
+                name: "emirates".into(),
+                url: "http://127.0.0.1/".into(),
+                interval: Duration::from_secs(1),
+                timeout: Duration::from_secs(1),
+                headers: Vec::new(),
+                body_bytes_max: 1 << 20,
+                breaker: BreakerRules {
+                    failures: 5,
+                    open_first: Duration::from_secs(1),
+                    open_max: Duration::from_secs(1),
+                },
+            },
+            rules: ValueRules {
+                age_max: Duration::from_secs(10),
+                heartbeat: Duration::from_secs(5),
+            },
+            mapping: Mapping {
+                items: "".into(),
+                team: From::parse("/team"),
+                kind: From::parse("wind"),
+                key: From::parse("mast"),
+                sequence: Some(From::parse("/n")),
+                time: None,
+                value: From::parse("/n"),
+            },
+            routes_max: 64,
+        };
+        let mut readings = Readings::of(&source);
+        let mut read = |teams: std::ops::Range<u32>, n: u32| {
+            let reading = |team| format!(r#"{{"team":"t{team}","n":{n}}}"#);
+            let all: Vec<String> = teams.map(reading).collect();
+            let at = At::new(Timestamp(1_780_000_000_000_000), Instant::now(), "c");
+            let mut troubles = Vec::new();
+            let raw = format!("[{}]", all.join(","));
+            let mut note = |trouble: Trouble, _: &dyn Display| troubles.push(trouble);
+            let news = readings.read(raw.as_bytes(), &at, &mut note).unwrap().news.len();
+            assert!(troubles.iter().all(|it| *it == Trouble::TooManyRoutes), "{troubles:?}");
+            (news, troubles.len())
+        };
+        assert_eq!(read(0..64, 1), (64, 0));
+        assert_eq!(read(60..100, 2), (4, 36), "one that is known is no new one");
+        assert_eq!(read(0..64, 3), (64, 0));
     }
 }

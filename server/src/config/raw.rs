@@ -158,6 +158,7 @@ pub struct Sensor {
     pub timeout_s: Option<f64>,
     pub age_max_s: Option<f64>,
     pub heartbeat_s: Option<f64>,
+    pub routes_max: Option<usize>,
     pub body_bytes_max: Option<Size>,
     #[serde(default)]
     pub headers: Vec<String>,

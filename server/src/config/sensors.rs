@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use touchline_ingest::breaker::BreakerRules;
+use touchline_ingest::limits::SENSOR_ROUTES_MAX;
 use touchline_ingest::mapping::From;
 use touchline_ingest::poll::Ask;
 use touchline_ingest::sensor::{Mapping, SensorSource, ValueRules};
@@ -69,5 +70,6 @@ fn source(section: &Section<'_, Sensor>) -> Result<SensorSource, String> {
             time: pointer(&it.time),
             value: From::parse(it.value.as_deref().unwrap_or("")),
         },
+        routes_max: it.routes_max.unwrap_or(SENSOR_ROUTES_MAX),
     })
 }

@@ -48,6 +48,7 @@ pub fn source(name: &str, url: &str) -> SensorSource {
             time: None,
             value: From::parse("/v"),
         },
+        routes_max: 64,
     }
 }
 

@@ -158,13 +158,13 @@ impl Known {
         Some(id)
     }
 
-    /// The id under which it is said again at once, where the log has `id` already; `None`: no need.
-    pub fn again(&mut self, id: &str, received_at: Timestamp, heartbeat: Duration) -> Option<&str> {
+    /// The id under which it is said again at once, as the log has `id` already; `None`: no need.
+    pub fn again(&mut self, id: &str, at: Timestamp, heartbeat: Duration) -> Option<&str> {
         if *self.id != *id || self.again == 0 {
             return None;
         }
         self.again -= 1;
-        self.id = self.repeated(id, received_at, heartbeat);
+        self.id = self.repeated(id, at, heartbeat);
         Some(&self.id)
     }
 

@@ -33,6 +33,13 @@ pub(super) const KEYS: &[Key] = &[
         "events",
     ),
     own_key(
+        "sources.sensor.*.routes_max",
+        Kind::Count(1, 4_096),
+        "different sets of teams within half an hour to an hour; a reading with one more is \
+         dropped (`too_many_routes`); 64 unless it says otherwise",
+        "a window on every shard for each; a device whose `team` is a pointer chooses them",
+    ),
+    own_key(
         "sources.sensor.*.body_bytes_max",
         Kind::Size(64, 8 * MIB),
         "size of an answer, unpacked; 256 KiB unless it says otherwise",
