@@ -13,6 +13,10 @@ use touchline_ingest::limits::{
 /// times over.
 pub const SECRETS_FILE_BYTES_MAX: u64 = 64 * 1024;
 
+/// What is kept whole of a dead letter, at least: a record of the largest event fits. Of what the
+/// spool has acknowledged and Kafka refuses there is no other copy.
+pub const LETTER_BYTES_MIN: u64 = 128 * 1024;
+
 /// Sensor sources of one node: each is a value of the metric label `source`.
 pub const SENSOR_SOURCES_MAX: usize = 1_000;
 /// Social sources of one node: each may hold 36 MiB while the log is behind.

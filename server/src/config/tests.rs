@@ -81,6 +81,7 @@ fn a_bad_value_is_refused_with_its_line_and_what_is_expected() {
         ("[node]\nconnections_max = 1.5\n", "whole number"),
         ("[listen]\nstream = \"localhost\"\n", "an address and a port"),
         ("[windows]\nbytes_max = \"16MB\"\n", "such as \"16MiB\""),
+        ("[dead_letters]\nletter_bytes_max = \"64KiB\"\n", "between 128KiB and 8MiB"),
         ("[drain]\ngrace_s = 1e9\n", "seconds between 0 and 600"),
         ("[sources.sensor.a]\nurl = \"http://x/\"\n", "`sources.sensor.a`: `team` is missing"),
         ("[sources.sensor.a]\nheartbeat_s = 4000\n", "`heartbeat_s` (4000) must be below"),
@@ -230,4 +231,24 @@ fn the_reference_is_what_the_table_says() {
         "docs/reference/config.md is stale: run `cargo run -p touchline -- reference config > \
          docs/reference/config.md`"
     );
+}
+
+#[test]
+fn a_letter_of_the_largest_event_is_never_cut() {
+    use touchline_core::event::{Event, Route};
+    use touchline_core::limits::{DATA_BYTES_MAX, ID_BYTES_MAX, KIND_BYTES_MAX, NAME_BYTES_MAX};
+    let longest = |bytes: usize| -> Box<str> { "x".repeat(bytes).into() };
+    let teams: Vec<String> =
+        (0..8).map(|n| format!("{n}{}", longest(NAME_BYTES_MAX - 1))).collect();
+    let event = Event {
+        source: longest(NAME_BYTES_MAX),
+        route: Route::parse(&teams.join("+")).unwrap(),
+        kind: longest(KIND_BYTES_MAX),
+        data: longest(DATA_BYTES_MAX).into_boxed_bytes().to_vec().into(),
+        correlation: longest(ID_BYTES_MAX),
+        ..Event::sample(&longest(ID_BYTES_MAX), "ars")
+    };
+    let mut raw = Vec::new();
+    touchline_core::log::record::encode(&event, event.occurred_at, &mut raw);
+    assert!((raw.len() as u64) < crate::limits::LETTER_BYTES_MIN, "{}", raw.len());
 }

@@ -1,6 +1,7 @@
 //! Keys of the node itself: ports, log, sources, how it ends.
 
 use super::{DAY_S, GIB, Key, Kind, MIB, key};
+use crate::limits::LETTER_BYTES_MIN;
 
 /// In the order of the reference.
 pub(super) const KEYS: &[Key] = &[
@@ -228,7 +229,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key(
         "dead_letters.letter_bytes_max",
-        Kind::Size(1 << 10, 8 * MIB),
+        Kind::Size(LETTER_BYTES_MIN, 8 * MIB),
         "1MiB",
         "of one letter; what is longer is kept cut, and can't be replayed",
         "disk",
