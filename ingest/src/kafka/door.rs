@@ -13,6 +13,9 @@
 //! # Invariants
 //! - An identity is pending at most once.
 //! - A pending entry leaves when its sending has failed, or once it is durable and has been read.
+//! - A lane forgets by a clock only what nothing that is still to be read can repeat: it goes by
+//!   when its end was asked for, once all below that end has been read. A node that lags, or was
+//!   cut off for longer than a window, so judges what it reads then as everybody else has.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,6 +35,8 @@ pub(super) struct Door {
     lanes: Vec<Judge>,
     /// By lane: all below it has been judged.
     judged: Vec<u64>,
+    /// By lane: an end that was found and is still to be reached, and what time it was.
+    ends: Vec<Option<(u64, i64)>>,
     pending: HashMap<Identity, Pending>,
     pending_bytes: usize,
     /// What time it is by the brokers' clocks, at least.
@@ -98,6 +103,7 @@ impl Door {
         Self {
             lanes: lanes.all().map(|(lane, ..)| Judge::new(window(lane))).collect(),
             judged: vec![0; lanes.count()],
+            ends: vec![None; lanes.count()],
             pending: HashMap::new(),
             pending_bytes: 0,
             now_ms: i64::MIN / 2,
@@ -137,10 +143,6 @@ impl Door {
             }
             fates.push(fate);
         }
-        if self.entries() + own.len() > self.rules.entries_max {
-            // A lane in which nothing comes forgets nothing by itself.
-            self.expire();
-        }
         if let Err(error) = self.refusal(events, &fates, own.len()) {
             return Err((error, reply));
         }
@@ -151,13 +153,23 @@ impl Door {
     /// jump by hours (FAULTS 40), and what a node has forgotten it would show twice.
     pub fn set_now(&mut self, now_ms: i64) {
         self.now_ms = self.now_ms.max(now_ms);
-        self.expire();
     }
 
-    /// Forgets what no window holds any more.
-    fn expire(&mut self) {
-        let now_ms = self.now_ms;
-        self.lanes.iter_mut().for_each(|lane| lane.expire_at(now_ms));
+    /// Brokers had all of `lane` below `end` when they were asked, at `asked_ms` by their clocks:
+    /// what follows is stamped later. A lane in which nothing comes forgets by this; of one that
+    /// hasn't been read so far it waits until it has, and further ends are passed by meanwhile.
+    pub fn ends(&mut self, lane: Lane, end: u64, asked_ms: i64) {
+        let lane = usize::from(lane.0);
+        self.ends[lane].get_or_insert((end, asked_ms));
+        self.forget_old(lane);
+    }
+
+    /// Forgets what no window of a lane holds any more, once all below the end is read.
+    fn forget_old(&mut self, lane: usize) {
+        let judged = self.judged[lane];
+        if let Some((_, asked_ms)) = self.ends[lane].take_if(|(end, _)| *end <= judged) {
+            self.lanes[lane].expire_at(asked_ms);
+        }
     }
 
     fn fate(
@@ -285,7 +297,7 @@ impl Door {
     /// Reading goes on at `next` of a lane: what was acknowledged below it and never read will not
     /// be.
     pub fn jump(&mut self, lane: Lane, next: u64) {
-        self.judged[usize::from(lane.0)] = next;
+        self.judge_below(lane, next);
         let is_passed = |pending: &Pending| match pending.state {
             State::Durable(at) => at.lane == lane && at.seq < next,
             State::Flying(_) => false,
@@ -303,18 +315,28 @@ impl Door {
 
     /// The next record of a lane has been read; whether it is to be shown (R17).
     pub fn is_first(&mut self, position: Position, at_ms: i64, event: &Event) -> bool {
-        let identity = event.identity();
-        self.pass(position);
+        let (identity, lane) = (event.identity(), usize::from(position.lane.0));
+        self.judged[lane] = position.seq + 1;
         self.now_ms = self.now_ms.max(at_ms);
         if matches!(self.pending.get(&identity), Some(Pending { state: State::Durable(_), .. })) {
             self.forget(identity);
         }
-        self.lanes[usize::from(position.lane.0)].is_first(at_ms, identity, event.content())
+        let is_first = self.lanes[lane].is_first(at_ms, identity, event.content());
+        // Not before: this one may be older than the end it has reached.
+        self.forget_old(lane);
+        is_first
     }
 
     /// A record has been read that tells nothing.
     pub fn pass(&mut self, position: Position) {
-        self.judged[usize::from(position.lane.0)] = position.seq + 1;
+        self.judge_below(position.lane, position.seq + 1);
+    }
+
+    /// Nothing of a lane below `next` is still to be judged.
+    fn judge_below(&mut self, lane: Lane, next: u64) {
+        let lane = usize::from(lane.0);
+        self.judged[lane] = next;
+        self.forget_old(lane);
     }
 }
 

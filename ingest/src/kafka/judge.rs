@@ -9,7 +9,8 @@
 //! Brokers stamp records as they append them, by their own clocks; after a change of leaders the
 //! next stamp may lie before the last. Two stamps are therefore compared as they are, and an entry
 //! is kept [`BROKER_SKEW_MAX`] longer than the window: answers depend on nothing else while
-//! brokers' clocks differ by less.
+//! brokers' clocks differ by less. Time that passes outside the log forgets only what no record
+//! that is still to come can repeat ([`Judge::expire_at`]): a reader may be behind by hours.
 //!
 //! # Memory
 //! 48 bytes an entry, in a ring that doubles, and 5 a bucket of the index, of which at least 7/32
@@ -71,10 +72,11 @@ impl Judge {
         (now_ms.max(self.newest_ms) - entry.at_ms <= self.window_ms).then_some(entry.content)
     }
 
-    /// Forgets what no record that is still to come can repeat, also where none comes: `now_ms` by
-    /// some broker's clock, which may be ahead of this lane's by as much as they may differ.
-    pub fn expire_at(&mut self, now_ms: i64) {
-        let newest_ms = self.newest_ms.max(now_ms - millis(BROKER_SKEW_MAX));
+    /// Forgets what no record that is still to come can repeat, also where none comes: all of them
+    /// are stamped at `since_ms` or later by some broker's clock, which may be ahead of this lane's
+    /// by as much as they may differ.
+    pub fn expire_at(&mut self, since_ms: i64) {
+        let newest_ms = self.newest_ms.max(since_ms - millis(BROKER_SKEW_MAX));
         self.expire(newest_ms);
     }
 

@@ -195,8 +195,9 @@ impl Watch {
             if self.shared.is_closing() {
                 break;
             }
-            // What is read while the answer is under way lies below an end that wasn't asked for.
-            let next = self.shared.next(lane);
+            // What is read while the answer is under way lies below an end that wasn't asked for;
+            // what is written meanwhile lies above the end or is younger than this.
+            let (next, asked_ms) = (self.shared.next(lane), self.shared.broker_now_ms());
             match self.reader.fetch_watermarks(topic, partition, LOOK_MAX) {
                 Ok((low, high)) => {
                     let [low, high] = [low, high].map(|offset| u64::try_from(offset).unwrap_or(0));
@@ -206,6 +207,9 @@ impl Watch {
                         self.shared.set_over(&lost(topic, partition, high, next));
                     }
                     self.shared.set_reach(lane, self.shared.first(lane), high);
+                    if let Some(asked_ms) = asked_ms.filter(|_| high >= next) {
+                        lock(&self.shared.door).ends(lane, high, asked_ms);
+                    }
                     reaches.push((lane, low, high));
                 }
                 Err(error) => {

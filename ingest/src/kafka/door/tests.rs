@@ -186,11 +186,39 @@ fn a_full_window_opens_again_when_it_has_aged_though_nothing_is_read() {
     assert_eq!(it.settled_or_error(&[event("new", "{}")]), AppendError::DedupeFull);
     let later = NOW.plus(Duration::from_secs(71 * 60));
     it.door.set_now(later.0 / 1_000);
+    assert_eq!(it.settled_or_error(&[event("new", "{}")]), AppendError::DedupeFull);
+    let lane = it.lanes.of(Stream::Broadcast, &event("e0", "{}").route);
+    it.door.ends(lane, 5, later.0 / 1_000);
+    assert_eq!(it.door.entries(), 0, "all that brokers have was read");
     let mut new = event("new", "{}");
     new.occurred_at = later;
     let told = it.told.clone();
     let reply = Box::new(move |answer| told.send(answer).unwrap());
     assert!(it.door.admit(&[new], later, &it.lanes, reply).is_ok());
+}
+
+#[test]
+fn a_node_that_was_cut_off_for_longer_than_a_window_judges_as_all_others_have() {
+    const MIN: i64 = 60_000;
+    let e1 = event("e1", "{}");
+    let (lane, begin) = (fixture().lanes.of(e1.stream, &e1.route), NOW.0 / 1_000);
+    // Whether the end was asked for before the outage, after it, or not at all.
+    for asked_min in [None, Some(0), Some(75)] {
+        let mut it = fixture();
+        let read = |it: &mut Fixture, seq, min| {
+            it.door.is_first(Position { lane, seq }, begin + min * MIN, &e1)
+        };
+        assert!(read(&mut it, 0, 0));
+        it.door.set_now(begin + 75 * MIN);
+        if let Some(min) = asked_min {
+            it.door.ends(lane, 3, begin + min * MIN);
+        }
+        assert!(!read(&mut it, 1, 1), "another node took a repeat meanwhile ({asked_min:?})");
+        assert!(!read(&mut it, 2, 60), "and one that reaches the end");
+        assert_ne!(it.door.entries(), 0);
+        it.door.ends(lane, 3, begin + 131 * MIN);
+        assert_eq!(it.door.entries(), 0, "it forgets once it has caught up");
+    }
 }
 
 #[test]
