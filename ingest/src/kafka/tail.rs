@@ -7,6 +7,8 @@
 //! # Invariants
 //! - Records of a lane are taken once and in order. Where some are skipped (retention overtook us),
 //!   the next span doesn't join the one before; whoever follows rereads, and is told of the hole.
+//! - A partition whose offset isn't there is told of once, and fetched no more until it is assigned
+//!   again: so all are assigned again after such an error, whichever brokers answer meanwhile.
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -30,6 +32,9 @@ use crate::limits::{TAIL_BATCH_BYTES_MAX, TAIL_BATCH_EVENTS_MAX};
 const WAIT: Duration = Duration::from_millis(100);
 /// How long it waits after an error.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long one lane, and all of them, may take to say how far they reach while nothing is read.
+const REACH_MAX: Duration = Duration::from_secs(2);
+const REACHES_MAX: Duration = ASK_MAX;
 /// How often it says how far it has got, before it is ready.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
@@ -53,6 +58,10 @@ pub(super) struct Tail {
     until: Vec<u64>,
     ready: Option<SyncSender<()>>,
     told_at: Instant,
+    /// What was to be read next in some lane isn't there.
+    must_jump: bool,
+    /// Where looking for it begins: one lane that doesn't answer must not hide those behind it.
+    jump_from: usize,
 }
 
 impl Tail {
@@ -70,6 +79,8 @@ impl Tail {
             shared,
             ready: Some(ready),
             told_at: Instant::now(),
+            must_jump: false,
+            jump_from: 0,
         };
         for start in starts {
             tail.next[usize::from(start.lane.0)] = start.from;
@@ -95,6 +106,11 @@ impl Tail {
             let batch = self.gather();
             if !batch.is_empty() {
                 self.take(batch);
+            }
+            // Not before what came with the error has been taken.
+            if self.must_jump {
+                self.jump();
+                self.pause();
             }
         }
     }
@@ -145,52 +161,71 @@ impl Tail {
             // What was to be read next isn't there: retention has removed it, or the log has
             // shrunk.
             Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset) => {
-                self.jump();
+                self.must_jump = true;
             }
-            _ => tracing::warn!(%error, "the tail of the log can't be read; it is tried again"),
+            _ => {
+                tracing::warn!(%error, "the tail of the log can't be read; it is tried again");
+                self.pause();
+            }
         }
-        // An error that comes again at once must not keep a core busy.
+    }
+
+    /// An error that comes again at once must not keep a core busy.
+    fn pause(&self) {
         let until = Instant::now() + RETRY;
         while Instant::now() < until && !self.shared.is_closing() {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// Goes on where retention has left something. What lies between is missing, and whoever
-    /// follows is told so when it rereads. A lane that ends below what was read has lost what was
-    /// acknowledged (R8): that is for the watchman to say.
+    /// Goes on where retention has left something, in all lanes that answer. Of one that doesn't
+    /// the error comes again, once it does.
     fn jump(&mut self) {
-        let lanes = self.shared.lanes.clone();
-        for (lane, topic, partition) in lanes.all() {
-            if self.shared.is_closing() {
-                return;
+        let (lanes, begin) = (self.shared.lanes.clone(), Instant::now());
+        let all: Vec<_> = lanes.all().collect();
+        let (before, from) = all.split_at(self.jump_from);
+        for (lane, topic, partition) in from.iter().chain(before) {
+            let left = REACHES_MAX.saturating_sub(begin.elapsed());
+            if self.shared.is_closing() || left.is_zero() {
+                break;
             }
-            let Ok((low, high)) = self.reader.fetch_watermarks(topic, partition, ASK_MAX) else {
-                return;
-            };
-            let [low, high] = [low, high].map(|offset| u64::try_from(offset).unwrap_or(0));
-            let next = &mut self.next[usize::from(lane.0)];
-            if high < *next {
-                // The watchman looks again, and says so if it stays like that.
-                self.shared.look_ahead();
-                continue;
-            }
-            if low > *next {
-                tracing::error!(
-                    topic,
-                    partition,
-                    from = *next,
-                    to = low - 1,
-                    "retention has overtaken this node: clients are told of a gap"
-                );
-                *next = low;
-                lock(&self.shared.door).jump(lane, low);
-                self.shared.stats.add_jump();
-                self.shared.set_reach(lane, low, low);
+            self.jump_from = (usize::from(lane.0) + 1) % all.len();
+            match self.reader.fetch_watermarks(topic, *partition, left.min(REACH_MAX)) {
+                Ok((low, high)) => {
+                    let [low, high] = [low, high].map(|offset| u64::try_from(offset).unwrap_or(0));
+                    self.jump_in(*lane, topic, *partition, low, high);
+                }
+                Err(error) => tracing::warn!(%error, topic, partition, "its reach isn't known"),
             }
         }
-        if let Err(error) = self.assign() {
-            tracing::error!(%error, "partitions can't be assigned again");
+        match self.assign() {
+            Ok(()) => self.must_jump = false,
+            Err(error) => {
+                tracing::error!(%error, "partitions can't be assigned again; it is tried again");
+            }
+        }
+    }
+
+    /// What lies between is missing, and whoever follows is told so when it rereads. A lane that
+    /// ends below what was read has lost what was acknowledged (R8): that is for the watchman to
+    /// say.
+    fn jump_in(&mut self, lane: Lane, topic: &str, partition: i32, low: u64, high: u64) {
+        let next = &mut self.next[usize::from(lane.0)];
+        if high < *next {
+            // The watchman looks again, and says so if it stays like that.
+            self.shared.look_ahead();
+        } else if low > *next {
+            tracing::error!(
+                topic,
+                partition,
+                from = *next,
+                to = low - 1,
+                "retention has overtaken this node: clients are told of a gap"
+            );
+            *next = low;
+            lock(&self.shared.door).jump(lane, low);
+            self.shared.stats.add_jump();
+            self.shared.set_reach(lane, low, low);
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod again;
 mod away;
+mod overtaken;
 mod young;
 
 use std::sync::mpsc::channel;
@@ -16,8 +17,8 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use touchline_core::dead::NoDeadLetters;
 use touchline_core::event::Event;
 use touchline_core::log::{
-    AppendError, EventLog, HoleReason, Lane, LogHealthError, Outcome, Position, ReadChunk,
-    ReadRequest, Record, Span, TailSink,
+    AppendError, EventLog, Lane, LogHealthError, Outcome, Position, ReadChunk, ReadRequest, Record,
+    Span, TailSink,
 };
 use touchline_core::time::Timestamp;
 use touchline_ingest::clock::system_clock;
@@ -278,34 +279,6 @@ fn fault_35_brokers_that_are_slower_than_a_source_waits_leave_it_unknown_and_onc
     it.insist("e2");
     it.insist("e3");
     it.shows(&["e1", "e2", "e3"]);
-}
-
-#[test]
-fn fault_35_a_node_that_retention_has_overtaken_goes_on_and_names_what_is_missing() {
-    let it = fixture();
-    let lane = lane(&it.append("e0"));
-    it.shows(&["e0"]);
-    // Nothing can be fetched while more than the 5 MiB come that a mock broker keeps.
-    let held = RDKafkaRespErr::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR;
-    it.errors(RDKafkaApiKey::Fetch, held, 10_000);
-    let data = format!("{{\"text\":\"{}\"}}", "x".repeat(60_000));
-    for n in 0..200 {
-        let answer = it.append_all(vec![event(&format!("big{n}"), &data)]);
-        assert!(answer.is_ok(), "{answer:?}");
-    }
-    it.cluster.clear_request_errors(RDKafkaApiKey::Fetch);
-    it.insist("last");
-    it.waits_for("it jumps", |log| log.stats().jumps > 0);
-    let shown = Arc::clone(&it.shown);
-    it.waits_for("it goes on", |_| shown.lock().unwrap().iter().any(|id| id == "last"));
-    let ids = shown.lock().unwrap().clone();
-    assert!(ids.len() < 202, "something was overtaken: {}", ids.len());
-    let chunk = it.read(lane, 1);
-    let [hole] = chunk.holes[..] else { panic!("{:?}", chunk.holes) };
-    assert_eq!((hole.from, hole.reason), (1, HoleReason::Retention));
-    let missing = usize::try_from(hole.to - hole.from + 1).expect("few");
-    assert_eq!(ids.len() + missing, 202, "what isn't shown is named");
-    assert_eq!(it.log.health(), Ok(()));
 }
 
 #[test]
