@@ -173,6 +173,9 @@ pub const LETTER_CUT_BYTES: usize = 32 << 10;
 pub const READ_BYTES_MAX: usize = 8 << 20;
 /// Lanes whose duplicates are kept for reads far back, each with the entries of one window.
 pub const SCOUTS_MAX: usize = 16;
+/// How long they are kept after the last read that went on with them: a client that resumes asks
+/// for the next range within seconds.
+pub const SCOUT_IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// Bytes of the spool that are read at once: a few thousand events.
 pub const SPOOL_READ_BYTES_MAX: usize = 1 << 20;

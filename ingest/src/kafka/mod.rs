@@ -23,7 +23,7 @@
 //! | `claims` | nodes and a migration that begin in the same second |
 //! | `opening`, `reach` | a start; how far lanes reach |
 //! | `sender`, `line`, `producer` | sending, and what becomes of it |
-//! | `tail`, `scan` | reading as the log grows; reading a range back |
+//! | `tail`, `scan`, `scouts` | reading as the log grows; a range back, and what to judge it by |
 //! | `roster` | which node asks which source |
 //! | [`letters`] | dead letters where every node sees them |
 //! | `watch`, `behind`, `witness` | whether brokers answer, how far lanes reach; noting it |
@@ -58,6 +58,7 @@ mod producer;
 mod reach;
 mod roster;
 mod scan;
+mod scouts;
 mod sender;
 mod state;
 mod stats;

@@ -275,7 +275,7 @@ impl Opener {
         let (ready_in, ready) = sync_channel(1);
         let tail = Tail::new(reader(options, context)?, Arc::clone(shared), starts, ready_in)
             .map_err(OpenError::Client)?;
-        let scan = Scan::new(reader(options, context)?, Arc::clone(shared), options.windows);
+        let scan = Scan::new(reader(options, context)?, Arc::clone(shared), options);
         let watch = Watch::new(asking, context, Arc::clone(shared), options, witness);
         let sender = Sender::new(options, context, shared, Manner::Quick)?;
         let mended = Arc::clone(&sender);

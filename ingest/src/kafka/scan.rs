@@ -2,9 +2,9 @@
 //! behind.
 //!
 //! A thread of its own takes one request after the other. Which records of a range are duplicates
-//! is known from where this node's own reading is exact; below that a *scout* reads the lane from W
-//! earlier and judges for itself (R17). Scouts are kept, since the next request mostly goes on
-//! where the last one ended.
+//! is known from where this node's own reading is exact; below that a [`Scout`] reads the lane from W
+//! earlier and judges for itself (R17): never more than that, wherever others have been. Scouts are
+//! kept for a while, since the next request mostly goes on where the last one ended.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -17,11 +17,14 @@ use rdkafka::{Offset, TopicPartitionList};
 use touchline_core::log::{Hole, HoleReason, Lane, Position};
 use touchline_core::log::{ReadChunk, ReadError, ReadReply, ReadRequest, Record};
 
-use super::client::{ASK_MAX, Reader, drain, poll};
-use super::judge::Judge;
+use super::client::{Reader, drain, poll};
+use super::clock::millis;
+use super::options::KafkaOptions;
+use super::scouts::{Scout, Scouts};
 use super::state::Shared;
+use super::watch::offset_at;
 use super::wire::{Taken, decode};
-use crate::limits::{BROKER_SKEW_MAX, READ_BYTES_MAX, SCOUTS_MAX};
+use crate::limits::{BROKER_SKEW_MAX, READ_BYTES_MAX};
 
 /// How long no message may come: longer than a fetch takes, shorter than anybody's patience. One
 /// partition without a leader must not hold up the reads of all others.
@@ -29,32 +32,26 @@ const SILENCE_MAX: Duration = Duration::from_secs(4);
 /// How long it waits for a message before it looks at the time.
 const WAIT: Duration = Duration::from_millis(100);
 
-/// A lane's duplicates as of some position.
-struct Scout {
-    lane: Lane,
-    next: u64,
-    judge: Judge,
-    used_at: Instant,
-}
-
 /// The reader of ranges.
 pub(super) struct Scan {
     reader: Reader,
     shared: Arc<Shared>,
     windows: [Duration; 4],
-    scouts: Vec<Scout>,
+    scouts: Scouts,
     /// What the consumer is assigned, and the offset of its next message.
     stands: Option<(Lane, u64)>,
 }
 
 impl Scan {
-    pub fn new(reader: Reader, shared: Arc<Shared>, windows: [Duration; 4]) -> Self {
-        Self { reader, shared, windows, scouts: Vec::new(), stands: None }
+    pub fn new(reader: Reader, shared: Arc<Shared>, options: &KafkaOptions) -> Self {
+        let scouts = Scouts::new(options.dedupe_entries_max);
+        Self { reader, shared, windows: options.windows, scouts, stands: None }
     }
 
     /// Answers requests until nobody can send any, or the log is closed.
     pub fn run(mut self, requests: &Receiver<(ReadRequest, ReadReply)>) {
         loop {
+            self.scouts.forget_idle(Instant::now());
             match requests.recv_timeout(WAIT) {
                 Ok((_, reply)) if self.shared.is_closing() => reply(Err(ReadError::Closed)),
                 Ok((request, reply)) => {
@@ -139,7 +136,7 @@ impl Scan {
             }
         }
         if let Some(scout) = scout {
-            self.keep(scout);
+            self.scouts.keep(scout, Instant::now());
         }
         Ok(())
     }
@@ -182,35 +179,37 @@ impl Scan {
         Ok(())
     }
 
-    /// One that has judged `lane` up to `seq`: kept from before, or new, by reading W back.
+    /// One that has judged what lies within W before `seq`: the one that has just been there; else
+    /// one that is kept and stands within that; else a new one.
     fn scout(&mut self, lane: Lane, seq: u64) -> Result<Scout, Trouble> {
-        let nearest = |(_, it): &(usize, &Scout)| it.lane == lane && it.next <= seq;
-        let kept = self.scouts.iter().enumerate().filter(nearest).max_by_key(|(_, it)| it.next);
-        if let Some((kept, _)) = kept {
-            let scout = self.scouts.swap_remove(kept);
-            return self.advance(scout, seq);
+        if let Some(scout) = self.scouts.take(lane, seq, seq) {
+            return Ok(scout);
         }
         let Some((stream, partition)) = self.shared.lanes.place(lane) else {
             return Err(Trouble::Late);
         };
         let window = self.windows[stream as usize];
-        let mut scout =
-            Scout { lane, next: seq, judge: Judge::new(window), used_at: Instant::now() };
         self.stand_at(lane, seq)?;
-        let at = self.message(lane)?;
-        let back = i64::try_from((window + BROKER_SKEW_MAX).as_millis()).unwrap_or(i64::MAX);
-        let mut asked = TopicPartitionList::with_capacity(1);
+        // Stamps behind it may be as much earlier as clocks differ.
+        let since_ms = self.message(lane)?.at_ms - millis(window + BROKER_SKEW_MAX);
         let topic = self.shared.lanes.topic(stream);
-        asked.add_partition_offset(topic, partition, Offset::Offset(at.at_ms - back))?;
-        let found = self.reader.offsets_for_times(asked, ASK_MAX)?;
-        let from = found.elements().first().map(|it| it.offset());
-        let Some(Offset::Offset(from)) = from else { return Ok(scout) };
-        scout.next = u64::try_from(from).unwrap_or(0);
-        self.advance(scout, seq)
+        let from = offset_at(&self.reader, topic, partition, since_ms.max(0))?;
+        // Where the next record stands further on, W before it may begin behind `seq`.
+        let from = from.map_or(seq, |from| from.min(seq));
+        let kept = self.scouts.take(lane, from, seq);
+        let mut scout = kept.unwrap_or_else(|| Scout::new(lane, from, window));
+        match self.advance(&mut scout, seq) {
+            Ok(()) => Ok(scout),
+            Err(trouble) => {
+                // The next try goes on where this one ended.
+                self.scouts.keep(scout, Instant::now());
+                Err(trouble)
+            }
+        }
     }
 
     /// Lets a scout read on to `seq`.
-    fn advance(&mut self, mut scout: Scout, seq: u64) -> Result<Scout, Trouble> {
+    fn advance(&mut self, scout: &mut Scout, seq: u64) -> Result<(), Trouble> {
         if scout.next < seq {
             self.stand_at(scout.lane, scout.next)?;
         }
@@ -223,20 +222,11 @@ impl Scan {
             if let Ok((event, _)) = &taken.event {
                 scout.judge.is_first(taken.at_ms, event.identity(), event.content());
             }
+            self.shared.stats.add_scouted();
             scout.next = taken.position.seq + 1;
         }
         scout.next = seq;
-        Ok(scout)
-    }
-
-    fn keep(&mut self, scout: Scout) {
-        if self.scouts.len() >= SCOUTS_MAX
-            && let Some(oldest) =
-                (0..self.scouts.len()).min_by_key(|index| self.scouts[*index].used_at)
-        {
-            self.scouts.swap_remove(oldest);
-        }
-        self.scouts.push(Scout { used_at: Instant::now(), ..scout });
+        Ok(())
     }
 }
 

@@ -13,6 +13,7 @@ pub struct Stats {
     suppressed: AtomicU64,
     poison: AtomicU64,
     jumps: AtomicU64,
+    scouted: AtomicU64,
 }
 
 /// What was counted by a moment.
@@ -34,6 +35,8 @@ pub struct KafkaStats {
     pub poison: u64,
     /// Times that retention had overtaken this node's reading.
     pub jumps: u64,
+    /// Records read once more, only to judge what follows them.
+    pub scouted: u64,
     /// Producers that have failed for good, and others took their places.
     pub producers_replaced: u64,
     /// Bytes of events on their way to the brokers.
@@ -65,6 +68,10 @@ impl Stats {
         self.jumps.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn add_scouted(&self) {
+        self.scouted.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn snapshot(&self) -> KafkaStats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         KafkaStats {
@@ -76,6 +83,7 @@ impl Stats {
             suppressed: get(&self.suppressed),
             poison: get(&self.poison),
             jumps: get(&self.jumps),
+            scouted: get(&self.scouted),
             ..KafkaStats::default()
         }
     }

@@ -294,8 +294,11 @@ pub(super) fn offset_at(
     asked.add_partition_offset(topic, partition, Offset::Offset(at_ms))?;
     let found = reader.offsets_for_times(asked, ASK_MAX)?;
     let elements = found.elements();
-    Ok(elements.first().and_then(|it| match it.offset() {
+    let Some(element) = elements.first() else { return Ok(None) };
+    // What was asked of a partition that fails stays in the answer, and is no offset.
+    element.error()?;
+    Ok(match element.offset() {
         Offset::Offset(offset) => u64::try_from(offset).ok(),
         _ => None,
-    }))
+    })
 }

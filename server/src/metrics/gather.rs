@@ -273,6 +273,7 @@ fn kafka_log(page: &mut Page, log: &KafkaLog) {
     page.single(&KAFKA_UNACKNOWLEDGED, count(stats.failed));
     page.single(&KAFKA_REPLACED, count(stats.producers_replaced));
     page.single(&KAFKA_JUMPS, count(stats.jumps));
+    page.single(&KAFKA_SCOUTED, count(stats.scouted));
     let mut family = page.family(&KAFKA_LAG);
     for (topic, partition, lag) in log.lags() {
         family.sample(&[&topic, &partition.to_string()], count(lag));

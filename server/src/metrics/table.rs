@@ -172,6 +172,8 @@ metrics! {
      and others took their places";
     KAFKA_JUMPS: Counter "kafka_jumps_total" [] "Times that retention had overtaken this node's \
      reading";
+    KAFKA_SCOUTED: Counter "kafka_records_scouted_total" [] "Records read once more to judge what \
+     follows them, for clients that resume far back";
     KAFKA_LAG: Gauge "kafka_lag_records" ["topic", "partition"] "Records that brokers have and \
      this node has not read";
 

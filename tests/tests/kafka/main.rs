@@ -6,6 +6,7 @@
 //! What runs beside what is a matter of [`Turn`].
 
 mod admin;
+mod back;
 mod broken;
 mod demo;
 mod follower;
