@@ -26,7 +26,7 @@
 //! | `tail`, `scan`, `scouts` | reading as the log grows; a range back, and what to judge it by |
 //! | `roster` | which node asks which source |
 //! | [`letters`] | dead letters where every node sees them |
-//! | `watch`, `behind`, `witness` | whether brokers answer, how far lanes reach; noting it |
+//! | `watch`, `rounds`, `behind`, `witness` | whether brokers answer, how far lanes reach; noting it |
 //! | `state` | what the threads share |
 //! | [`outside`], `import` | reading without being a node; moving a journal in |
 //!
@@ -57,6 +57,7 @@ pub mod outside;
 mod producer;
 mod reach;
 mod roster;
+mod rounds;
 mod scan;
 mod scouts;
 mod sender;

@@ -15,6 +15,7 @@ use super::client::{ASK_MAX, Context, Reader, drain, poll};
 use super::clock::millis;
 use super::hints::Telling;
 use super::options::KafkaOptions;
+use super::rounds::Rounds;
 use super::state::{Shared, lock};
 use super::wire::decode;
 use super::witness::Witness;
@@ -45,6 +46,7 @@ pub(super) struct Watch {
     reached_at: Option<Instant>,
     /// By lane: since when its end has been found below what was read.
     short: Vec<Option<Instant>>,
+    rounds: Rounds,
     behind: Behind,
     witness: Witness,
 }
@@ -60,9 +62,20 @@ impl Watch {
         let count = shared.lanes.count();
         let (lows, short) = (vec![0; count], vec![None; count]);
         let (context, telling) = (context.clone(), Telling::default());
-        let behind = Behind::new(count, options.lag_records_max);
-        let (reached_at, windows) = (None, options.windows);
-        Self { reader, context, telling, shared, windows, lows, reached_at, short, behind, witness }
+        let (behind, rounds) = (Behind::new(count, options.lag_records_max), Rounds::new(count));
+        Self {
+            reader,
+            context,
+            telling,
+            shared,
+            windows: options.windows,
+            lows,
+            reached_at: None,
+            short,
+            rounds,
+            behind,
+            witness,
+        }
     }
 
     /// Looks until the log is closed.
@@ -165,7 +178,7 @@ impl Watch {
         self.reached_at = Some(Instant::now());
         let lanes = self.shared.lanes.clone();
         let reaches = self.measure_ends(|_| true);
-        let all_answer = reaches.len() == lanes.count();
+        let some_answer = !reaches.is_empty();
         let began = Instant::now();
         for (lane, low, high) in reaches {
             let Some((stream, partition)) = lanes.place(lane) else { continue };
@@ -181,7 +194,7 @@ impl Watch {
                 Err(error) => tracing::debug!(%error, partition, "no first record"),
             }
         }
-        if all_answer {
+        if some_answer {
             self.witness.look_for_successor(&self.shared, &self.reader);
         }
     }
@@ -191,34 +204,50 @@ impl Watch {
     fn measure_ends(&mut self, asked: impl Fn(Lane) -> bool) -> Vec<(Lane, u64, u64)> {
         let lanes = self.shared.lanes.clone();
         let mut reaches = Vec::with_capacity(lanes.count());
-        for (lane, topic, partition) in lanes.all().filter(|(lane, ..)| asked(*lane)) {
+        let mut round = self.rounds.begin(asked, Instant::now());
+        while let Some((lane, most)) = self.rounds.next(&mut round, Instant::now()) {
+            let Some((stream, partition)) = lanes.place(lane) else { continue };
             if self.shared.is_closing() {
                 break;
             }
+            let topic = lanes.topic(stream);
             // What is read while the answer is under way lies below an end that wasn't asked for;
             // what is written meanwhile lies above the end or is younger than this.
             let (next, asked_ms) = (self.shared.next(lane), self.shared.broker_now_ms());
-            match self.reader.fetch_watermarks(topic, partition, LOOK_MAX) {
+            let answer = self.reader.fetch_watermarks(topic, partition, most);
+            self.rounds.heard(lane, answer.is_ok());
+            match answer {
                 Ok((low, high)) => {
                     let [low, high] = [low, high].map(|offset| u64::try_from(offset).unwrap_or(0));
-                    let short = &mut self.short[usize::from(lane.0)];
-                    *short = (high < next).then(|| short.unwrap_or_else(Instant::now));
-                    if short.is_some_and(|since| since.elapsed() >= SHORT_MIN) {
-                        self.shared.set_over(&lost(topic, partition, high, next));
-                    }
-                    self.shared.set_reach(lane, self.shared.first(lane), high);
-                    if let Some(asked_ms) = asked_ms.filter(|_| high >= next) {
-                        lock(&self.shared.door).ends(lane, high, asked_ms);
-                    }
+                    self.found(lane, high, next, asked_ms);
                     reaches.push((lane, low, high));
                 }
                 Err(error) => {
                     tracing::debug!(%error, topic, partition, "its reach isn't known");
-                    break;
+                    if self.shared.down_for().is_some() {
+                        break;
+                    }
                 }
             }
         }
         reaches
+    }
+
+    /// A lane ends at `high`. It was read up to `next`, and `asked_ms` by the brokers' clocks, when
+    /// that was asked for.
+    fn found(&mut self, lane: Lane, high: u64, next: u64, asked_ms: Option<i64>) {
+        let short = &mut self.short[usize::from(lane.0)];
+        *short = (high < next).then(|| short.unwrap_or_else(Instant::now));
+        let lanes = &self.shared.lanes;
+        if short.is_some_and(|since| since.elapsed() >= SHORT_MIN)
+            && let Some((stream, partition)) = lanes.place(lane)
+        {
+            self.shared.set_over(&lost(lanes.topic(stream), partition, high, next));
+        }
+        self.shared.set_reach(lane, self.shared.first(lane), high);
+        if let Some(asked_ms) = asked_ms.filter(|_| high >= next) {
+            lock(&self.shared.door).ends(lane, high, asked_ms);
+        }
     }
 
     /// The first record of a lane that all readers can judge alike: of what retention has left, W

@@ -4,6 +4,7 @@
 
 mod again;
 mod away;
+mod leaderless;
 mod overtaken;
 mod young;
 
@@ -109,6 +110,19 @@ impl Fixture {
 
     fn errors(&self, key: RDKafkaApiKey, error: RDKafkaRespErr, times: usize) {
         self.cluster.request_errors(key, &vec![error; times]);
+    }
+
+    /// Takes partitions their leaders. Mock brokers don't survive a request to fetch from one that
+    /// has none: fetches fail until clients have heard of it.
+    fn unlead(&self, partitions: &[(&str, i32)]) {
+        let held = RDKafkaRespErr::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR;
+        self.errors(RDKafkaApiKey::Fetch, held, 10_000);
+        std::thread::sleep(Duration::from_millis(500));
+        for (topic, partition) in partitions {
+            self.cluster.partition_leader(topic, *partition, None).expect("a topic");
+        }
+        std::thread::sleep(Duration::from_secs(2));
+        self.cluster.clear_request_errors(RDKafkaApiKey::Fetch);
     }
 
     /// All of `ids` have been shown, each once, in their order.

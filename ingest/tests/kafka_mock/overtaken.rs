@@ -56,9 +56,7 @@ fn fault_35_a_partition_without_a_leader_keeps_no_other_from_going_on_past_what_
     it.insist("e0");
     it.shows(&["e0"]);
     let leaderless = [(TOPICS[1], 0), (TOPICS[3], 1)];
-    for (topic, partition) in leaderless {
-        it.cluster.partition_leader(topic, partition, None).expect("a topic");
-    }
+    it.unlead(&leaderless);
     it.overtake();
     it.insist("last");
     it.goes_on_to("last");
