@@ -8,7 +8,8 @@
 //! # What it can and can't promise
 //! This node's door sees what this node has read and sent. A twin that goes to another node in the
 //! same moment enters the log as well; every reader then suppresses it by R17, so what is shown is
-//! the same, and only the counts in the two answers differ.
+//! the same, and only the counts in the two answers differ. Where the two say different things
+//! (R15), the node that has sent the second one finds that out as it reads it back.
 //!
 //! # Invariants
 //! - An identity is pending at most once.
@@ -26,7 +27,7 @@ use touchline_core::log::{AppendError, AppendReply, Lane, Outcome, Position};
 use touchline_core::time::Timestamp;
 
 use super::flight::Flight;
-use super::judge::Judge;
+use super::judge::{Judge, Verdict};
 use super::lanes::Lanes;
 use crate::limits::TOO_OLD_MARGIN;
 
@@ -313,18 +314,27 @@ impl Door {
         }
     }
 
-    /// The next record of a lane has been read; whether it is to be shown (R17).
-    pub fn is_first(&mut self, position: Position, at_ms: i64, event: &Event) -> bool {
-        let (identity, lane) = (event.identity(), usize::from(position.lane.0));
+    /// The next record of a lane has been read: what it is (R17), and whether this node has sent it,
+    /// as far as that isn't settled yet.
+    pub fn judge(&mut self, position: Position, at_ms: i64, event: &Event) -> (Verdict, bool) {
+        let (identity, content) = (event.identity(), event.content());
+        let lane = usize::from(position.lane.0);
         self.judged[lane] = position.seq + 1;
         self.now_ms = self.now_ms.max(at_ms);
-        if matches!(self.pending.get(&identity), Some(Pending { state: State::Durable(_), .. })) {
+        let is_own = self.pending.get(&identity).is_some_and(|pending| match pending.state {
+            State::Flying(_) => pending.content == content,
+            State::Durable(at) => at == position,
+        });
+        let is_read = |at: &Position| at.lane == position.lane && at.seq <= position.seq;
+        if let Some(Pending { state: State::Durable(at), .. }) = self.pending.get(&identity)
+            && is_read(at)
+        {
             self.forget(identity);
         }
-        let is_first = self.lanes[lane].is_first(at_ms, identity, event.content());
+        let verdict = self.lanes[lane].judge(at_ms, identity, content);
         // Not before: this one may be older than the end it has reached.
         self.forget_old(lane);
-        is_first
+        (verdict, is_own)
     }
 
     /// A record has been read that tells nothing.

@@ -31,6 +31,17 @@ struct Entry {
     at_ms: i64,
 }
 
+/// What a record is to its lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is to be shown.
+    First,
+    /// It repeats what stands earlier.
+    Repeat,
+    /// Its id was used earlier for something else (R15): it isn't shown either.
+    Reused,
+}
+
 /// What one lane has been seen to hold lately.
 #[derive(Debug, Default)]
 pub struct Judge {
@@ -53,16 +64,25 @@ impl Judge {
     /// Takes in the next record of the lane; whether it is the first of its kind. Records come in
     /// the order of their offsets, each once.
     pub fn is_first(&mut self, at_ms: i64, identity: Identity, content: Content) -> bool {
+        self.judge(at_ms, identity, content) == Verdict::First
+    }
+
+    /// The same, and whether what is no first says what the first one said.
+    pub fn judge(&mut self, at_ms: i64, identity: Identity, content: Content) -> Verdict {
         self.newest_ms = self.newest_ms.max(at_ms);
         self.expire(self.newest_ms);
         let twin = self.latest(identity);
         let is_first = twin.is_none_or(|twin| at_ms - twin.at_ms > self.window_ms);
         // A duplicate says what its twin said: the first copy wins everywhere (R15).
-        let content = twin.filter(|_| !is_first).map_or(content, |twin| twin.content);
+        let said = twin.filter(|_| !is_first).map_or(content, |twin| twin.content);
         // Whichever of its copies bears the latest stamp reaches furthest.
         let at_ms = twin.map_or(at_ms, |twin| twin.at_ms.max(at_ms));
-        self.push(Entry { identity, content, at_ms });
-        is_first
+        self.push(Entry { identity, content: said, at_ms });
+        match is_first {
+            true => Verdict::First,
+            false if said == content => Verdict::Repeat,
+            false => Verdict::Reused,
+        }
     }
 
     /// What was said under `identity` within the window before now: `now_ms` by the brokers'
@@ -162,9 +182,12 @@ mod tests {
     #[test]
     fn the_first_content_stays_until_the_window_is_over() {
         let mut it = judge();
-        it.is_first(0, id(1), Content(7));
-        it.is_first(MIN, id(1), Content(8));
+        assert_eq!(it.judge(0, id(1), Content(7)), Verdict::First);
+        assert_eq!(it.judge(MIN, id(1), Content(8)), Verdict::Reused);
         assert_eq!(it.find(id(1), 2 * MIN), Some(Content(7)));
+        assert_eq!(it.judge(2 * MIN, id(1), Content(8)), Verdict::Reused, "also the next time");
+        assert_eq!(it.judge(3 * MIN, id(1), Content(7)), Verdict::Repeat);
+        assert_eq!(it.judge(14 * MIN, id(1), Content(8)), Verdict::First, "11 minutes later");
     }
 
     #[test]

@@ -23,7 +23,8 @@
 //! | `claims` | nodes and a migration that begin in the same second |
 //! | `opening`, `reach` | a start; how far lanes reach |
 //! | `sender`, `line`, `producer` | sending, and what becomes of it |
-//! | `tail`, `scan`, `scouts` | reading as the log grows; a range back, and what to judge it by |
+//! | `tail`, `part` | reading as the log grows; judging and showing what has come |
+//! | `scan`, `scouts` | reading a range back, and what it is judged by |
 //! | `roster` | which node asks which source |
 //! | [`letters`] | dead letters where every node sees them |
 //! | `watch`, `rounds`, `behind`, `witness` | whether brokers answer, how far lanes reach; noting it |
@@ -54,6 +55,7 @@ mod notes;
 mod opening;
 pub mod options;
 pub mod outside;
+mod part;
 mod producer;
 mod reach;
 mod roster;

@@ -14,6 +14,7 @@ pub struct Stats {
     poison: AtomicU64,
     jumps: AtomicU64,
     scouted: AtomicU64,
+    reused: AtomicU64,
 }
 
 /// What was counted by a moment.
@@ -31,7 +32,9 @@ pub struct KafkaStats {
     pub read: u64,
     /// Of these, suppressed as duplicates (R17).
     pub suppressed: u64,
-    /// Of these, passed by because they can't be shown.
+    /// Of these, suppressed though they said something else than the first (R15).
+    pub reused: u64,
+    /// Of those read, passed by because they can't be shown.
     pub poison: u64,
     /// Times that retention had overtaken this node's reading.
     pub jumps: u64,
@@ -72,6 +75,10 @@ impl Stats {
         self.scouted.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn add_reused(&self, reused: u64) {
+        self.reused.fetch_add(reused, Ordering::Relaxed);
+    }
+
     pub(super) fn snapshot(&self) -> KafkaStats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         KafkaStats {
@@ -84,6 +91,7 @@ impl Stats {
             poison: get(&self.poison),
             jumps: get(&self.jumps),
             scouted: get(&self.scouted),
+            reused: get(&self.reused),
             ..KafkaStats::default()
         }
     }

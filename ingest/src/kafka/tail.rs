@@ -14,18 +14,15 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
-use touchline_core::dead::{DeadLetter, Desk};
-use touchline_core::event::Event;
-use touchline_core::log::{Lane, Position, Record, Span, record};
+use touchline_core::log::{Lane, Position};
 
 use super::client::{ASK_MAX, Reader, poll};
+use super::part::Part;
 use super::state::{Shared, lock};
-use super::wire::{Poison, Taken, decode};
-use crate::clock::system_clock;
+use super::wire::{Taken, decode};
 use crate::limits::{TAIL_BATCH_BYTES_MAX, TAIL_BATCH_EVENTS_MAX};
 
 /// How long it waits for something to come, and so how soon it sees that it is to end.
@@ -239,155 +236,12 @@ impl Tail {
                 // Fetched again after an assignment.
                 continue;
             }
-            if seq > next && part.spans.iter().any(|span| span.lane == lane) {
+            if seq > next && part.holds(lane) {
                 std::mem::take(&mut part).show(&self.shared);
             }
             self.next[usize::from(lane.0)] = seq + 1;
             part.add(taken);
         }
         part.show(&self.shared);
-    }
-}
-
-/// Records that join up in each of their lanes.
-#[derive(Default)]
-struct Part {
-    taken: Vec<Taken>,
-    spans: Vec<Span>,
-}
-
-impl Part {
-    fn add(&mut self, taken: Taken) {
-        let Position { lane, seq } = taken.position;
-        match self.spans.iter_mut().find(|span| span.lane == lane) {
-            Some(span) => span.next = seq + 1,
-            None => self.spans.push(Span { lane, from: seq, next: seq + 1 }),
-        }
-        self.taken.push(taken);
-    }
-
-    fn show(self, shared: &Shared) {
-        if self.taken.is_empty() {
-            return;
-        }
-        let (mut records, mut duplicates, mut poison) = (Vec::new(), Vec::new(), Vec::new());
-        let newest_ms = self.taken.iter().map(|taken| taken.at_ms).max();
-        newest_ms.into_iter().for_each(|at_ms| shared.saw_stamp(at_ms));
-        let read = self.taken.len() as u64;
-        let mut door = lock(&shared.door);
-        for Taken { position, at_ms, event, raw, .. } in self.taken {
-            match event {
-                Ok((event, received_at)) if door.is_first(position, at_ms, &event) => {
-                    records.push(Record { position, received_at, event });
-                }
-                Ok(_) => duplicates.push((position.lane, position.seq)),
-                Err(why) => {
-                    door.pass(position);
-                    poison.push((position, why, raw));
-                }
-            }
-        }
-        drop(door);
-        shared.stats.add_read(read, duplicates.len() as u64, poison.len() as u64);
-        poison.into_iter().for_each(|(position, why, raw)| park(shared, position, why, raw));
-        // Before bounds move: who reads what they allow must know of its duplicates.
-        shared.suppress(&duplicates);
-        shared.publish(records, &self.spans);
-    }
-}
-
-/// Keeps a record that can't be shown for somebody to look at; its partition goes on.
-fn park(shared: &Shared, position: Position, why: Poison, raw: Bytes) {
-    let (lane, seq) = (position.lane.0, position.seq);
-    tracing::warn!(lane, seq, %why, "a record of the log can't be shown");
-    let Some((stream, partition)) = shared.lanes.place(position.lane) else { return };
-    let topic = shared.lanes.topic(stream);
-    // What lies in another's lane can be read, and so says itself whose it is.
-    let known = record::decode(raw.clone()).ok();
-    let of =
-        |text: fn(&Event) -> &str| known.as_ref().map_or("log", |(event, _)| text(event)).into();
-    shared.dead.park(DeadLetter {
-        desk: Desk::Log,
-        stream,
-        source: of(|event| &event.source),
-        reason: why.reason(),
-        detail: format!("lane {lane} ({topic}, partition {partition}), offset {seq}: {why}").into(),
-        attempts: 1,
-        correlation: of(|event| &event.correlation),
-        received_at: known.as_ref().map_or_else(system_clock, |(_, received_at)| *received_at),
-        raw,
-    });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::door::{Door, Rules};
-    use super::super::lanes::Lanes;
-    use super::super::wire::encode;
-    use super::*;
-    use std::sync::Mutex;
-    use touchline_core::dead::DeadLetters;
-    use touchline_core::event::Stream;
-    use touchline_core::log::{Epoch, TailSink};
-    use touchline_core::time::Timestamp;
-
-    #[derive(Default)]
-    struct Shelf(Mutex<Vec<DeadLetter>>);
-
-    impl DeadLetters for Shelf {
-        fn park(&self, letter: DeadLetter) {
-            self.0.lock().unwrap().push(letter);
-        }
-    }
-
-    struct Shown(Arc<Mutex<Vec<(u64, u64)>>>);
-
-    impl TailSink for Shown {
-        fn durable(&mut self, records: Vec<Record>, spans: &[Span]) {
-            let shown = records.iter().map(|record| (record.position.seq, spans[0].next));
-            self.0.lock().unwrap().extend(shown);
-        }
-    }
-
-    fn event(id: &str) -> Event {
-        Event::sample(id, "ars")
-    }
-
-    #[test]
-    fn fault_36_a_poison_record_is_parked_with_its_bytes_and_its_lane_goes_on() {
-        let lanes = Lanes::new("", 4);
-        let lane = lanes.of(Stream::Broadcast, &event("a").route);
-        let rules = Rules {
-            windows: [Duration::from_secs(60); 4],
-            entries_max: 100,
-            pending_bytes_max: 1_000,
-        };
-        let shelf = Arc::new(Shelf::default());
-        let door = Door::new(&lanes, rules);
-        let shared = Shared::new(lanes, Epoch(1), door, shelf.clone());
-        let shown = Arc::new(Mutex::new(Vec::new()));
-        shared.attach(Box::new(Shown(Arc::clone(&shown))));
-        let misplaced = encode(&event("b"), Timestamp(7));
-        let mut part = Part::default();
-        for (seq, event, raw) in [
-            (0, Ok((event("a"), Timestamp(5))), Bytes::new()),
-            (1, Err(Poison::Empty), Bytes::new()),
-            (2, Err(Poison::Record(record::RecordError::Version(9))), Bytes::from_static(b"\x09?")),
-            (3, Err(Poison::Misplaced(200)), Bytes::from(misplaced.clone())),
-            (4, Ok((event("c"), Timestamp(6))), Bytes::new()),
-        ] {
-            part.add(Taken { position: Position { lane, seq }, at_ms: 1, bytes: 2, event, raw });
-        }
-        part.show(&shared);
-        assert_eq!(*shown.lock().unwrap(), [(0, 5), (4, 5)], "its neighbours are shown");
-        let letters = shelf.0.lock().unwrap();
-        let reasons: Vec<_> = letters.iter().map(|it| (it.reason, &*it.source)).collect();
-        let want =
-            [("record_empty", "log"), ("record_malformed", "log"), ("record_misplaced", "skyline")];
-        assert_eq!(reasons, want);
-        assert_eq!((&letters[1].raw[..], letters[2].received_at), (&b"\x09?"[..], Timestamp(7)));
-        let place = "(broadcast-events, partition ";
-        assert!(letters[1].detail.contains(place) && letters[1].detail.contains("offset 2: "));
-        assert!(letters.iter().all(|it| it.desk == Desk::Log && it.stream == Stream::Broadcast));
     }
 }

@@ -269,6 +269,7 @@ fn kafka_log(page: &mut Page, log: &KafkaLog) {
     page.single(&DEDUPE_ENTRIES, count(stats.dedupe_entries));
     page.single(&KAFKA_READ, count(stats.read));
     page.single(&KAFKA_SUPPRESSED, count(stats.suppressed));
+    page.single(&KAFKA_REUSED, count(stats.reused));
     page.single(&KAFKA_POISON, count(stats.poison));
     page.single(&KAFKA_UNACKNOWLEDGED, count(stats.failed));
     page.single(&KAFKA_REPLACED, count(stats.producers_replaced));

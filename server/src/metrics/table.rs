@@ -165,7 +165,10 @@ metrics! {
     KAFKA_READ: Counter "kafka_records_read_total" [] "Records read from all partitions";
     KAFKA_SUPPRESSED: Counter "kafka_duplicates_suppressed_total" [] "Of these, repeats that are \
      not shown";
-    KAFKA_POISON: Counter "kafka_poison_total" [] "Of these, passed by because they can't be shown";
+    KAFKA_REUSED: Counter "kafka_ids_reused_total" [] "Of these, such as said something else: two \
+     nodes took one id in the same moment";
+    KAFKA_POISON: Counter "kafka_poison_total" [] "Of the records read, passed by \
+     because they can't be shown";
     KAFKA_UNACKNOWLEDGED: Counter "kafka_unacknowledged_total" [] "Events that brokers did not \
      acknowledge in time, or refused";
     KAFKA_REPLACED: Counter "kafka_producers_replaced_total" [] "Producers that had failed for good, \

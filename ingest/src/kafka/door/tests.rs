@@ -63,7 +63,11 @@ impl Fixture {
     }
 
     fn read(&mut self, new: New, seq: u64, event: &Event) -> bool {
-        self.door.is_first(Position { lane: new.lane, seq }, NOW.0 / 1_000, event)
+        self.verdict(new, seq, event).0 == Verdict::First
+    }
+
+    fn verdict(&mut self, new: New, seq: u64, event: &Event) -> (Verdict, bool) {
+        self.door.judge(Position { lane: new.lane, seq }, NOW.0 / 1_000, event)
     }
 }
 
@@ -132,6 +136,38 @@ fn the_same_id_with_other_content_refuses_the_batch() {
         Some(AppendError::IdReused(vec![0])),
         "another route is other content, whatever its partition"
     );
+}
+
+#[test]
+fn other_content_that_another_node_took_first_is_found_by_the_node_that_sent_the_second() {
+    let (ours, theirs) = (event("e1", "[]"), event("e1", "{}"));
+    // Whether the acknowledgement comes before any of it is read, or after.
+    for is_early in [true, false] {
+        let mut it = fixture();
+        let (flight, new) = it.flying(std::slice::from_ref(&ours));
+        if is_early {
+            it.land(&flight, new[0], Some(4));
+        }
+        assert_eq!(it.verdict(new[0], 3, &theirs), (Verdict::First, false));
+        assert_eq!(it.verdict(new[0], 4, &ours), (Verdict::Reused, true), "{is_early}");
+        if !is_early {
+            it.land(&flight, new[0], Some(4));
+        }
+        assert_eq!((it.door.pending.len(), it.door.pending_bytes()), (0, 0));
+        assert_eq!(
+            it.settled_or_error(std::slice::from_ref(&ours)),
+            AppendError::IdReused(vec![0])
+        );
+        assert_eq!(it.settled(std::slice::from_ref(&theirs)), [Outcome::Duplicate]);
+        assert_eq!(it.verdict(new[0], 5, &ours), (Verdict::Reused, false), "a third node's");
+        let mut elsewhere = fixture();
+        assert_eq!(elsewhere.verdict(new[0], 3, &theirs), (Verdict::First, false));
+        assert_eq!(
+            elsewhere.verdict(new[0], 4, &ours),
+            (Verdict::Reused, false),
+            "it sent neither"
+        );
+    }
 }
 
 #[test]
@@ -206,7 +242,8 @@ fn a_node_that_was_cut_off_for_longer_than_a_window_judges_as_all_others_have() 
     for asked_min in [None, Some(0), Some(75)] {
         let mut it = fixture();
         let read = |it: &mut Fixture, seq, min| {
-            it.door.is_first(Position { lane, seq }, begin + min * MIN, &e1)
+            let at = Position { lane, seq };
+            it.door.judge(at, begin + min * MIN, &e1).0 == Verdict::First
         };
         assert!(read(&mut it, 0, 0));
         it.door.set_now(begin + 75 * MIN);
