@@ -111,8 +111,8 @@ pub fn run(setup: &Setup, run: &Run) -> String {
     text
 }
 
-/// How evenly the kernel has spread connections over shards, beside what a die would do: the fullest
-/// shard has the last delivery.
+/// How evenly the kernel has spread connections over shards, beside what a die would do: the
+/// fullest shard has the last delivery.
 fn spread(by_shard: &[u64]) -> String {
     let shards = by_shard.len() as f64;
     let all = by_shard.iter().sum::<u64>() as f64;

@@ -2,9 +2,9 @@
 //! behind.
 //!
 //! A thread of its own takes one request after the other. Which records of a range are duplicates
-//! is known from where this node's own reading is exact; below that a [`Scout`] reads the lane from W
-//! earlier and judges for itself (R17): never more than that, wherever others have been. Scouts are
-//! kept for a while, since the next request mostly goes on where the last one ended.
+//! is known from where this node's own reading is exact; below that a [`Scout`] reads the lane from
+//! W earlier and judges for itself (R17): never more than that, wherever others have been. Scouts
+//! are kept for a while, since the next request mostly goes on where the last one ended.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};

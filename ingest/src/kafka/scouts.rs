@@ -41,8 +41,8 @@ impl Scouts {
         Self { kept: Vec::new(), entries_max }
     }
 
-    /// The one of `lane` that stands nearest to `seq`, from `from` up to it. One that stands further
-    /// back would have to read more than a new one.
+    /// The one of `lane` that stands nearest to `seq`, from `from` up to it. One that stands
+    /// further back would have to read more than a new one.
     pub fn take(&mut self, lane: Lane, from: u64, seq: u64) -> Option<Scout> {
         let fits = |scout: &Scout| scout.lane == lane && (from..=seq).contains(&scout.next);
         let fitting = self.kept.iter().enumerate().filter(|(_, (scout, _))| fits(scout));

@@ -112,8 +112,8 @@ fn fault_41_short_of_memory_it_refuses_newcomers_and_keeps_who_is_inside() {
     drop(server);
 }
 
-/// The limit stays where it is; what clients may want again fills what is below it. The kernel would
-/// kill at the limit.
+/// The limit stays where it is; what clients may want again fills what is below it. The kernel
+/// would kill at the limit.
 #[test]
 fn fault_41_newcomers_are_refused_before_the_memory_is_full_and_the_server_lives() {
     let Some(group) = Group::make() else {
