@@ -6,13 +6,14 @@ mod again;
 mod away;
 mod leaderless;
 mod overtaken;
+mod storm;
 mod young;
 
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use rdkafka::mocking::{MockCluster, MockCoordinator};
+use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use touchline_core::dead::NoDeadLetters;
@@ -241,24 +242,6 @@ fn fault_35_leaders_that_change_again_and_again_lose_nothing() {
         it.insist(id);
     }
     it.shows(&ids.iter().map(String::as_str).collect::<Vec<_>>());
-}
-
-#[test]
-fn fault_35_coordinators_that_move_and_rebalances_concern_no_node() {
-    use RDKafkaRespErr as Said;
-    let it = fixture();
-    for (n, id) in ["e0", "e1", "e2", "e3"].into_iter().enumerate() {
-        let group = MockCoordinator::Group("touchline-touchline-reader".into());
-        it.cluster.coordinator(group, 1 + n as i32 % 3).expect("a broker");
-        let moved = Said::RD_KAFKA_RESP_ERR_NOT_COORDINATOR;
-        it.errors(RDKafkaApiKey::FindCoordinator, moved, 3);
-        let rebalance = Said::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS;
-        for key in [RDKafkaApiKey::JoinGroup, RDKafkaApiKey::SyncGroup, RDKafkaApiKey::Heartbeat] {
-            it.errors(key, rebalance, 3);
-        }
-        assert!(it.append(id).is_ok(), "{id}");
-    }
-    it.shows(&["e0", "e1", "e2", "e3"]);
 }
 
 #[test]
