@@ -1,15 +1,20 @@
 //! Claim: of several nodes one asks each source, and when it ends another has taken over within ten
-//! seconds (R20).
+//! seconds, so soon that no value that stays becomes stale for its followers (R20).
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use touchline_tests::e2e::server::Server;
+use touchline_tests::e2e::socket::{Heard, Socket};
 use touchline_tests::upstream::Upstream;
 
 use crate::{Nodes, Turn, calm_brokers};
 
 const SOURCES: usize = 8;
 const TAKEOVER_MAX: Duration = Duration::from_secs(10);
+/// `streams.sensor.age_max_s` at its default.
+const AGE_MAX: Duration = Duration::from_secs(30);
 
 fn sections(url: &str) -> String {
     let section = |n: usize| {
@@ -39,6 +44,41 @@ fn until(what: &str, max: Duration, is_so: impl Fn() -> bool) -> Duration {
     begin.elapsed()
 }
 
+/// When a follower was told each source's value last, and the longest that it wasn't.
+#[derive(Clone, Default)]
+struct Ages(Arc<Mutex<(BTreeMap<String, Instant>, Duration)>>);
+
+impl Ages {
+    /// Listens all the while, to the end of the test.
+    fn listen(mut socket: Socket) -> Self {
+        let ages = Self::default();
+        let of_thread = ages.clone();
+        std::thread::spawn(move || {
+            while Arc::strong_count(&of_thread.0) > 1 {
+                let Heard::Json(json) = socket.hear_soon() else { continue };
+                let source = json["source"].as_str().filter(|_| json["op"] == "event");
+                source.into_iter().for_each(|source| of_thread.note(source));
+            }
+        });
+        ages
+    }
+
+    fn note(&self, source: &str) {
+        let (said_at, longest) = &mut *self.0.lock().unwrap();
+        let now = Instant::now();
+        let before = said_at.insert(source.to_owned(), now).unwrap_or(now);
+        *longest = (now - before).max(*longest);
+    }
+
+    fn said_at(&self, source: &str) -> Option<Instant> {
+        self.0.lock().unwrap().0.get(source).copied()
+    }
+
+    fn longest(&self) -> Duration {
+        self.0.lock().unwrap().1
+    }
+}
+
 #[test]
 fn a_source_is_asked_by_one_node_and_by_another_soon_after_that_one_was_killed() {
     let _turn = Turn::Calm.take();
@@ -54,11 +94,24 @@ fn a_source_is_asked_by_one_node_and_by_another_soon_after_that_one_was_killed()
     let per_s = (upstream.requests() - asked) as f64 / begin.elapsed().as_secs_f64();
     let once = (SOURCES * 10) as f64;
     assert!(per_s < 1.2 * once, "{per_s} requests a second for {SOURCES} sources: some twice");
-    let mut victim = nodes.take(0);
+    let of_victim = held(&nodes.servers[0]).iter().position(|is_held| *is_held).expect("some");
+    let of_victim = format!("venue-{of_victim}");
+    let ages = Ages::listen(nodes.open(1, "teams=ars&streams=sensor"));
+    until("its value", AGE_MAX, || ages.said_at(&of_victim).is_some());
+    let value = ages.said_at(&of_victim);
+    until("its heartbeat", AGE_MAX, || ages.said_at(&of_victim) > value);
+    // The worst moment: just before the next.
+    std::thread::sleep(Duration::from_secs(12));
+    let (mut victim, killed) = (nodes.take(0), Instant::now());
     victim.kill_9();
     let survivor = &nodes.servers[0];
     let took = until("the other has all", TAKEOVER_MAX, || held(survivor).iter().all(|it| *it));
     assert!(took > Duration::from_millis(500), "it was to be missed first: {took:?}");
     let asked = upstream.requests();
     until("they are asked", Duration::from_secs(5), || upstream.requests() > asked + 80);
+    let sources: Vec<String> = (0..SOURCES).map(|n| format!("venue-{n}")).collect();
+    until("all values", 2 * AGE_MAX, || {
+        sources.iter().all(|source| ages.said_at(source) > Some(killed))
+    });
+    assert!(ages.longest() < AGE_MAX, "a value was stale: not said for {:?}", ages.longest());
 }
