@@ -314,8 +314,8 @@ impl Door {
         }
     }
 
-    /// The next record of a lane has been read: what it is (R17), and whether this node has sent it,
-    /// as far as that isn't settled yet.
+    /// The next record of a lane has been read: what it is (R17), and whether this node has sent
+    /// it, as far as that isn't settled yet.
     pub fn judge(&mut self, position: Position, at_ms: i64, event: &Event) -> (Verdict, bool) {
         let (identity, content) = (event.identity(), event.content());
         let lane = usize::from(position.lane.0);
