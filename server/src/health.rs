@@ -36,7 +36,6 @@ pub fn look(place: &Place) -> Figures {
 }
 
 fn log(log: &NodeLog) -> LogFigures {
-    use LogHealthError::{Broken, Clock, DiskFull, ReadOnly, Unreachable};
     let spool = match log {
         NodeLog::Spooled(_, spool) => {
             let stats = spool.stats();
@@ -44,12 +43,14 @@ fn log(log: &NodeLog) -> LogFigures {
         }
         NodeLog::Journal(_) | NodeLog::Kafka(_) => Default::default(),
     };
-    // One that is damaged or slow takes events all the same.
-    let refusal = log.health().err();
-    let is_closed = refusal.is_some_and(|it| {
-        matches!(it, Broken(_) | Clock(_) | DiskFull | ReadOnly | Unreachable(..))
-    });
+    let is_closed = log.health().is_err_and(|why| closes(&why));
     LogFigures::judge(log.degraded().is_some(), is_closed, spool)
+}
+
+/// Whether nothing is taken for that. A log that is damaged or slow takes events all the same.
+fn closes(why: &LogHealthError) -> bool {
+    use LogHealthError::{Broken, Clock, DiskFull, Mending, ReadOnly, Unreachable};
+    matches!(why, Broken(_) | Clock(_) | DiskFull | Mending(_) | ReadOnly | Unreachable(..))
 }
 
 /// Those that send, those that are polled, and those that are both.
@@ -121,4 +122,29 @@ fn social(appliance: &Appliance) -> Vec<SourceFigures> {
         breaker: None,
     });
     figures.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_closed_for_whatever_sources_are_answered_503_for() {
+        use LogHealthError::{
+            Broken, Clock, Damaged, DiskFull, Mending, ReadOnly, Slow, Unreachable,
+        };
+        let second = Duration::from_secs(1);
+        for (why, is_closed) in [
+            (DiskFull, true),
+            (ReadOnly, true),
+            (Damaged { file: "s".into(), offset: 1 }, false),
+            (Clock(second), true),
+            (Broken("it has ended".into()), true),
+            (Mending("a producer has failed".into()), true),
+            (Unreachable(second, "".into()), true),
+            (Slow(second), false),
+        ] {
+            assert_eq!(closes(&why), is_closed, "{why}");
+        }
+    }
 }
