@@ -95,7 +95,8 @@ fn a_node_whose_log_is_made_anew_while_it_runs_ends_and_its_next_start_begins_a_
         std::thread::sleep(Duration::from_millis(100));
     };
     assert_eq!(why.status, 503);
-    assert_eq!(nodes.servers[0].wait_for_end(), Some(1), "whoever minds it starts it again");
+    let end = nodes.servers[0].wait_for_end();
+    assert_eq!(end, Some(1), "whoever minds it starts it again: {:#?}", nodes.servers[0].log());
     nodes.restart(0);
     is_told_of_an_epoch(&nodes, 0, &mark);
 }
