@@ -27,6 +27,9 @@ use crate::limits::{TAIL_BATCH_BYTES_MAX, TAIL_BATCH_EVENTS_MAX};
 
 /// How long it waits for something to come, and so how soon it sees that it is to end.
 const WAIT: Duration = Duration::from_millis(100);
+/// Between an assignment and whatever ends it. Stops are answered within the process: in
+/// milliseconds, or when a thread of librdkafka gets a core.
+const SETTLE: Duration = Duration::from_millis(500);
 /// How long it waits after an error.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long one lane, and all of them, may take to say how far they reach while nothing is read.
@@ -59,6 +62,7 @@ pub(super) struct Tail {
     must_jump: bool,
     /// Where looking for it begins: one lane that doesn't answer must not hide those behind it.
     jump_from: usize,
+    assigned_at: Option<Instant>,
 }
 
 impl Tail {
@@ -78,6 +82,7 @@ impl Tail {
             told_at: Instant::now(),
             must_jump: false,
             jump_from: 0,
+            assigned_at: None,
         };
         for start in starts {
             tail.next[usize::from(start.lane.0)] = start.from;
@@ -87,13 +92,23 @@ impl Tail {
         Ok(tail)
     }
 
-    fn assign(&self) -> Result<(), KafkaError> {
+    fn assign(&mut self) -> Result<(), KafkaError> {
+        self.settle();
+        self.assigned_at = Some(Instant::now());
         let mut wanted = TopicPartitionList::with_capacity(self.next.len());
         for (lane, topic, partition) in self.shared.lanes.all() {
             let next = i64::try_from(self.next[usize::from(lane.0)]).unwrap_or(i64::MAX);
             wanted.add_partition_offset(topic, partition, Offset::Offset(next))?;
         }
         self.reader.assign(&wanted)
+    }
+
+    /// Gives librdkafka the time to stop what it read before the last assignment. Where the next
+    /// one, or the end, comes before its threads have, it stops a partition twice and aborts the
+    /// process (2.12, `rd_kafka_assignment_partition_stopped`: `rktp_started`).
+    fn settle(&self) {
+        let since = self.assigned_at.map_or(SETTLE, |at| at.elapsed());
+        std::thread::sleep(SETTLE.saturating_sub(since));
     }
 
     /// Reads until the log is closed.
@@ -110,6 +125,7 @@ impl Tail {
                 self.pause();
             }
         }
+        self.settle();
     }
 
     fn look_whether_ready(&mut self) {
