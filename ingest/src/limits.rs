@@ -179,8 +179,8 @@ pub const SCOUT_IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// Bytes of the spool that are read at once: a few thousand events.
 pub const SPOOL_READ_BYTES_MAX: usize = 1 << 20;
-/// Identities of all lanes that are kept while an old spool is handed on: 32 bytes each with what
-/// they stand for, and as much again for the table: 256 MB at worst.
+/// Identities of all lanes that are kept while an old spool is handed on: 33 bytes a place of the
+/// table, of which 8 million are needed for so many: 280 MB at worst.
 pub const SPOOL_TWINS_MAX: usize = 4_000_000;
 
 const _: () =

@@ -14,7 +14,7 @@ pub struct Trial {
     pub events: Vec<Event>,
     /// What can't be: the reason's word, and a sentence.
     pub troubles: Vec<(&'static str, String)>,
-    /// What its clock is behind ours, microseconds, where that is known.
+    /// What its clock is behind ours, microseconds, where that is more than the network's delay.
     pub skew_us: Option<i64>,
 }
 

@@ -46,43 +46,11 @@ impl SensorSource {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::breaker::BreakerRules;
-    use crate::mapping::From;
-    use crate::poll::Ask;
-    use crate::sensor::{Mapping, ValueRules};
-    use std::time::Duration;
+    use crate::sensor::testing;
 
     #[test]
     fn an_answer_that_comes_again_has_the_ids_it_had_and_is_refused_while_it_is_wrong() {
-        let source = SensorSource {
-            ask: Ask {
-                name: "emirates".into(),
-                url: "http://127.0.0.1/".into(),
-                interval: Duration::from_millis(100),
-                timeout: Duration::from_millis(80),
-                headers: Vec::new(),
-                body_bytes_max: 1 << 10,
-                breaker: BreakerRules {
-                    failures: 5,
-                    open_first: Duration::from_secs(1),
-                    open_max: Duration::from_secs(1),
-                },
-            },
-            rules: ValueRules {
-                age_max: Duration::from_secs(10),
-                heartbeat: Duration::from_secs(5),
-            },
-            mapping: Mapping {
-                items: "/r".into(),
-                team: From::parse("/team"),
-                kind: From::parse("wind"),
-                key: From::parse("/key"),
-                sequence: Some(From::parse("/n")),
-                time: None,
-                value: From::parse("/v"),
-            },
-            routes_max: 64,
-        };
+        let source = testing::source();
         let again = |raw: &str| source.events_of(raw.as_bytes(), Timestamp(7_000_000), "c");
         let events = again(r#"{"r":[{"team":"ars","key":"mast","n":7,"v":1}]}"#).unwrap();
         assert_eq!((&*events[0].id, &*events[0].source), ("ars/mast:7", "emirates"));

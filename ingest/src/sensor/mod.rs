@@ -15,6 +15,8 @@ mod again;
 pub mod mapping;
 mod readings;
 mod skew;
+#[cfg(test)]
+mod testing;
 pub mod values;
 
 pub use mapping::Mapping;
@@ -63,5 +65,6 @@ pub async fn try_sensor(source: &SensorSource, clock: &Clock) -> Result<Trial, T
     let mut readings = Readings::of(source);
     let harvested = readings.read(&raw, &at, &mut note);
     let events = harvested.map_err(TrialError::Failure)?.news;
-    Ok(Trial { events, troubles, skew_us: readings.skew() })
+    let skew_us = readings.skew().filter(|by| by.abs() > values::TRUSTED_US);
+    Ok(Trial { events, troubles, skew_us })
 }

@@ -122,48 +122,17 @@ impl Harvest for Readings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::breaker::BreakerRules;
-    use crate::mapping::From;
-    use crate::poll::Ask;
+    use crate::sensor::testing;
 
     #[test]
     fn a_device_that_invents_sets_of_teams_is_limited_and_what_it_named_before_goes_on() {
-        let source = SensorSource {
-            ask: Ask {
-                name: "emirates".into(),
-                url: "http://127.0.0.1/".into(),
-                interval: Duration::from_secs(1),
-                timeout: Duration::from_secs(1),
-                headers: Vec::new(),
-                body_bytes_max: 1 << 20,
-                breaker: BreakerRules {
-                    failures: 5,
-                    open_first: Duration::from_secs(1),
-                    open_max: Duration::from_secs(1),
-                },
-            },
-            rules: ValueRules {
-                age_max: Duration::from_secs(10),
-                heartbeat: Duration::from_secs(5),
-            },
-            mapping: Mapping {
-                items: "".into(),
-                team: From::parse("/team"),
-                kind: From::parse("wind"),
-                key: From::parse("mast"),
-                sequence: Some(From::parse("/n")),
-                time: None,
-                value: From::parse("/n"),
-            },
-            routes_max: 64,
-        };
-        let mut readings = Readings::of(&source);
+        let mut readings = Readings::of(&testing::source());
         let mut read = |teams: std::ops::Range<u32>, n: u32| {
-            let reading = |team| format!(r#"{{"team":"t{team}","n":{n}}}"#);
+            let reading = |team| format!(r#"{{"team":"t{team}","key":"mast","n":{n},"v":{n}}}"#);
             let all: Vec<String> = teams.map(reading).collect();
             let at = At::new(Timestamp(1_780_000_000_000_000), Instant::now(), "c");
             let mut troubles = Vec::new();
-            let raw = format!("[{}]", all.join(","));
+            let raw = format!(r#"{{"r":[{}]}}"#, all.join(","));
             let mut note = |trouble: Trouble, _: &dyn Display| troubles.push(trouble);
             let news = readings.read(raw.as_bytes(), &at, &mut note).unwrap().news.len();
             assert!(troubles.iter().all(|it| *it == Trouble::TooManyRoutes), "{troubles:?}");

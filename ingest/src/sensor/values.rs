@@ -47,7 +47,7 @@ use crate::limits::{KEY_IDLE_MAX, KEYS_MAX};
 use crate::poll::At;
 
 /// Clocks that differ by less are taken to agree: it is the network's delay.
-const TRUSTED_US: i64 = 2_000_000;
+pub(super) const TRUSTED_US: i64 = 2_000_000;
 /// Between two looks for keys that aren't seen any more.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 

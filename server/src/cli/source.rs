@@ -241,8 +241,8 @@ fn to_text(trial: &Trial, beside: &Beside) -> String {
     let (events, problems) = (trial.events.len(), trial.troubles.len());
     let (events, problems) = (counted(events as u64, "event"), counted(problems as u64, "problem"));
     let _ = writeln!(out, "{events} would be published, {problems}");
-    if let Some(clock) = trial.skew_us.and_then(say_skew) {
-        let _ = writeln!(out, "{clock}");
+    if let Some(behind_us) = trial.skew_us {
+        let _ = writeln!(out, "{}", say_skew(behind_us));
     }
     if let Some(asked) = &beside.asked {
         let _ = writeln!(out, "asked: {asked}");
@@ -253,17 +253,12 @@ fn to_text(trial: &Trial, beside: &Beside) -> String {
     out
 }
 
-/// What is worth knowing of the source's clock: that it is off by more than the network's delay.
-fn say_skew(behind_us: i64) -> Option<String> {
+/// That the source's clock is off, or its value is old: one answer can't tell.
+fn say_skew(behind_us: i64) -> String {
     let direction = if behind_us > 0 { "behind" } else { "ahead of" };
     let off_s = behind_us.unsigned_abs() as f64 / 1e6;
-    let said =
-        || format!("clock: the source's is {off_s:.1} s {direction} ours, or its value is old");
-    (behind_us.unsigned_abs() > TRUSTED_US).then(said)
+    format!("clock: the source's is {off_s:.1} s {direction} ours, or its value is old")
 }
-
-/// Clocks that differ by less agree, as far as one answer tells.
-const TRUSTED_US: u64 = 2_000_000;
 
 /// What one event shows of itself, on one line whatever it holds.
 fn row(event: &Event) -> [String; 5] {

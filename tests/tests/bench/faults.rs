@@ -60,7 +60,7 @@ fn fault_06_slow_connections_cost_a_running_bench_nothing_that_it_counts() {
         .spawn()
         .expect("slowhttptest, which scripts/setup.sh brings");
     let (target, api) = (format!("ws://{}", addresses.stream), addresses.api.to_string());
-    // They are let go after fifteen seconds: none before the bench is through.
+    // They are let go after fifteen seconds; the bench takes ten.
     let asked = ["run", "--any-speed", "--scenario", "hot-topic", "--pairs", "1"];
     let whom = ["--target", &target, "--api", &api, "--secrets-file", secrets.to_str().unwrap()];
     let small = ["--sockets", "1000", "--time", "0.5"];
