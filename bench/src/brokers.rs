@@ -31,7 +31,7 @@ impl Brokers {
     /// # Errors
     /// When Java or Kafka is missing (`scripts/setup.sh all` installs both), or one doesn't start.
     pub fn start() -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix(&child::folder_prefix()).tempdir()?;
+        let folder = child::folder()?;
         let brokers = Self { folder, first_port: free_ports()? };
         let log = std::fs::File::create(brokers.folder.path().join("log"))?;
         let mut command = brokers.command(&["start", &BROKERS.to_string()]);

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use tempfile::TempDir;
 
 use crate::limits::{ANSWER_S_MAX, LINE_BYTES_MAX};
 use crate::{probe, sys};
@@ -144,7 +145,7 @@ impl Drop for Servant {
     }
 }
 
-/// Whoever starts a child holds it; once the process is asked to end, nobody gets it any more.
+/// Whoever starts a child or makes a folder for it holds it; once the process is asked to end, nobody gets it any more.
 static STARTING: Mutex<()> = Mutex::new(());
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
 
@@ -153,8 +154,14 @@ pub fn is_ending() -> bool {
     IS_ENDING.load(Relaxed)
 }
 
+/// A folder for a server of this process; none is made any more once the process is asked to end.
+pub fn folder() -> io::Result<TempDir> {
+    let _starting = STARTING.lock();
+    tempfile::Builder::new().prefix(&folder_prefix()).tempdir()
+}
+
 /// How folders begin that servers of this process live in.
-pub fn folder_prefix() -> String {
+fn folder_prefix() -> String {
     format!("touchline-bench-{}-", std::process::id())
 }
 
@@ -189,7 +196,7 @@ pub fn end_together() -> Result<()> {
     Ok(())
 }
 
-/// Looks for children that are left, 10 ms apart.
+/// Looks for children and folders that are left, 10 ms apart.
 const LOOKS_MAX: usize = 100;
 
 /// Bit `n - 1` for signal `n` (proc(5), `SigIgn`).
@@ -199,13 +206,22 @@ fn ignored_signals() -> u64 {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
-/// What servers have left behind.
+/// What servers have left behind: looked at again, because the thread that we interrupt may be
+/// writing into a folder or removing it itself.
 fn remove_folders() {
     let prefix = folder_prefix();
-    let folders = std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
-    let ours = folders.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
-    // What can't be removed is left to whoever cleans that folder.
-    ours.for_each(|entry| drop(std::fs::remove_dir_all(entry.path())));
+    for _ in 0..LOOKS_MAX {
+        let folders = std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+        let mut ours = folders
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
+            .peekable();
+        if ours.peek().is_none() {
+            return;
+        }
+        // What can't be removed is left to whoever cleans the place.
+        ours.for_each(|entry| drop(std::fs::remove_dir_all(entry.path())));
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Runs `command` to its end, on whichever cores there are: what a pinned thread starts would share

@@ -45,7 +45,7 @@ impl Appliance {
         upstream: Option<&Upstream>,
     ) -> Result<Self> {
         let binary = place.binary.clone().context("there is no server to measure")?;
-        let folder = tempfile::Builder::new().prefix(&child::folder_prefix()).tempdir()?;
+        let folder = child::folder()?;
         let ports = free_ports()?;
         let [stream, api, admin] = ports;
         let data = folder.path().join("data");
