@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::counters::{self, Counters};
 use super::{READY_S_MAX, SECRET, answers_ok, free_ports, get, last_lines};
+use crate::brokers::BROKERS;
 use crate::child::{self, spawn_pinned};
 use crate::place::Place;
 use crate::publish::SOURCE;
@@ -60,11 +61,13 @@ impl Appliance {
         );
         config += &upstream.map_or_else(String::new, |at| sections(setup, at.address));
         if setup.log == Log::Kafka {
-            // Topics of its own: what an earlier run has left is nobody's business.
+            // Topics of its own: what an earlier run has left is nobody's business. A partition
+            // for each broker: more are more batches for the same events (decisions/kafka.md).
             let (brokers, prefix) = (place.brokers()?, sys::now_ns());
             config += &format!(
                 "[log]\nkind = \"kafka\"\n\
-                 [log.kafka]\nbrokers = \"{brokers}\"\ntopic_prefix = \"run-{prefix:x}.\"\n"
+                 [log.kafka]\nbrokers = \"{brokers}\"\ntopic_prefix = \"run-{prefix:x}.\"\n\
+                 partitions = {BROKERS}\n"
             );
         }
         fs::write(folder.path().join("touchline.toml"), config)?;

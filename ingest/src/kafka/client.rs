@@ -34,6 +34,10 @@ const TOKEN_MAX: Duration = Duration::from_millis(100);
 /// always the same.
 const LINES_PER_S: u64 = 5;
 
+/// Between an assignment and whatever ends it. Stops are answered within the process: in
+/// milliseconds, or when a thread of librdkafka gets a core.
+const SETTLE: Duration = Duration::from_millis(500);
+
 /// Shared by all clients of one log.
 #[derive(Clone)]
 pub(super) struct Context {
@@ -291,6 +295,16 @@ pub(super) fn poll(reader: &Reader, wait: Duration) -> Option<KafkaResult<Borrow
             other => return other,
         }
     }
+}
+
+/// Gives librdkafka the time to stop what it read before the assignment at `assigned_at` (`None`:
+/// there is nothing to wait for). Where the next one, or the end, comes before its threads have, it
+/// stops a partition twice and aborts the process (2.12, `rd_kafka_assignment_partition_stopped`:
+/// `rktp_started`). Not needed once a message of that assignment has come: nothing is started
+/// before all that is to be is stopped.
+pub(super) fn settle(assigned_at: Option<Instant>) {
+    let since = assigned_at.map_or(SETTLE, |at| at.elapsed());
+    std::thread::sleep(SETTLE.saturating_sub(since));
 }
 
 /// Takes what a client that is assigned nothing has queued: else it grows while nobody asks.

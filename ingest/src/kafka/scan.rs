@@ -17,7 +17,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use touchline_core::log::{Hole, HoleReason, Lane, Position};
 use touchline_core::log::{ReadChunk, ReadError, ReadReply, ReadRequest, Record};
 
-use super::client::{Reader, drain, poll};
+use super::client::{Reader, drain, poll, settle};
 use super::clock::millis;
 use super::options::KafkaOptions;
 use super::scouts::{Scout, Scouts};
@@ -40,16 +40,24 @@ pub(super) struct Scan {
     scouts: Scouts,
     /// What the consumer is assigned, and the offset of its next message.
     stands: Option<(Lane, u64)>,
+    /// When that was, if no message of it has come yet.
+    assigned_at: Option<Instant>,
 }
 
 impl Scan {
     pub fn new(reader: Reader, shared: Arc<Shared>, options: &KafkaOptions) -> Self {
         let scouts = Scouts::new(options.dedupe_entries_max);
-        Self { reader, shared, windows: options.windows, scouts, stands: None }
+        let windows = options.windows;
+        Self { reader, shared, windows, scouts, stands: None, assigned_at: None }
     }
 
     /// Answers requests until nobody can send any, or the log is closed.
     pub fn run(mut self, requests: &Receiver<(ReadRequest, ReadReply)>) {
+        self.answer(requests);
+        settle(self.assigned_at);
+    }
+
+    fn answer(&mut self, requests: &Receiver<(ReadRequest, ReadReply)>) {
         loop {
             self.scouts.forget_idle(Instant::now());
             match requests.recv_timeout(WAIT) {
@@ -151,6 +159,7 @@ impl Scan {
             match poll(&self.reader, WAIT) {
                 Some(Ok(message)) => {
                     let Some(taken) = self.of_lane(lane, &message) else { continue };
+                    self.assigned_at = None;
                     self.stands = Some((lane, taken.position.seq + 1));
                     return Ok(taken);
                 }
@@ -174,6 +183,8 @@ impl Scan {
         let mut wanted = TopicPartitionList::with_capacity(1);
         let offset = Offset::Offset(i64::try_from(seq).unwrap_or(i64::MAX));
         wanted.add_partition_offset(self.shared.lanes.topic(stream), partition, offset)?;
+        settle(self.assigned_at);
+        self.assigned_at = Some(Instant::now());
         self.reader.assign(&wanted)?;
         self.stands = Some((lane, seq));
         Ok(())

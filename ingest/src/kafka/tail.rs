@@ -19,7 +19,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use touchline_core::log::{Lane, Position};
 
-use super::client::{ASK_MAX, Reader, poll};
+use super::client::{ASK_MAX, Reader, poll, settle};
 use super::part::Part;
 use super::state::{Shared, lock};
 use super::wire::{Taken, decode};
@@ -27,9 +27,6 @@ use crate::limits::{TAIL_BATCH_BYTES_MAX, TAIL_BATCH_EVENTS_MAX};
 
 /// How long it waits for something to come, and so how soon it sees that it is to end.
 const WAIT: Duration = Duration::from_millis(100);
-/// Between an assignment and whatever ends it. Stops are answered within the process: in
-/// milliseconds, or when a thread of librdkafka gets a core.
-const SETTLE: Duration = Duration::from_millis(500);
 /// How long it waits after an error.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long one lane, and all of them, may take to say how far they reach while nothing is read.
@@ -93,7 +90,7 @@ impl Tail {
     }
 
     fn assign(&mut self) -> Result<(), KafkaError> {
-        self.settle();
+        settle(self.assigned_at);
         self.assigned_at = Some(Instant::now());
         let mut wanted = TopicPartitionList::with_capacity(self.next.len());
         for (lane, topic, partition) in self.shared.lanes.all() {
@@ -101,14 +98,6 @@ impl Tail {
             wanted.add_partition_offset(topic, partition, Offset::Offset(next))?;
         }
         self.reader.assign(&wanted)
-    }
-
-    /// Gives librdkafka the time to stop what it read before the last assignment. Where the next
-    /// one, or the end, comes before its threads have, it stops a partition twice and aborts the
-    /// process (2.12, `rd_kafka_assignment_partition_stopped`: `rktp_started`).
-    fn settle(&self) {
-        let since = self.assigned_at.map_or(SETTLE, |at| at.elapsed());
-        std::thread::sleep(SETTLE.saturating_sub(since));
     }
 
     /// Reads until the log is closed.
@@ -125,7 +114,7 @@ impl Tail {
                 self.pause();
             }
         }
-        self.settle();
+        settle(self.assigned_at);
     }
 
     fn look_whether_ready(&mut self) {
