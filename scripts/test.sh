@@ -66,7 +66,7 @@ speak() {
 }
 
 finish_step() {
-    local pid="$1" name log limit took status=0
+    local pid="$1" name log limit took note status=0
     wait "$pid" || status=$?
     end_step "$pid"
     name="$(name_of "${running[$pid]}")"
@@ -77,7 +77,7 @@ finish_step() {
     unset "running[$pid]" "began_at[$pid]" "cores_of[$pid]" "speaks_at[$pid]"
     if [ "$status" = 0 ]; then
         passed=$((passed + 1))
-        summary+=("$(printf '  ok   %-16s %5d s  %s' "$name" "$took" "$(grep -m 1 '^note: ' "$log" || true)")")
+        summary+=("$(printf '  ok   %-16s %5d s' "$name" "$took")")
     else
         failed=$((failed + 1))
         local why="exit $status"
@@ -86,6 +86,11 @@ finish_step() {
         tail -n "$TAIL_LINES" "$log" | sed 's/^/       | /'
     fi
     say "${summary[-1]}"
+    # What couldn't be tested here, once each.
+    while IFS= read -r note; do
+        summary+=("$(printf '       %-16s          %s' '' "$note")")
+        say "${summary[-1]}"
+    done < <(grep '^note: ' "$log" | sort -u)
 }
 
 # Waits until no more than this many cores are taken.

@@ -77,7 +77,7 @@ fn may_make_hosts() -> bool {
          ip link add tlb0 type veth peer name tlb0x; ip link del tlb0",
     );
     if !may {
-        println!("note: needs the right to make network and time namespaces");
+        touchline_tests::note("needs the right to make network and time namespaces");
     }
     may
 }

@@ -146,7 +146,7 @@ fn fault_32_a_full_disk_refuses_sources_and_nobody_else_also_over_a_restart() {
         let data = home.path("data");
         std::fs::create_dir(&data).unwrap();
         let Some(disk) = SmallDisk::mount(&data) else {
-            eprintln!("this host lets nobody mount a small disk: the simulated one must do");
+            touchline_tests::note("nobody may mount a small disk here: the simulated one must do");
             return;
         };
         let inside = disk.inside();

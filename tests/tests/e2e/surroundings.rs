@@ -86,7 +86,9 @@ fn knock(server: &Server) -> String {
 #[test]
 fn fault_41_short_of_memory_it_refuses_newcomers_and_keeps_who_is_inside() {
     let Some(group) = Group::make() else {
-        println!("note: no control group can be made here; tuning/src/memory.rs tests the reading");
+        touchline_tests::note(
+            "no control group can be made here; tuning/src/memory.rs tests the reading",
+        );
         return;
     };
     let home = Home::new("");
@@ -117,7 +119,7 @@ fn fault_41_short_of_memory_it_refuses_newcomers_and_keeps_who_is_inside() {
 #[test]
 fn fault_41_newcomers_are_refused_before_the_memory_is_full_and_the_server_lives() {
     let Some(group) = Group::make() else {
-        println!("note: no control group can be made here; nothing fills one");
+        touchline_tests::note("no control group can be made here; nothing fills one");
         return;
     };
     let home = Home::new("");

@@ -136,7 +136,7 @@ fn two_nodes(brokers: &Brokers, network: &Network) -> Nodes {
 fn fault_35_a_node_that_is_cut_off_takes_events_and_both_sides_agree_afterwards() {
     let _turn = Turn::Calm.take();
     let Some(network) = Network::make() else {
-        println!("note: needs the right to make network namespaces");
+        touchline_tests::note("needs the right to make network namespaces");
         return;
     };
     let nodes = two_nodes(calm_brokers(), &network);

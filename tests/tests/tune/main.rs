@@ -28,7 +28,7 @@ fn may_make_namespaces() -> bool {
     tried.args(["-n", "nsenter", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
     let may = geteuid().is_root() && tried.status().is_ok_and(|status| status.success());
     if !may {
-        println!("note: not root, or no namespaces here: only trees of files were tested");
+        touchline_tests::note("not root, or no namespaces here: only trees of files were tested");
     }
     may
 }

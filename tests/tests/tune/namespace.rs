@@ -199,7 +199,7 @@ fn what_the_kernel_refuses_is_told_and_the_rest_is_set() {
     let applied = apply.output().unwrap();
     let text = words(&applied);
     if !text.contains("nf_conntrack_max") {
-        println!("note: no connection tracking here: nothing to refuse");
+        touchline_tests::note("no connection tracking here: nothing to refuse");
         return;
     }
     assert_eq!(applied.status.code(), Some(1), "{text}");
