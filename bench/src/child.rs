@@ -145,7 +145,8 @@ impl Drop for Servant {
     }
 }
 
-/// Whoever starts a child or makes a folder for it holds it; once the process is asked to end, nobody gets it any more.
+/// Whoever starts a child or makes a folder for it holds it; once the process is asked to end,
+/// nobody gets it any more.
 static STARTING: Mutex<()> = Mutex::new(());
 static IS_ENDING: AtomicBool = AtomicBool::new(false);
 

@@ -142,7 +142,7 @@ pub fn run(
                 failures.iter().for_each(|why| sink.say(&format!("    FAILED: {why}")));
                 if let Some(what) = piece.scenario.expect.unproven(&piece.setup, run) {
                     all_well = false;
-                    sink.say(&format!("    NOT TOLD APART, so not proven: {what}"));
+                    sink.say(&format!("    NOT PROVEN: {what}"));
                 }
             }
         }
@@ -167,7 +167,7 @@ fn open(place: &Place, out: &Path, scenarios: usize, subjects: &[Subject]) -> Re
 fn product(place: &Place, name: &str) -> Result<String> {
     match &place.running {
         Some(running) if running.name == name => Ok(running.what.clone()),
-        _ => Ok(Target::load(&place.targets, name)?.what),
+        _ => Ok(Target::load(name)?.what),
     }
 }
 
@@ -202,8 +202,7 @@ impl PlayArgs {
     }
 
     fn scenario(&self, name: &str) -> Result<Scenario> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-        let mut scenario = Scenario::load(&folder, name)?;
+        let mut scenario = Scenario::load(name)?;
         if let (Some(file), Some(date)) = (&self.day, &self.date) {
             let day = scenario.day.take();
             let day = day.with_context(|| format!("scenario {name} plays no match day"))?;
@@ -259,7 +258,7 @@ fn subjects(args: &CompareArgs, place: &Place) -> Result<Vec<Subject>> {
         ref names => names.to_vec(),
     };
     for name in names {
-        subjects.push(peer_subject(place, name)?);
+        subjects.push(peer_subject(name)?);
     }
     if subjects.is_empty() {
         bail!("there is nobody to compare");
@@ -268,8 +267,8 @@ fn subjects(args: &CompareArgs, place: &Place) -> Result<Vec<Subject>> {
 }
 
 /// A product by the name of its target, installed.
-pub fn peer_subject(place: &Place, name: &str) -> Result<Subject> {
-    let target = Target::load(&place.targets, name)?;
+pub fn peer_subject(name: &str) -> Result<Subject> {
+    let target = Target::load(name)?;
     eprintln!("installing {name} if need be: {}", target.what);
     peer::install(&target)?;
     Ok(Subject::Peer(name.into()))

@@ -18,7 +18,7 @@
 //! |---|---|
 //! | [`rows`] | the questions |
 //! | [`place`] | cores, binaries, agents |
-//! | [`scenario`], [`setup`] | workloads as files, and what is done in a run |
+//! | [`scenario`], [`setup`], [`shipped`] | workloads as files, and what is done in a run |
 //! | [`compare`], [`turns`] | scenarios on one subject or on many; who goes when |
 //! | [`stage`], [`watch`], [`run`] | one run: server, clients, schedule; what was seen |
 //! | [`crew`], [`agent`] | the clients, here or on other hosts |
@@ -58,6 +58,7 @@ mod run;
 mod scenario;
 mod schedule;
 mod setup;
+mod shipped;
 mod stage;
 mod stamp;
 mod stats;
@@ -222,7 +223,7 @@ impl TargetArgs {
                 place.running = Some(target::file::Target::running(url, api, secrets_file)?);
                 Ok(Subject::Peer(url.into()))
             }
-            name => compare::peer_subject(place, name),
+            name => compare::peer_subject(name),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Where and how thoroughly things are measured: cores, binaries, agents, and how often.
 
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -75,8 +75,6 @@ pub struct Place {
     brokers: RefCell<Option<Brokers>>,
     /// A server that runs already.
     pub running: Option<target::file::Target>,
-    /// Where other products' files are.
-    pub targets: PathBuf,
 }
 
 impl Place {
@@ -107,7 +105,6 @@ impl Place {
             agents: args.agents.clone(),
             brokers: RefCell::default(),
             running: None,
-            targets: Path::new(env!("CARGO_MANIFEST_DIR")).join("targets"),
         })
     }
 

@@ -178,11 +178,19 @@ impl Stage {
     fn check_streams(&self) -> Result<()> {
         let Server::Peer(peer) = &self.server else { return Ok(()) };
         let is_posted = matches!(peer.publish, Publish::Webhook { .. });
-        let streams = self.setup.schedule(0).streams();
+        let setup = &self.setup;
+        let is_plain =
+            setup.schedule(0).streams() == [Stream::Broadcast] && !setup.sources.is_any();
         ensure!(
-            !is_posted || streams == [Stream::Broadcast],
+            !is_posted || is_plain,
             "a server that runs already can't be told of our sensors and streams: play it on one \
              that is started here (`--target touchline`)"
+        );
+        ensure!(
+            !is_posted || setup.settings.is_empty(),
+            "the scenario wants {}, which a server that runs already can't be given: play it on one \
+             that is started here (`--target touchline`)",
+            setup.settings.join(" and ")
         );
         Ok(())
     }

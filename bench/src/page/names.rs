@@ -1,8 +1,6 @@
 //! What scenarios ask and what subjects are called. Results say so themselves; of older ones the
 //! files of the tree do.
 
-use std::path::Path;
-
 use crate::floor::Kind;
 use crate::rows::PLANS;
 use crate::scenario::Scenario;
@@ -11,21 +9,19 @@ use crate::target::file::Target;
 
 /// What scenario or row `name` asks; its name if nobody knows any more.
 pub fn question(name: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-    let scenario = Scenario::load(&folder, name).map(|scenario| scenario.question).ok();
+    let scenario = Scenario::load(name).map(|scenario| scenario.question).ok();
     let plan = || PLANS.iter().find(|plan| plan.name == name).map(|plan| plan.question.to_owned());
     scenario.or_else(plan).unwrap_or_else(|| name.to_owned())
 }
 
 /// What a subject is, in a line.
 pub fn what(subject: &Subject) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("targets");
     match subject {
         Subject::Floor(Kind::Send) => "what the kernel charges for one send(2) a socket".into(),
         Subject::Floor(Kind::Volley) => "what it charges for sends by io_uring".into(),
         Subject::Variant(variant) => format!("the floor of the lab, {variant}"),
         Subject::Touchline => "this server, at the commit above".into(),
-        Subject::Peer(name) => Target::load(&folder, name)
+        Subject::Peer(name) => Target::load(name)
             .map(|target| target.what)
             .ok()
             .unwrap_or_else(|| "described by a file that isn't here".into()),

@@ -104,6 +104,13 @@ pub fn run(setup: &Setup, run: &Run) -> String {
     if let [_, _, ..] = run.by_shard[..] {
         text += &format!("\n          {}", spread(&run.by_shard));
     }
+    for clock in &run.clocks {
+        let (ahead_ms, error_us) = (clock.ahead_us / 1e3, clock.error_us);
+        text += &format!(
+            "\n          {}: our clock is {ahead_ms:.1} ms ahead of its, \u{b1} {error_us:.0} us",
+            clock.agent
+        );
+    }
     let losses = losses(&run.harvest.counts, expected.saturating_sub(delivered), expected);
     if !losses.is_empty() {
         text += &format!("\n          {}", list(&losses));

@@ -15,8 +15,6 @@ pub mod day;
 pub mod expect;
 mod ranges;
 
-use std::path::Path;
-
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
@@ -24,7 +22,7 @@ use crate::limits::{ACTS_MAX, DAYS_S_MAX, PAD_BYTES_MAX, SENSORS_MAX, WINDOWS_MA
 use crate::receive::crowd::Crowd;
 use crate::schedule::{Following, Phase, Stream, Track};
 use crate::setup::{Act, Deed, Flood, Log, Setup, Sources};
-use crate::target::file::read_toml;
+use crate::shipped::SCENARIOS;
 use day::Day;
 use expect::Expect;
 use ranges::within;
@@ -172,12 +170,12 @@ pub struct Scale {
 }
 
 impl Scenario {
-    /// By the name of a file of `folder`, or by a path.
+    /// By the name of a file of `bench/scenarios`, or by a path.
     ///
     /// # Errors
     /// When there is none, or it says what can't be run.
-    pub fn load(folder: &Path, name: &str) -> Result<Self> {
-        let scenario: Self = read_toml("scenario", folder, name)?;
+    pub fn load(name: &str) -> Result<Self> {
+        let scenario: Self = SCENARIOS.read(name)?;
         scenario.check().with_context(|| format!("scenario {name} can't be run"))?;
         Ok(scenario)
     }
@@ -321,22 +319,18 @@ impl Beside {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]
     fn every_scenario_of_the_tree_can_be_run_and_asks_a_question() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
-        for file in fs::read_dir(&folder).unwrap() {
-            let stem = file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned();
-            let scenario = Scenario::load(&folder, &stem).unwrap();
-            assert_eq!(scenario.name, stem);
-            assert!(scenario.question.contains('?'), "{stem}");
+        for name in SCENARIOS.names() {
+            let scenario = Scenario::load(name).unwrap();
+            assert_eq!(scenario.name, name);
+            assert!(scenario.question.contains('?'), "{name}");
             let setup = scenario.setup(Scale { sockets: Some(100), time: 0.1, warm_up: 0.1 });
             assert_eq!(setup.crowd.sockets, 100);
             let plan = setup.schedule(0).plan();
-            assert_eq!(plan.events() == 0, setup.phases.is_empty(), "{stem}");
+            assert_eq!(plan.events() == 0, setup.phases.is_empty(), "{name}");
         }
     }
 

@@ -8,16 +8,14 @@
 //! `bench/peers`.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use crate::dialogue::Dialogue;
 use crate::schedule::Stream;
+use crate::shipped::TARGETS;
 
 /// Touchline's API, unless another is named.
 const API_PORT: u16 = 8_081;
@@ -113,12 +111,12 @@ impl Places {
 }
 
 impl Target {
-    /// By the name of a file of `folder`, or by a path.
+    /// By the name of a file of `bench/targets`, or by a path.
     ///
     /// # Errors
     /// When there is none, or it says what nobody understands.
-    pub fn load(folder: &Path, name: &str) -> Result<Self> {
-        let target: Self = read_toml("target", folder, name)?;
+    pub fn load(name: &str) -> Result<Self> {
+        let target: Self = TARGETS.read(name)?;
         if target.start.is_none() && target.address.is_none() {
             bail!("target {name} says neither how it is started nor its address");
         }
@@ -175,59 +173,18 @@ fn path_of(url: &str, path: &str, ours: &str) -> Result<String> {
     }
 }
 
-/// Reads a `what` by the name of a file of `folder`, or by a path.
-///
-/// # Errors
-/// When there is none, which tells those that there are, or it can't be understood.
-pub fn read_toml<T: DeserializeOwned>(what: &str, folder: &Path, name: &str) -> Result<T> {
-    let path = match name.ends_with(".toml") {
-        true => PathBuf::from(name),
-        false => folder.join(name).with_extension("toml"),
-    };
-    let text = match fs::read_to_string(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            bail!("there is no {what} {}; known are: {}", path.display(), names(folder))
-        }
-        read => read.with_context(|| format!("{what} {} can't be read", path.display()))?,
-    };
-    toml::from_str(&text).with_context(|| format!("{} can't be used", path.display()))
-}
-
-/// What `folder` holds, for people.
-fn names(folder: &Path) -> String {
-    let files = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-    let stems = files.filter_map(|file| Some(file.path().file_stem()?.to_str()?.to_owned()));
-    let mut names: Vec<String> = stems.collect();
-    names.sort();
-    names.join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn folder() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("targets")
-    }
-
     #[test]
     fn every_target_of_the_tree_can_be_used() {
-        let files = fs::read_dir(folder()).unwrap().map(|file| file.unwrap().path());
-        let mut count = 0;
-        for path in files {
-            let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            let target = Target::load(&folder(), &stem).unwrap();
-            assert_eq!(target.name, stem);
-            assert!(target.connect.path.starts_with('/'), "{stem}");
-            count += 1;
+        for name in TARGETS.names() {
+            let target = Target::load(name).unwrap();
+            assert_eq!(target.name, name);
+            assert!(target.connect.path.starts_with('/'), "{name}");
         }
-        assert!(count >= 7, "{count}");
-    }
-
-    #[test]
-    fn a_target_that_does_not_exist_is_answered_with_those_that_do() {
-        let error = format!("{:#}", Target::load(&folder(), "nowhere").unwrap_err());
-        assert!(error.contains("axum") && error.contains("nowhere.toml"), "{error}");
+        assert!(TARGETS.names().count() >= 7);
     }
 
     #[test]
@@ -254,14 +211,5 @@ mod tests {
             let error = running(url).unwrap_err().to_string();
             assert!(error.contains(why), "{url}: {error}");
         }
-    }
-
-    #[test]
-    fn a_file_that_is_no_text_is_not_said_to_be_missing() {
-        let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
-        fs::write(file.path(), [0xff, 0xfe]).unwrap();
-        let name = file.path().to_str().unwrap();
-        let error = format!("{:#}", Target::load(&folder(), name).unwrap_err());
-        assert!(error.contains("can't be read") && error.contains("UTF-8"), "{error}");
     }
 }

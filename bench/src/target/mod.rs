@@ -75,7 +75,7 @@ impl Subject {
                 Some(format!("{version}, sha256 {}", digest.collect::<String>()))
             }
             Self::Peer(name) => {
-                let target = Target::load(&place.targets, name).ok().or(place.running.clone())?;
+                let target = Target::load(name).ok().or(place.running.clone())?;
                 // What was installed says itself what it is; of others the file's word is taken.
                 let found = std::fs::read_to_string(peer::installed().join(name).join("version"));
                 let found = found.map(|text| text.trim().to_owned()).unwrap_or(target.what);
@@ -120,7 +120,7 @@ impl Server {
             Subject::Peer(name) => {
                 let target = match &place.running {
                     Some(running) if running.name == *name => running.clone(),
-                    _ => Target::load(&place.targets, name)?,
+                    _ => Target::load(name)?,
                 };
                 Ok(Self::Peer(Box::new(Peer::start(&target, core)?)))
             }

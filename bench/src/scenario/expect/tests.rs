@@ -221,3 +221,28 @@ fn what_a_whole_run_lacks_is_said_in_words() {
     assert!(lost.starts_with("2 of 90,000 never came, and nobody was told"), "{lost}");
     assert!(lost.contains("3 sockets closed (1006)") && !lost.contains('{'), "{lost}");
 }
+
+#[test]
+fn of_a_server_that_runs_elsewhere_nothing_is_proven_that_is_inside_of_it() {
+    let (setup, mut run) = (fixture::setup(), fixture::run(Subject::Touchline, 5));
+    run.cpu = crate::probe::CpuUse::default();
+    run.memory[1].rss_bytes = 0;
+    run.beats.clear();
+    let unproven = |expect: Expect| expect.unproven(&setup, &run);
+    for inside in [
+        Expect { cpu_us_max: Some(10.0), ..Expect::default() },
+        Expect { bytes_per_socket_max: Some(600.0), ..Expect::default() },
+        Expect { growth_mib_per_hour_max: Some(3.0), ..Expect::default() },
+    ] {
+        assert!(unproven(inside).is_some_and(|said| said.contains("elsewhere")));
+    }
+    assert_eq!(unproven(Expect { whole: true, p99_ms_max: Some(1.0), ..Expect::default() }), None);
+}
+
+#[test]
+fn a_drain_that_does_not_end_fails_whatever_the_host_can() {
+    let drains = Expect { drain_s_max: Some(60.0), ..Expect::default() };
+    let (setup, mut run) = (fixture::setup(), fixture::run(Subject::Touchline, 5));
+    run.marks.clear();
+    assert_eq!(drains.failures(&setup, &run, true).len(), 1);
+}
