@@ -1,5 +1,6 @@
 /**
- * The sources and how each does: fresh, silent, stale or failing, since when, how much comes of it.
+ * The sources and how each does: fresh, resting (another node asks it), silent, stale or failing,
+ * since when, how much comes of it.
  *
  * The server names them worst first. Here each keeps its place by kind and name, so that the list
  * doesn't jump; the figure above the matches says how many are well. Each kind has a head of its
@@ -12,7 +13,7 @@ import { plain } from './words.js';
 
 const SOURCES_MAX = 32;
 const KINDS = { broadcast: 'webhooks', social: 'posts', sensor: 'sensors' };
-const STATES = { fresh: 'fresh', silent: 'silent', stale: 'stale', failing: 'failing' };
+const STATES = { fresh: 'fresh', resting: 'resting', silent: 'silent', stale: 'stale', failing: 'failing' };
 const BREAKERS = { open: 'paused', half_open: 'trying' };
 
 /** A time in few letters: `0.4 s`, `48 s`, `5 min`, `3 h`; a dash where nothing was heard. */

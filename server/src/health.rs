@@ -68,6 +68,9 @@ fn partners(appliance: &Appliance) -> Vec<SourceFigures> {
         SourceFigures {
             name: name.into(),
             kind: Kind::Broadcast,
+            // One that sends as well is heard by whoever is sent to.
+            is_resting: polled.is_some_and(|it| !it.is_assigned())
+                && sent.accepted() + sent.duplicates() == 0,
             is_failing: polled.is_some_and(|it| it.breaker() > 0),
             heard: sent.accepted() + sent.duplicates() + polled_events > 0,
             staleness: of_polls.map_or(sent.staleness(now), |age| age.min(sent.staleness(now))),
@@ -90,6 +93,7 @@ fn sensors(appliance: &Appliance) -> Vec<SourceFigures> {
     let figures = followed.map(|(source, stats)| SourceFigures {
         name: stats.source().into(),
         kind: Kind::Sensor,
+        is_resting: !stats.is_assigned(),
         is_failing: stats.breaker() > 0,
         heard: stats.published() + stats.unchanged() > 0,
         staleness: stats.staleness(now),
@@ -113,8 +117,8 @@ fn social(appliance: &Appliance) -> Vec<SourceFigures> {
     let figures = appliance.followed.social().iter().map(|stats| SourceFigures {
         name: stats.source().into(),
         kind: Kind::Social,
-        // Of several nodes one follows it.
-        is_failing: stats.is_assigned() && !stats.is_connected(),
+        is_resting: !stats.is_assigned(),
+        is_failing: !stats.is_connected(),
         heard: stats.fates().any(|(_, posts)| posts > 0),
         staleness: stats.staleness(),
         quiet_max: stall(stats.source()),

@@ -5,6 +5,7 @@
 //! | `failing` | asked again and again in vain (its breaker isn't closed), or cut off |
 //! | `stale` | it should say something all the time, and hasn't for a while |
 //! | `silent` | it has said nothing, or nothing for long, which may be all right |
+//! | `resting` | it isn't this node that asks it: of several nodes one does, while the log is there |
 //! | `fresh` | all is well |
 
 use std::collections::HashMap;
@@ -59,6 +60,8 @@ pub enum State {
     Stale,
     /// Nothing was heard.
     Silent,
+    /// This node doesn't ask it, and knows nothing of it.
+    Resting,
     /// All is well.
     Fresh,
 }
@@ -70,6 +73,8 @@ pub struct SourceFigures {
     pub name: Box<str>,
     /// How it comes in.
     pub kind: Kind,
+    /// Whether it isn't this node that asks it.
+    pub is_resting: bool,
     /// Whether it can't be reached now.
     pub is_failing: bool,
     /// Whether it has said anything since the start.
@@ -87,6 +92,9 @@ pub struct SourceFigures {
 impl SourceFigures {
     fn state(&self) -> State {
         let is_late = self.staleness > self.quiet_max;
+        if self.is_resting {
+            return State::Resting;
+        }
         match (self.is_failing, self.heard, is_late) {
             (true, ..) => State::Failing,
             (false, false, _) => State::Silent,
@@ -103,7 +111,7 @@ pub(crate) struct Source {
     name: Box<str>,
     kind: Kind,
     state: State,
-    /// Absent as long as nothing was heard.
+    /// Absent as long as nothing was heard, and where another node may hear it.
     #[serde(skip_serializing_if = "Option::is_none")]
     staleness_ms: Option<u64>,
     events_per_s: f64,
@@ -141,7 +149,8 @@ impl Rates {
                 name: it.name.clone(),
                 kind: it.kind,
                 state: it.state(),
-                staleness_ms: it.heard.then_some(it.staleness.as_millis() as u64),
+                staleness_ms: (it.heard && !it.is_resting)
+                    .then_some(it.staleness.as_millis() as u64),
                 events_per_s: rate(it),
                 breaker: it.breaker,
             })
@@ -162,6 +171,7 @@ mod tests {
         SourceFigures {
             name: name.into(),
             kind: Kind::Sensor,
+            is_resting: false,
             is_failing: breaker > 0,
             heard: events_total > 0,
             staleness: Duration::from_secs(staleness_s),
@@ -187,6 +197,7 @@ mod tests {
             sensor("c", 9, 2, 3),
             quiet,
             sensor("d", 1, 0, 0),
+            SourceFigures { is_resting: true, ..sensor("e", 0, 2, 10) },
         ];
         let told = Rates::default().judge(&figures, 1.0);
         let states: Vec<_> = told.sources.iter().map(|it| (&*it.name, it.state)).collect();
@@ -197,12 +208,15 @@ mod tests {
                 ("b", State::Stale),
                 ("skyline", State::Silent),
                 ("d", State::Silent),
+                ("e", State::Resting),
                 ("skyline", State::Fresh),
                 ("a", State::Fresh),
             ]
         );
         let d = told.sources.iter().find(|it| &*it.name == "d").unwrap();
         assert_eq!(d.staleness_ms, None, "nothing was heard of it");
+        let e = told.sources.iter().find(|it| &*it.name == "e").unwrap();
+        assert_eq!(e.staleness_ms, None, "whoever asks it knows");
     }
 
     #[test]
