@@ -5,11 +5,10 @@
 //! blocks, never fails for the caller, and is bounded by whoever keeps the letters. A poison record
 //! so never stops what comes after it.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
-use crate::event::Stream;
+use crate::event::{Event, Stream};
+use crate::log::record;
 use crate::time::Timestamp;
 
 /// Where a letter was given up on, and so how it is tried again.
@@ -70,15 +69,40 @@ pub struct DeadLetter {
     pub raw: Bytes,
 }
 
+impl DeadLetter {
+    /// Of an event that was whole and that the log will not have: what comes again is its record.
+    pub fn of_event(
+        event: &Event,
+        received_at: Timestamp,
+        reason: &'static str,
+        detail: impl Into<Box<str>>,
+    ) -> Self {
+        let mut raw = Vec::new();
+        record::encode(event, received_at, &mut raw);
+        Self {
+            desk: Desk::Log,
+            stream: event.stream,
+            source: event.source.clone(),
+            reason,
+            detail: detail.into(),
+            attempts: 1,
+            correlation: event.correlation.clone(),
+            received_at,
+            raw: raw.into(),
+        }
+    }
+}
+
 /// Keeps what could not be accepted.
 pub trait DeadLetters: Send + Sync {
     /// Takes a letter over. Returns at once; what can't be kept is counted by the keeper.
     fn park(&self, letter: DeadLetter);
 
-    /// The same for what was acknowledged: waits until the letter is kept for good, for `timeout`
-    /// at most. `false`: it may not be; who holds it must not let go of it.
-    fn park_durably(&self, letter: DeadLetter, timeout: Duration) -> bool {
-        let _ = timeout;
+    /// The same for what was acknowledged: waits until the letter is kept for good, or `gives_up`,
+    /// which is asked every few milliseconds. `false`: it may not be kept, because it was given up
+    /// or the keeper has no room; who holds it must not let go of it.
+    fn park_durably(&self, letter: DeadLetter, gives_up: &dyn Fn() -> bool) -> bool {
+        let _ = gives_up;
         self.park(letter);
         true
     }

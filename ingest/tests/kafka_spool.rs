@@ -75,7 +75,7 @@ impl DeadLetters for Letters {
         self.0.lock().unwrap().push(letter);
     }
 
-    fn park_durably(&self, letter: DeadLetter, _: Duration) -> bool {
+    fn park_durably(&self, letter: DeadLetter, _: &dyn Fn() -> bool) -> bool {
         self.park(letter);
         true
     }

@@ -108,21 +108,9 @@ fn park(shared: &Shared, position: Position, why: Poison, raw: Bytes) {
 fn park_reused(shared: &Shared, position: Position, event: &Event, received_at: Timestamp) {
     const WHY: &str = "another node took its id for other content in the same moment, and that one \
                        is shown";
-    let Some((stream, detail)) = place(shared, position, WHY) else { return };
+    let Some((_, detail)) = place(shared, position, WHY) else { return };
     tracing::warn!(source = &*event.source, id = &*event.id, detail, "an id was used twice");
-    let mut raw = Vec::new();
-    record::encode(event, received_at, &mut raw);
-    shared.dead.park(DeadLetter {
-        desk: Desk::Log,
-        stream,
-        source: event.source.clone(),
-        reason: "id_reused",
-        detail,
-        attempts: 1,
-        correlation: event.correlation.clone(),
-        received_at,
-        raw: raw.into(),
-    });
+    shared.dead.park(DeadLetter::of_event(event, received_at, "id_reused", detail));
 }
 
 /// The stream of a record, and where it stands with what is wrong with it.

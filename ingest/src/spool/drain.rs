@@ -12,16 +12,17 @@
 //! letter and the rest goes on; it leaves the spool only once the letter is kept for good, for it
 //! was acknowledged.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use touchline_core::dead::{DeadLetter, Desk};
+use touchline_core::dead::DeadLetter;
 use touchline_core::event::Event;
+use touchline_core::log::Record;
 use touchline_core::log::{AppendError, EventLog, Lane, Outcome, Position, ReadChunk, ReadRequest};
-use touchline_core::log::{Record, record};
 use touchline_core::retry::Backoff;
 use touchline_core::time::Timestamp;
 
@@ -34,8 +35,10 @@ use crate::limits::{APPEND_EVENTS_MAX, SPOOL_READ_BYTES_MAX, TOO_OLD_MARGIN};
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long one answer of either log is waited for.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
-/// How long a letter may take to be kept for good.
-const PARK_MAX: Duration = Duration::from_secs(5);
+/// How often it is told that a letter can't be kept for good, and holds up the spool.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+/// How soon it is told first.
+const TELL_AFTER: Duration = Duration::from_secs(5);
 /// What the books still hold when all that is durable was handed on, for so long, isn't there: it
 /// stood in a hole.
 const PHANTOM_AFTER: Duration = Duration::from_secs(60);
@@ -285,26 +288,7 @@ impl Drain {
                 left.push(event);
                 continue;
             }
-            let mut raw = Vec::new();
-            record::encode(&event, received_at, &mut raw);
-            let letter = DeadLetter {
-                desk: Desk::Log,
-                stream: event.stream,
-                source: event.source.clone(),
-                reason,
-                detail: detail.into(),
-                attempts: 1,
-                correlation: event.correlation.clone(),
-                received_at,
-                raw: raw.into(),
-            };
-            let mut backoff = Backoff::new();
-            while !self.shared.dead.park_durably(letter.clone(), PARK_MAX) {
-                if self.is_closing() {
-                    return None;
-                }
-                self.rest(backoff.next(rand::random()));
-            }
+            self.keep_for_good(&DeadLetter::of_event(&event, received_at, reason, detail))?;
             let mut ledger = self.shared.ledger();
             ledger.leave(self.shared.lane(&event), size(&event));
             ledger.count_parked();
@@ -313,6 +297,36 @@ impl Drain {
             tracing::warn!(source, correlation, reason, "an event of the spool is a dead letter");
         }
         Some(left)
+    }
+
+    /// Returns once a letter is kept for good, which a disk that fails holds up: what the spool
+    /// holds behind it waits, for its turn and for order. `None` where the log is being closed
+    /// before.
+    fn keep_for_good(&self, letter: &DeadLetter) -> Option<()> {
+        let (begin, tell_at) = (Instant::now(), Cell::new(Instant::now() + TELL_AFTER));
+        let gives_up = || {
+            if Instant::now() >= tell_at.get() {
+                tell_at.set(Instant::now() + TELL_EVERY);
+                tracing::error!(
+                    source = &*letter.source,
+                    correlation = &*letter.correlation,
+                    reason = letter.reason,
+                    waits_s = begin.elapsed().as_secs(),
+                    "the spool stands still: an acknowledged event that the log refuses can't be \
+                     kept as a dead letter; see why dead letters can't be written"
+                );
+            }
+            self.is_closing()
+        };
+        let mut backoff = Backoff::new();
+        while !self.shared.dead.park_durably(letter.clone(), &gives_up) {
+            if gives_up() {
+                return None;
+            }
+            // There is no room among those that wait to be written.
+            self.rest(backoff.next(rand::random()));
+        }
+        Some(())
     }
 
     /// Waits, but not past the end.

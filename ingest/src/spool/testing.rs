@@ -142,12 +142,17 @@ impl DeadLetters for Letters {
         lock(&self.0).push(letter);
     }
 
-    fn park_durably(&self, letter: DeadLetter, _: Duration) -> bool {
-        let is_full = self.1.load(Ordering::Relaxed);
-        if !is_full {
-            self.park(letter);
+    /// Like a keeper whose disk fails: the letter is taken in once, and isn't kept for good before
+    /// that is over.
+    fn park_durably(&self, letter: DeadLetter, gives_up: &dyn Fn() -> bool) -> bool {
+        self.park(letter);
+        while self.1.load(Ordering::Relaxed) {
+            if gives_up() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
         }
-        !is_full
+        true
     }
 }
 

@@ -123,11 +123,10 @@ impl DeadLetters for DeadKeeper {
         }
     }
 
-    fn park_durably(&self, letter: DeadLetter, timeout: Duration) -> bool {
+    fn park_durably(&self, letter: DeadLetter, gives_up: &dyn Fn() -> bool) -> bool {
         let Some(ticket) = self.take_in(letter) else { return false };
-        let until = Instant::now() + timeout;
         while self.shared.written.load(Relaxed) < ticket {
-            if Instant::now() >= until {
+            if gives_up() {
                 return false;
             }
             std::thread::sleep(DURABLE_LOOK);
