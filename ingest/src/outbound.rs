@@ -1,12 +1,13 @@
 //! What adapters have in common that go out and ask others: what they are given, the address, the
-//! client that asks; and what answers say of themselves ([`answer`]).
+//! client that asks, names that are looked up; and what answers say of themselves ([`answer`]).
 
 pub(crate) mod answer;
+mod names;
 
 use std::fmt;
 use std::ops::Deref;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
@@ -15,6 +16,7 @@ use touchline_core::dead::DeadLetters;
 use touchline_core::log::EventLog;
 
 use crate::clock::Clock;
+use crate::outbound::names::Names;
 use crate::roster::{Alone, Roster};
 
 /// How we introduce ourselves.
@@ -86,7 +88,10 @@ impl SourceError {
 /// What asks. It goes where the configuration says and nowhere else: by no redirect and no proxy of
 /// the environment. Its times are for the caller to set.
 pub(crate) fn client() -> ClientBuilder {
-    Client::builder().redirect(Policy::none()).no_proxy().tcp_nodelay(true).user_agent(USER_AGENT)
+    static NAMES: OnceLock<Arc<Names>> = OnceLock::new();
+    let names = NAMES.get_or_init(|| Arc::new(Names::new()));
+    let builder = Client::builder().redirect(Policy::none()).no_proxy().tcp_nodelay(true);
+    builder.user_agent(USER_AGENT).dns_resolver(Arc::clone(names))
 }
 
 /// An address of one of these schemes. `Err` completes "source ...:".

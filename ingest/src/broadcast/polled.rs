@@ -11,8 +11,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use touchline_core::dead;
+use touchline_core::dead::{self, DeadLetter};
 use touchline_core::event::{Content, Event, Stream};
+use touchline_core::time::Timestamp;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::intake::{BadItem, Item};
@@ -168,6 +169,19 @@ impl Harvest for Polled {
 
     fn forget(&mut self, event: &Event) {
         self.shown.remove(&event.id);
+    }
+
+    /// A correction under an old id. Nobody is told of it, so it is kept like an item that can't be
+    /// used; once, for what is shown again is known.
+    fn reused(&mut self, event: &Event, received_at: Timestamp) {
+        const WHY: &str = "its id was used before for other content; a correction needs an id of \
+                           its own";
+        let Some(desk) = self.webhooks.inner.desk(&self.name) else { return };
+        let letter = DeadLetter::of_event(event, received_at, Code::IdReused.as_str(), WHY);
+        if desk.letters.admit(&letter.raw, received_at) {
+            desk.stats.count_letter(true);
+            self.webhooks.inner.dead.park(letter);
+        }
     }
 
     fn start_over(&mut self) {

@@ -79,6 +79,7 @@ impl Fetcher {
         loop {
             match response.chunk().await {
                 Ok(Some(chunk)) if body.len() + chunk.len() > self.body_bytes_max => {
+                    body.extend_from_slice(&chunk[..self.body_bytes_max - body.len()]);
                     let why = format!("its answer has more than {} bytes", self.body_bytes_max);
                     return Err(Failure { raw: body, ..Failure::new(Trouble::TooLarge, why) });
                 }

@@ -186,7 +186,8 @@ impl<H: Harvest> Follower<H> {
 
     fn settle(&mut self, answer: Answer) {
         self.appends -= 1;
-        answer.reused.iter().for_each(|event| self.harvest.reused(event));
+        let reused = answer.reused.iter();
+        reused.for_each(|event| self.harvest.reused(event, answer.received_at));
         answer.refused.iter().for_each(|event| self.harvest.forget(event));
         let again = answer.known.iter();
         let again = again.filter_map(|event| self.harvest.say_again(event, answer.received_at));

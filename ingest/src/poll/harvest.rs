@@ -77,8 +77,9 @@ pub(crate) trait Harvest: Send + 'static {
         None
     }
 
-    /// The log knows the id of `event` under other content, and will never take it.
-    fn reused(&mut self, _event: &Event) {}
+    /// The log knows the id of `event`, which came at `received_at`, under other content, and will
+    /// never take it.
+    fn reused(&mut self, event: &Event, received_at: Timestamp);
 
     /// What was learned so far counts for nothing any more.
     fn start_over(&mut self);

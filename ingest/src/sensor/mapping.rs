@@ -6,7 +6,7 @@ use touchline_core::event::{Route, check_id, check_kind};
 use touchline_core::limits::{DATA_BYTES_MAX, ID_BYTES_MAX};
 use touchline_core::time::Timestamp;
 
-use crate::limits::READINGS_MAX;
+use crate::limits::{DATA_DEPTH_MAX, READINGS_MAX};
 use crate::mapping::From;
 
 /// How the readings of one source are found in its answer.
@@ -117,6 +117,9 @@ impl Mapping {
         let data = self.value.data(item).ok_or_else(|| wrong("value", &"is missing"))?;
         if data.len() > DATA_BYTES_MAX {
             return Err(wrong("value", &format!("is larger than {DATA_BYTES_MAX} bytes")));
+        }
+        if self.value.depth(item) > DATA_DEPTH_MAX {
+            return Err(wrong("value", &format!("has more than {DATA_DEPTH_MAX} levels")));
         }
         Ok(Reading { route, kind: kind.into(), key: key.into(), sequence, measured_at, data })
     }

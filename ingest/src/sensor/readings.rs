@@ -102,7 +102,7 @@ impl Harvest for Readings {
         self.values.say_again(event, received_at)
     }
 
-    fn reused(&mut self, event: &Event) {
+    fn reused(&mut self, event: &Event, _: Timestamp) {
         self.values.rename(event);
     }
 

@@ -123,6 +123,8 @@ fn a_polled_partners_events_are_published_once_however_often_they_are_shown() {
     upstream.set_body(&list(&[&first, &changed, &happening(4, 11)]));
     until("what is new comes through beside what was changed", || server.metric(ingested) == 3.0);
     assert_eq!(errors("id_reused"), 1.0, "R15, and said once");
+    let parked = r#"touchline_dlq_parked_total{stream="broadcast",reason="id_reused"}"#;
+    until("what was corrected is kept, once", || server.metric(parked) == 1.0);
     upstream.set_fault(Fault::Status(500));
     until("the breaker opens", || server.metric("touchline_breaker_state{name=\"feed\"}") >= 1.0);
     upstream.set_fault(Fault::None);

@@ -160,7 +160,7 @@ fn fault_26_what_a_device_says_wrong_is_parked_with_its_bytes_and_what_ails_park
             Fault::WrongType => ("content_type", &b"<html>maintenance</html>"[..]),
             Fault::BadJson => ("bad_json", &b"{\"readings\":[NaN}"[..]),
             Fault::Huge => ("too_large", &[b' '; 1_000][..]),
-            Fault::GzipBomb => ("too_large", &[][..]),
+            Fault::GzipBomb => ("too_large", &[b' '; 1_000][..]),
             _ => {
                 assert_eq!(letters, [], "{fault:?}");
                 continue;
@@ -168,7 +168,9 @@ fn fault_26_what_a_device_says_wrong_is_parked_with_its_bytes_and_what_ails_park
         };
         let [letter] = &letters[..] else { panic!("{fault:?}: {} letters", letters.len()) };
         assert_eq!((&*letter.source, letter.reason, letter.attempts), ("ill", reason, 1));
-        assert!(letter.raw.starts_with(raw) && letter.raw.len() <= 256 << 10, "{fault:?}");
+        let begins = &letter.raw[..raw.len().min(letter.raw.len())];
+        assert_eq!(begins, raw, "{fault:?}");
+        assert!(letter.raw.len() <= 256 << 10, "{fault:?}");
     }
 }
 
