@@ -7,6 +7,7 @@
 #   scripts/kafka.sh kill N           kill -9 of one
 #   scripts/kafka.sh node N           starts one again
 #   scripts/kafka.sh status           who runs, and where
+#   scripts/kafka.sh quota BYTES      what a client may write to each broker in a second; `none` ends it
 #   scripts/kafka.sh wipe             ends them and removes what they hold
 #   scripts/kafka.sh fetch            gets Kafka from Maven Central, once
 #   scripts/kafka.sh prepare NODES    writes and formats, starts none: what the tests ask for
@@ -250,6 +251,15 @@ status() {
     done
 }
 
+# Brokers slow down whoever writes more: they answer, and then don't listen to that client for a while.
+quota() {
+    local change=(--add-config "producer_byte_rate=$1")
+    [ "$1" != none ] || change=(--delete-config producer_byte_rate)
+    java "${JAVA_OPTIONS[@]}" -cp "$LIBS/*" kafka.admin.ConfigCommand \
+        --bootstrap-server "127.0.0.1:$(broker_port 1)" --alter \
+        --entity-type clients --entity-default "${change[@]}"
+}
+
 case "${1:-}" in
     start)
         prepare "${2:-3}"
@@ -261,10 +271,11 @@ case "${1:-}" in
     kill) kill -9 "$(cat "$KAFKA_DIR/${2:?which node}/pid")" ;;
     node) start_node "${2:?which node}" && await_node "$2" ;;
     status) status ;;
+    quota) quota "${2:?how many bytes a second, or none}" ;;
     wipe) nodes >/dev/null && stop && rm -rf "$KAFKA_DIR" ;;
     fetch) need_brokers ;;
     prepare) prepare "${2:-3}" ;;
     run) run "${2:?which node}" ;;
     guard) guard ;;
-    *) sed -n '2,22s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
+    *) sed -n '2,23s/^# \{0,1\}//p' "$0" >&2 && exit 2 ;;
 esac

@@ -60,7 +60,7 @@ pub enum Code {
     Overloaded,
     /// The log is behind.
     LogBusy,
-    /// No broker of the log answers.
+    /// No broker of the log answers or takes anything.
     LogUnreachable,
     /// The log's disk is full.
     LogFull,
@@ -100,7 +100,7 @@ impl Code {
         (Self::DedupeFull, "dedupe_full", 429, "The dedupe window is full."),
         (Self::Overloaded, "overloaded", 503, "Too many webhooks are in flight."),
         (Self::LogBusy, "log_busy", 503, "The log is behind."),
-        (Self::LogUnreachable, "log_unreachable", 503, "No broker of the log answers."),
+        (Self::LogUnreachable, "log_unreachable", 503, "No broker of the log answers or takes anything."),
         (Self::LogFull, "log_full", 503, "The log's disk is full."),
         (Self::LogReadOnly, "log_read_only", 503, "The log is read-only until a restart."),
         (Self::LogUnknown, "log_unknown", 503, "It is not known whether the events are durable; send them again."),

@@ -324,9 +324,9 @@ pub enum LogHealthError {
     /// Something has failed, and what writes to the log is being made anew.
     #[error("the log takes nothing at the moment, and is mended by itself: {0}")]
     Mending(Arc<str>),
-    /// No broker answers, or none lets us in: for how long, and what that most likely means, as far
-    /// as it is known.
-    #[error("no broker of the log answers since {0:?}: {likely}", likely = likely(.1))]
+    /// No broker answers, none lets us in, or none can take anything: for how long, and what that
+    /// most likely means, as far as it is known.
+    #[error("no broker of the log answers or takes anything since {0:?}: {likely}", likely = likely(.1))]
     Unreachable(Duration, Arc<str>),
     /// The oldest waiting append has waited longer than it should.
     #[error("the log's disk is slow: the oldest append has waited {0:?}")]

@@ -16,6 +16,9 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 /// How a reason of ours begins, where there is no token to sign in with.
 pub(super) const NO_TOKEN: &str = "no token: ";
 
+/// How a reason of ours begins, where nothing that is sent is acknowledged.
+pub(super) const NO_COPY: &str = "nothing is acknowledged: ";
+
 /// By what stands in a reason: how much more it tells than others, and what is likely.
 type Hint = (&'static str, u8, &'static str);
 
@@ -50,7 +53,7 @@ const GUESSES: [Hint; 5] = [
 ];
 
 /// What brokers, the system or librdkafka say outright.
-const HINTS: [Hint; 10] = [
+const HINTS: [Hint; 13] = [
     (
         "alert certificate expired",
         2,
@@ -86,6 +89,22 @@ const HINTS: [Hint; 10] = [
         2,
         "the TLS handshake fails: compare `log.kafka.ca_file`, `cert_file` and `key_file` with what \
          the brokers expect",
+    ),
+    (
+        "copies are in sync",
+        3,
+        "too few brokers run: start those that are missing; it goes on by itself then",
+    ),
+    (
+        "a partition has no leader",
+        3,
+        "who has that partition doesn't run: start the brokers that are missing",
+    ),
+    (
+        NO_COPY,
+        3,
+        "brokers answer and take nothing, as a cluster does that has lost most of its brokers or \
+         controllers: start those that are missing",
     ),
     ("Connection refused", 1, "nothing listens there: start the brokers, or mend the port"),
     ("Failed to resolve", 1, "no such name: mend `log.kafka.brokers`, or the host's resolver"),
@@ -240,6 +259,8 @@ mod tests {
             ("b:9092: ... certificate verify failed: certificate has expired", "of the brokers"),
             ("b:9092: certificate could not be verified, verify ssl.ca.location", "how long those"),
             ("b:9092: SASL authentication error: Authentication failed", "`sasl_password_file`"),
+            ("t, partition 1: 1 of 3 copies are in sync, and it takes 2", "too few brokers run"),
+            ("nothing is acknowledged: Message consumption error: timed out", "lost most of"),
             ("no token: /t: No such file or directory", "`log.kafka.sasl_token_file`"),
             ("broadcast-events: Broker: Topic authorization failed", "docs/kafka.md"),
         ] {

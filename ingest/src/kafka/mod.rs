@@ -57,6 +57,7 @@ pub mod options;
 pub mod outside;
 mod part;
 mod producer;
+mod pulse;
 mod reach;
 mod roster;
 mod rounds;

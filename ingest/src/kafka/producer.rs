@@ -86,8 +86,16 @@ pub(super) fn settle(
 ) {
     let twins = lock(&shared.door).landed(new.identity, result.as_ref().ok().copied());
     match &result {
-        Ok(_) => shared.stats.add_outcomes(1, twins.len() as u64, 0),
-        Err(_) => shared.stats.add_failed(),
+        Ok(_) => {
+            shared.stats.add_outcomes(1, twins.len() as u64, 0);
+            shared.pulse.acknowledged(true);
+        }
+        Err(error) => {
+            shared.stats.add_failed();
+            if matches!(error, AppendError::Unknown(_)) {
+                shared.pulse.acknowledged(false);
+            }
+        }
     }
     for (twin, index) in twins {
         let of_twin = |error| match error {

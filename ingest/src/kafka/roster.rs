@@ -36,10 +36,12 @@ use crate::roster::Roster;
 const SESSION_MAX: Duration = Duration::from_secs(6);
 /// How often a node says that it is there, and hears that the others have changed.
 const HEARTBEAT: Duration = Duration::from_millis(1_500);
-/// Brokers that have been silent for so long may have given our sources to others.
+/// Brokers that have been silent for so long may have given our sources to others. The watchman
+/// asks them once a second, and counts from a question that was answered.
 const SILENCE_MAX: Duration = Duration::from_secs(4);
-/// Requests under way end before a source is given up: a device has so long at its default.
-const HANDOVER: Duration = Duration::from_millis(100);
+/// Who follows a source looks whether it is still its own, and requests under way end before the
+/// source is given up: a stream is looked after every 200 ms, a device has 80 ms at its default.
+const HANDOVER: Duration = Duration::from_millis(300);
 /// How long the group is listened to at once.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -55,8 +57,8 @@ const _: () = assert!(PARTITIONS_MAX <= u64::BITS as u16, "a bit for each partit
 impl Roster for Held {
     fn is_mine(&self, source: &str) -> bool {
         let bits = self.bits.load(Ordering::Acquire);
-        let is_held = bits & bit_of(source, self.partitions) != 0;
-        is_held && self.shared.down_for().is_none_or(|silence| silence < SILENCE_MAX)
+        bits & bit_of(source, self.partitions) != 0
+            && self.shared.pulse.has_heard_within(SILENCE_MAX)
     }
 }
 

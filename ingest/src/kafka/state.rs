@@ -14,6 +14,7 @@ use super::clock::BrokerClock;
 use super::door::Door;
 use super::hints::explained;
 use super::lanes::Lanes;
+use super::pulse::Pulse;
 use super::stats::Stats;
 use crate::limits::SUPPRESSED_MAX;
 
@@ -29,6 +30,8 @@ pub(super) struct Shared {
     pub stats: Stats,
     /// Where records go that can't be shown.
     pub dead: Arc<dyn DeadLetters>,
+    /// When brokers were heard last.
+    pub pulse: Pulse,
     /// Threads end once it is set.
     pub is_closing: AtomicBool,
     places: Vec<Place>,
@@ -48,7 +51,7 @@ pub(super) struct Shared {
     is_unheard: AtomicBool,
 }
 
-/// No broker answers.
+/// No broker answers, or none can take anything.
 struct Down {
     since: Instant,
     /// What that most likely means, as far as it is known.
@@ -115,6 +118,7 @@ impl Shared {
             pasts: Mutex::new(vec![Past::default(); count]),
             sinks: Mutex::default(),
             down: Mutex::default(),
+            pulse: Pulse::default(),
             broken: Mutex::default(),
             mending: Mutex::default(),
             looks_ahead: AtomicBool::new(false),
@@ -243,7 +247,7 @@ impl Shared {
         tell(last.as_mut(), records, spans);
     }
 
-    /// Brokers have answered, or haven't.
+    /// Brokers have answered, or haven't, or can take nothing.
     pub fn set_up(&self, is_up: bool) {
         let mut down = lock(&self.down);
         let begin = || Down { since: Instant::now(), likely: Arc::default() };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::metadata::Metadata;
+use rdkafka::metadata::{Metadata, MetadataPartition};
 use rdkafka::{Offset, TopicPartitionList};
 use touchline_core::event::Stream;
 use touchline_core::log::Lane;
@@ -13,7 +13,7 @@ use touchline_core::log::Lane;
 use super::behind::Behind;
 use super::client::{ASK_MAX, Context, Reader, drain, poll};
 use super::clock::millis;
-use super::hints::Telling;
+use super::hints::{NO_COPY, Telling};
 use super::options::KafkaOptions;
 use super::rounds::Rounds;
 use super::state::{Shared, lock};
@@ -24,6 +24,8 @@ use super::witness::Witness;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long they may take to say so.
 const LOOK_MAX: Duration = Duration::from_secs(2);
+/// For how long messages must fail, and none be acknowledged, before the cluster is tried.
+const UNACKNOWLEDGED_MIN: Duration = Duration::from_secs(1);
 /// How often the ends are asked for at most, whoever wants to know.
 const AHEAD_EVERY: Duration = Duration::from_millis(250);
 /// For how long a lane must be found shorter than it was: a leader that has just been elected may
@@ -41,6 +43,7 @@ pub(super) struct Watch {
     telling: Telling,
     shared: Arc<Shared>,
     windows: [Duration; 4],
+    in_sync_min: u16,
     /// By lane: where retention has been found to begin.
     lows: Vec<u64>,
     reached_at: Option<Instant>,
@@ -69,6 +72,7 @@ impl Watch {
             telling,
             shared,
             windows: options.windows,
+            in_sync_min: options.in_sync_min,
             lows,
             reached_at: None,
             short,
@@ -105,12 +109,7 @@ impl Watch {
     }
 
     fn look(&mut self) {
-        let topic = self.shared.lanes.topic(Stream::Broadcast);
-        let answer = self.reader.client().fetch_metadata(Some(topic), LOOK_MAX);
-        let refusal = match answer {
-            Ok(metadata) => self.refusal(&metadata),
-            Err(error) => Some(error.to_string()),
-        };
+        let refusal = self.ask().err().or_else(|| self.try_whether_they_take());
         let was_up = self.shared.down_for().is_none();
         self.shared.set_up(refusal.is_none());
         match (was_up, refusal) {
@@ -125,19 +124,67 @@ impl Watch {
         }
     }
 
+    /// Asks how the topic of broadcast is; why nothing can be taken, where that is so. A partition
+    /// of another stream that can't be written to is no reason to hold up a goal.
+    fn ask(&self) -> Result<(), String> {
+        let topic = self.shared.lanes.topic(Stream::Broadcast);
+        let answer = self.reader.client().fetch_metadata(Some(topic), LOOK_MAX);
+        self.judge(&answer.map_err(|error| error.to_string())?)?;
+        self.shared.pulse.heard();
+        Ok(())
+    }
+
     /// Why nothing can be taken, though a broker answers.
-    fn refusal(&self, metadata: &Metadata) -> Option<String> {
+    fn judge(&self, metadata: &Metadata) -> Result<(), String> {
         for topic in metadata.topics() {
             if let Some(error) = topic.error() {
                 let why = format!("{}: {}", topic.name(), RDKafkaErrorCode::from(error));
                 self.context.hear_trouble(&why);
-                return Some(why);
+                return Err(why);
+            }
+            let partitions = topic.partitions();
+            let led = partitions.iter().filter(|it| it.leader() >= 0).count();
+            if led != usize::from(self.shared.lanes.partitions()) {
+                let why = format!("{}: a partition has no leader", topic.name());
+                self.context.hear_trouble(&why);
+                return Err(why);
+            }
+            let lacks = |it: &&MetadataPartition| {
+                let (in_sync, copies) = (it.isr().len(), it.replicas().len());
+                in_sync < usize::from(self.in_sync_min) && in_sync < copies
+            };
+            if let Some(partition) = partitions.iter().find(lacks) {
+                let why = format!(
+                    "{}, partition {}: {} of {} copies are in sync, and it takes {}",
+                    topic.name(),
+                    partition.id(),
+                    partition.isr().len(),
+                    partition.replicas().len(),
+                    self.in_sync_min,
+                );
+                self.context.hear_trouble(&why);
+                return Err(why);
             }
         }
-        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-        let with_leader = partitions.filter(|it| it.leader() >= 0).count();
-        let are_all_led = with_leader == usize::from(self.shared.lanes.partitions());
-        (!are_all_led).then(|| "a partition has no leader".to_owned())
+        Ok(())
+    }
+
+    /// Where messages fail and none is acknowledged, one of ours is sent to see whether brokers
+    /// take anything: a cluster that has lost most of its controllers goes on naming leaders that
+    /// are gone. Why they don't, where that is so.
+    fn try_whether_they_take(&mut self) -> Option<String> {
+        self.shared.pulse.failing_for().filter(|it| *it >= UNACKNOWLEDGED_MIN)?;
+        match self.witness.try_note(&self.shared) {
+            Ok(()) => {
+                self.shared.pulse.acknowledged(true);
+                None
+            }
+            Err(error) => {
+                let why = format!("{NO_COPY}{error}");
+                self.context.hear_trouble(&why);
+                Some(why)
+            }
+        }
     }
 
     /// Says what keeps this node from the brokers, where it can be asked for, and now and then in
@@ -219,6 +266,7 @@ impl Watch {
             match answer {
                 Ok((low, high)) => {
                     let [low, high] = [low, high].map(|offset| u64::try_from(offset).unwrap_or(0));
+                    self.shared.pulse.heard();
                     self.found(lane, high, next, asked_ms);
                     reaches.push((lane, low, high));
                 }

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
 
 use super::client::Reader;
 use super::life::Life;
@@ -74,19 +75,27 @@ impl Witness {
             true => AGAIN_AFTER,
             false => TOPIC_EVERY,
         };
-        if is_loss || (self.topic_at.elapsed() >= every && shared.down_for().is_none()) {
-            self.topic_at = Instant::now();
-            let (key, note) = (Note::key(&self.options.node), self.present(shared, true));
-            let noted = self.writer.put_within(NOTE_MAX, &key, &note);
-            self.has_failed = noted.is_err();
-            match noted {
-                Ok(placed) => {
-                    shared.saw_stamp(placed.at_ms);
-                    self.heard = self.heard.or(Some(placed));
-                }
-                Err(error) => tracing::debug!(%error, "how far we have read isn't noted"),
-            }
+        let is_due = self.topic_at.elapsed() >= every && shared.down_for().is_none();
+        if (is_loss || is_due)
+            && let Err(error) = self.try_note(shared)
+        {
+            tracing::debug!(%error, "how far we have read isn't noted");
         }
+    }
+
+    /// Whether brokers acknowledge a note now.
+    ///
+    /// # Errors
+    /// Why they don't.
+    pub fn try_note(&mut self, shared: &Shared) -> Result<(), KafkaError> {
+        self.topic_at = Instant::now();
+        let (key, note) = (Note::key(&self.options.node), self.present(shared, true));
+        let noted = self.writer.put_within(NOTE_MAX, &key, &note);
+        self.has_failed = noted.is_err();
+        let placed = noted?;
+        shared.saw_stamp(placed.at_ms);
+        self.heard = self.heard.or(Some(placed));
+        Ok(())
     }
 
     /// The last note.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use touchline_core::event::{Event, Topic};
 use touchline_core::log::{AppendError, EventLog, Outcome, Position, ReadRequest};
 use touchline_ingest::clock::system_clock;
 use touchline_ingest::kafka::KafkaLog;
@@ -93,10 +94,20 @@ fn fault_34_a_poison_record_blocks_nothing_behind_it_and_each_key_keeps_its_orde
         producer.send(record).expect("it is queued");
         producer.flush(PATIENCE).expect("it is taken");
     }
-    for id in ["e2", "e3"] {
-        it.insist(id);
-    }
-    it.shows(&["e1", "e2", "e3"]);
+    // Two keys that share the partition, in one append behind what can't be read.
+    let of = |id: &str, team: &str| Event {
+        occurred_at: event(id, "{}").occurred_at,
+        ..Event::sample(id, team)
+    };
+    let is_beside = |team: &&str| {
+        let Event { stream, route, lang, .. } = of("x", team);
+        it.log.lane_of(&Topic { stream, route, lang }) == place.lane
+    };
+    let other = ["che", "bou", "eve", "ful", "liv", "mci", "mun", "new", "tot", "wol"];
+    let other = other.iter().find(|team| is_beside(team)).expect("half of them are");
+    let both = vec![of("a2", "ars"), of("o1", other), of("a3", "ars"), of("o2", other)];
+    assert!(it.append_all(both).is_ok());
+    it.shows(&["e1", "a2", "o1", "a3", "o2"]);
     assert_eq!(it.log.stats().poison, 2);
     assert_eq!(it.log.health(), Ok(()));
 }

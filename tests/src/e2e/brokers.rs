@@ -142,6 +142,16 @@ impl Brokers {
         child.wait().expect("ours");
     }
 
+    /// What any client may write to each broker in a second, in bytes; `None`: as much as it likes.
+    ///
+    /// # Panics
+    /// When the first broker doesn't take it.
+    pub fn set_quota(&self, bytes: Option<u32>) {
+        let bytes = bytes.map_or("none".to_owned(), |bytes| bytes.to_string());
+        let set = self.script().args(["quota", &bytes]).output().expect("the script runs");
+        assert!(set.status.success(), "{}", super::server::words(&set));
+    }
+
     fn data_of(&self, node: u16) -> PathBuf {
         self.folder.path().join(node.to_string()).join("data")
     }

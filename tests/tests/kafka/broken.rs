@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use touchline_tests::e2e::brokers::Brokers;
 use touchline_tests::e2e::http::{event, post_signed};
-use touchline_tests::e2e::server::{PARTNERS, Server};
+use touchline_tests::e2e::server::{Backend, PARTNERS, Server};
 
 use crate::follower::{Follower, PATIENCE};
 use crate::{Nodes, Turn, calm_brokers};
@@ -166,6 +166,86 @@ fn fault_35_brokers_die_one_after_the_other_and_all_together_and_nothing_is_lost
     println!("{} events", one.ids.len());
     assert!(one.seen.len() > 1 && one.seen.values().all(|events| events.len() > 1));
     assert_eq!(one.seen, other.seen, "both nodes agree on each topic's positions and order");
+}
+
+/// Two of three: who is left has lost most of the controllers as well, goes on naming leaders that
+/// are gone, and takes nothing.
+#[test]
+fn fault_35_two_of_three_brokers_that_die_are_an_outage_and_the_spool_takes_over() {
+    let _turn = Turn::Harmed.take();
+    let mut brokers = Brokers::start(3);
+    // By turns they are listened to, and have to answer pings meanwhile.
+    let patient = "[sessions]\npong_s = 300";
+    let nodes = Nodes::start_by(&brokers, "most", 2, patient, |node, home| match node {
+        0 => home.serve(Backend::Auto),
+        _ => {
+            let mut command = home.command(Backend::Auto);
+            command.args(["--set", "log.kafka.spool=true"]);
+            Server::start(command)
+        }
+    });
+    let mut followers = [0, 1].map(|node| Follower::start(&nodes, node, "ars,che"));
+    nothing_is_lost(&nodes, "m", &LIGHT, &mut followers, |followers| {
+        [2, 3].into_iter().for_each(|broker| brokers.kill(broker));
+        for follower in &mut *followers {
+            follower.hear_until("degraded", |it| it.states == ["degraded"]);
+        }
+        assert_eq!(nodes.servers[0].admin("/readyz").status, 503, "nobody is sent here");
+        is_refused_at_once(&nodes.servers[0]);
+        let spooled = nodes.servers[1].post(&event("kept", &["ars"]));
+        assert_eq!(spooled.status, 202, "{}", spooled.body);
+        [2, 3].into_iter().for_each(|broker| brokers.start_node(broker));
+        for follower in &mut *followers {
+            follower.hear_until("live", |it| it.states == ["degraded", "live"]);
+            follower.hear_until("what was kept", |it| it.has("kept"));
+        }
+        go_on("it goes on", followers, 40);
+    });
+}
+
+/// A quota that is there as long as this: the tests that wait have the same brokers.
+struct Quota;
+
+impl Quota {
+    fn set(bytes: u32) -> Self {
+        calm_brokers().set_quota(Some(bytes));
+        Self
+    }
+}
+
+impl Drop for Quota {
+    fn drop(&mut self) {
+        calm_brokers().set_quota(None);
+    }
+}
+
+/// Brokers that slow a client down answer it, and then don't listen to it for a while.
+#[test]
+fn fault_35_slowed_down_by_a_quota_nodes_refuse_what_is_too_much_and_lose_nothing() {
+    let _turn = Turn::Calm.take();
+    let nodes = Nodes::start(calm_brokers(), "quota", 2, "deliver_s_max = 4");
+    let mut followers = [0, 1].map(|node| Follower::start(&nodes, node, "ars,che"));
+    let refused = || {
+        let pages = nodes.servers.iter().map(|node| node.admin("/metrics").body);
+        let of = |page: String| {
+            let lines = page.lines().filter(|it| it.starts_with("touchline_ingest_errors_total{"));
+            let late =
+                lines.filter(|it| it.contains("\"log_busy\"") || it.contains("\"log_unknown\""));
+            late.filter_map(|it| it.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
+        };
+        pages.map(of).sum::<f64>()
+    };
+    nothing_is_lost(&nodes, "q", &HEAVY, &mut followers, |followers| {
+        go_on("some hundreds", followers, 500);
+        let quota = Quota::set(10_000);
+        listen_until("too much is refused", followers, || refused() > 10.0);
+        go_on("less goes on", followers, 100);
+        for node in &nodes.servers {
+            assert_eq!(node.admin("/readyz").status, 200, "it is slow and well");
+        }
+        drop(quota);
+        go_on("it goes on", followers, 1_000);
+    });
 }
 
 /// A source is told so, and when to come again.

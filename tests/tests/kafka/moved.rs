@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use touchline_tests::e2e::brokers::Brokers;
 use touchline_tests::e2e::http::event;
 use touchline_tests::e2e::socket::{Heard, Socket};
@@ -45,8 +46,8 @@ fn fault_35_partitions_move_to_other_brokers_and_nobody_notices() {
     });
 }
 
-/// What a client hears until an event of this id: the events, and the reasons of gaps.
-fn hear_until(client: &mut Socket, last: &str) -> (Vec<String>, Vec<String>) {
+/// What a client hears until an event of this id: the events, and the gaps.
+fn hear_until(client: &mut Socket, last: &str) -> (Vec<String>, Vec<Value>) {
     let (mut ids, mut gaps) = (Vec::new(), Vec::new());
     while ids.last().is_none_or(|id| id != last) {
         match client.hear() {
@@ -54,7 +55,7 @@ fn hear_until(client: &mut Socket, last: &str) -> (Vec<String>, Vec<String>) {
                 ids.push(json["id"].as_str().expect("an id").to_owned());
             }
             Heard::Json(json) if json["op"] == "gap" => {
-                gaps.push(json["reason"].as_str().expect("a reason").to_owned());
+                gaps.push(json);
             }
             Heard::Json(_) | Heard::Ping | Heard::Pong => {}
             other => panic!("{other:?} after {ids:?} and {gaps:?}"),
@@ -93,7 +94,24 @@ fn fault_35_a_node_that_retention_overtakes_while_it_stands_still_declares_what_
     // What its kernel had when it was stopped is shown; the rest is gone.
     let shown: Vec<String> = (0..ids.len() - 1).map(|n| format!("missed{n}")).collect();
     assert!(ids.starts_with(&shown) && ids.len() < whole.len(), "{ids:?}");
-    assert!(!gaps.is_empty() && gaps.iter().all(|it| it == "retention"), "{gaps:?}");
+    assert!(!gaps.is_empty(), "what is missing is declared");
+    for gap in &gaps {
+        let of = (&gap["reason"], &gap["teams"], &gap["streams"][0]);
+        assert_eq!(of, (&json!("retention"), &json!(["ars"]), &json!("broadcast")), "{gap}");
+    }
+    // What it names begins before the first that is missing, and ends after the last.
+    let mark = |gap: Option<&Value>, end: &str| {
+        gap.expect("a gap")[end].as_str().expect("a mark").to_owned()
+    };
+    let mut again = nodes.open(0, &format!("teams=ars&mark={}", mark(gaps.last(), "to")));
+    assert_eq!(again.hear_op("subscribed")["recovered"], true);
+    let (behind, none) = hear_until(&mut again, "after");
+    assert_eq!((behind, none), (vec!["after".to_owned()], vec![]));
+    let mut again = nodes.open(0, &format!("teams=ars&mark={}", mark(gaps.first(), "from")));
+    assert_eq!(again.hear_op("subscribed")["recovered"], true, "the other has it in memory");
+    let (from_there, _) = hear_until(&mut again, "after");
+    let missing: Vec<_> = whole.iter().filter(|id| !ids.contains(id) && *id != "before").collect();
+    assert!(missing.iter().all(|id| from_there.contains(id)), "{missing:?} of {from_there:?}");
     assert_eq!(whole.len(), 12, "the other node had it all: {whole:?}");
     assert!(nodes.servers[1].metric("touchline_kafka_jumps_total") >= 1.0);
     // And both go on alike.

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use touchline_tests::e2e::server::Server;
 use touchline_tests::e2e::socket::{Heard, Socket};
+use touchline_tests::stream::{Form, Stream};
 use touchline_tests::upstream::Upstream;
 
 use crate::{Nodes, Turn, calm_brokers};
@@ -26,13 +28,23 @@ fn sections(url: &str) -> String {
     (0..SOURCES).map(section).collect()
 }
 
-/// Which sources a node says are its own.
+/// Which sensors a node says are its own.
 fn held(server: &Server) -> Vec<bool> {
-    let is_held = |n: usize| {
-        let sample = format!("touchline_source_assigned{{source=\"venue-{n}\"}}");
+    held_of(server, "venue")
+}
+
+/// The same of sources whose names begin so.
+fn held_of(server: &Server, kind: &str) -> Vec<bool> {
+    are(server, "assigned", kind)
+}
+
+/// Which of them a node says are so.
+fn are(server: &Server, what: &str, kind: &str) -> Vec<bool> {
+    let is_so = |n: usize| {
+        let sample = format!("touchline_source_{what}{{source=\"{kind}-{n}\"}}");
         server.metric(&sample) > 0.0
     };
-    (0..SOURCES).map(is_held).collect()
+    (0..SOURCES).map(is_so).collect()
 }
 
 fn until(what: &str, max: Duration, is_so: impl Fn() -> bool) -> Duration {
@@ -114,4 +126,85 @@ fn a_source_is_asked_by_one_node_and_by_another_soon_after_that_one_was_killed()
         sources.iter().all(|source| ages.said_at(source) > Some(killed))
     });
     assert!(ages.longest() < AGE_MAX, "a value was stale: not said for {:?}", ages.longest());
+}
+
+/// Streams of posts that say the same, and partners that are asked and answer the same.
+fn streams_and_partners(streams: &[Stream], partner: &str) -> String {
+    let stream = |(n, stream): (usize, &Stream)| {
+        format!(
+            "[sources.social.plaza-{n}]\nurl = \"{}\"\nid = \"/id\"\ntext = \"/text\"\n\
+             terms = [\"ars: arsenal\"]\n",
+            stream.url()
+        )
+    };
+    let partner = |n: usize| {
+        format!(
+            "[sources.broadcast.feed-{n}]\npoll_url = \"{partner}\"\npoll_interval_s = 0.1\n\
+             items = \"/happenings\"\nteam = \"/club\"\ntype = \"/what\"\nid = \"/ref\"\n\
+             time = \"/at\"\nvalue = \"/facts\"\n"
+        )
+    };
+    streams.iter().enumerate().map(stream).chain((0..streams.len()).map(partner)).collect()
+}
+
+#[test]
+fn streams_and_partners_that_are_asked_are_taken_over_as_well_and_nothing_comes_twice() {
+    let _turn = Turn::Calm.take();
+    let streams: Vec<Stream> = (0..SOURCES).map(|_| Stream::start(Form::Lines)).collect();
+    let at = jiff::Timestamp::now().as_second();
+    let happened = |ids: &[u32]| {
+        let of = |id: &u32| json!({"ref": id, "club": "ars", "what": "goal", "at": at, "facts": {"n": id}});
+        json!({ "happenings": ids.iter().map(of).collect::<Vec<_>>() }).to_string()
+    };
+    let partner = Upstream::start(&happened(&[1]));
+    let sections = streams_and_partners(&streams, &partner.url());
+    let mut nodes = Nodes::start(calm_brokers(), "taken-over", 2, &sections);
+    for kind in ["plaza", "feed"] {
+        until("each source has one node, and each node some", Duration::from_secs(30), || {
+            let [one, other] = [0, 1].map(|node| held_of(&nodes.servers[node], kind));
+            let are_shared = one.iter().zip(&other).all(|(one, other)| one != other);
+            are_shared && one.contains(&true) && other.contains(&true)
+        });
+    }
+    let mut client = nodes.open(1, "teams=ars&streams=social,broadcast");
+    client.hear_op("subscribed");
+    until("one node listens to each", TAKEOVER_MAX, || {
+        let [one, other] = [0, 1].map(|node| are(&nodes.servers[node], "connected", "plaza"));
+        one.iter().zip(&other).all(|(one, other)| one != other)
+    });
+    let post = |id: &str| json!({"id": id, "text": "arsenal"}).to_string();
+    streams.iter().for_each(|stream| stream.say(&post("before")));
+    let mut heard = BTreeMap::<(String, String), u32>::new();
+    let mut hear_all = |client: &mut Socket, post: &str, event: &str| {
+        let begin = Instant::now();
+        let has = |heard: &BTreeMap<(String, String), u32>| {
+            let of = |kind: &str, n: usize, id: &str| {
+                heard.contains_key(&(format!("{kind}-{n}"), id.to_owned()))
+            };
+            (0..SOURCES).all(|n| of("plaza", n, post) && of("feed", n, event))
+        };
+        while !has(&heard) {
+            assert!(begin.elapsed() < AGE_MAX, "{post} or {event} is missing: {heard:?}");
+            let Heard::Json(json) = client.hear_soon() else { continue };
+            if json["op"] == "event" {
+                let text = |key: &str| json[key].as_str().expect("text").to_owned();
+                *heard.entry((text("source"), text("id"))).or_default() += 1;
+            }
+        }
+        heard.values().all(|times| *times == 1)
+    };
+    // A partner's first event may have been shown before we listened.
+    partner.set_body(&happened(&[1, 2]));
+    assert!(hear_all(&mut client, "before", "2"), "each once");
+    nodes.take(0).kill_9();
+    let survivor = &nodes.servers[0];
+    for kind in ["plaza", "feed"] {
+        until("the other has all", TAKEOVER_MAX, || held_of(survivor, kind).iter().all(|it| *it));
+    }
+    until("it listens to each", TAKEOVER_MAX, || {
+        are(survivor, "connected", "plaza").iter().all(|it| *it)
+    });
+    streams.iter().for_each(|stream| stream.say(&post("after")));
+    partner.set_body(&happened(&[1, 2, 3]));
+    assert!(hear_all(&mut client, "after", "3"), "each once");
 }
