@@ -10,6 +10,6 @@ log="$CARGO_TARGET_DIR/new-seeds.log"
 # A new seed that fails is a find, told with the command that shows it again; it blames no change.
 if ! "$simulate" --seconds "${TOUCHLINE_SEEDS_S:-60}" >"$log" 2>&1; then
     cat "$log"
-    echo "note: a new seed failed: $(grep -m 1 -i seed "$log")"
+    echo "new seed: one failed: $(grep -m 1 -i seed "$log")"
 fi
 rm -f "$log"

@@ -12,5 +12,5 @@ pub mod upstream;
 /// print: `scripts/test.sh` shows it in its summary.
 pub fn note(what: &str) {
     // The harness may have begun a line.
-    let _ = writeln!(std::io::stdout().lock(), "\nnote: {what}");
+    let _ = writeln!(std::io::stdout().lock(), "\nleft out: {what}");
 }

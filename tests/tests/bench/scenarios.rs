@@ -99,7 +99,7 @@ fn what_does_not_exist_is_answered_with_what_does() {
     let results = Results::of(&["run", "--scenario", "sunday"]);
     assert_eq!(results.output.status.code(), Some(1));
     let said = results.said();
-    assert!(said.contains("sunday.toml") && said.contains("hot-topic"), "{said}");
+    assert!(said.contains("no scenario sunday;") && said.contains("hot-topic"), "{said}");
     let help = std::process::Command::new(bench()).args(["run", "--help"]).output().unwrap();
     assert!(String::from_utf8_lossy(&help.stdout).contains("ws://host:port"));
 }
