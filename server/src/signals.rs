@@ -17,8 +17,9 @@ use crate::limits::{STOP_PARTS, STOP_REQUESTS};
 use crate::reload::reload;
 use crate::running::{Appliance, Order, Running, Stage};
 
-/// After an order that leaves no time, the process ends by itself should a part be stuck.
-const STUCK_AFTER: Duration = Duration::from_secs(3);
+/// After an order that leaves no time, the process ends by itself should a part be stuck. One that
+/// asks slow brokers is not: a question may take 2 s, and the last note 1 s more.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
 /// How often it is asked whether the stop has begun.
 const LOOK: Duration = Duration::from_millis(100);
 

@@ -90,6 +90,9 @@ impl Watch {
             self.look();
             drain(&self.reader);
             self.tell();
+            if self.shared.is_closing() {
+                break;
+            }
             if let Some(now_ms) = self.shared.broker_now_ms() {
                 lock(&self.shared.door).set_now(now_ms);
             }

@@ -86,11 +86,20 @@ pub fn nothing_is_lost(
         let ids = publishing.into_iter().flat_map(|it| it.join().expect("no panic"));
         ids.collect::<Vec<_>>()
     });
+    // The last must not overtake what a spool still holds of other topics.
+    listen_until("no spool holds anything", followers, || nodes.servers.iter().all(is_handed_on));
     nodes.servers[nodes.servers.len() - 1].accept(&event("last", &["ars"]));
     for follower in followers {
         follower.hear_until("the last", |it| it.has("last"));
         follower.check(ids.iter().cloned());
     }
+}
+
+/// Whether a node has no spool, or nothing in it.
+fn is_handed_on(node: &Server) -> bool {
+    let page = node.admin("/metrics").body;
+    let left = page.lines().find_map(|line| line.strip_prefix("touchline_spool_events "));
+    left.is_none_or(|left| left == "0")
 }
 
 /// Lets both hear until each has had `more` events than one had before. By turns: who is not
