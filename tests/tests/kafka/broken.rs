@@ -141,8 +141,7 @@ fn fault_43_clients_of_a_node_that_was_killed_go_on_at_another_and_miss_nothing(
 fn fault_35_brokers_die_one_after_the_other_and_all_together_and_nothing_is_lost() {
     let _turn = Turn::Harmed.take();
     let mut brokers = Brokers::start(3);
-    // Followers have much to hear, by turns: what they answer is not the question.
-    let nodes = Nodes::start(&brokers, "broken", 2, "[sessions]\npong_s = 300");
+    let nodes = Nodes::start(&brokers, "broken", 2, "");
     let mut followers = [0, 1].map(|node| Follower::start(&nodes, node, "ars,che"));
     nothing_is_lost(&nodes, "b", &HEAVY, &mut followers, |followers| {
         for broker in 1..=3 {
@@ -183,9 +182,7 @@ fn fault_35_brokers_die_one_after_the_other_and_all_together_and_nothing_is_lost
 fn fault_35_two_of_three_brokers_that_die_are_an_outage_and_the_spool_takes_over() {
     let _turn = Turn::Harmed.take();
     let mut brokers = Brokers::start(3);
-    // By turns they are listened to, and have to answer pings meanwhile.
-    let patient = "[sessions]\npong_s = 300";
-    let nodes = Nodes::start_by(&brokers, "most", 2, patient, |node, home| match node {
+    let nodes = Nodes::start_by(&brokers, "most", 2, "", |node, home| match node {
         0 => home.serve(Backend::Auto),
         _ => {
             let mut command = home.command(Backend::Auto);

@@ -79,9 +79,10 @@ impl Nodes {
         serve: impl Fn(usize, &Home) -> Server,
     ) -> Self {
         let addresses = brokers.addresses();
+        // Clients are listened to by turns, and answer pings only then.
         let config = |n: usize| {
             format!(
-                "[log]\nkind = \"kafka\"\n[log.kafka]\nbrokers = \"{addresses}\"\n\
+                "[sessions]\npong_s = 300\n[log]\nkind = \"kafka\"\n[log.kafka]\nbrokers = \"{addresses}\"\n\
                  topic_prefix = \"{prefix}.\"\npartitions = 4\n{more}\n# node {n}\n"
             )
         };

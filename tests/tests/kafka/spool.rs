@@ -99,7 +99,7 @@ fn fault_35_a_drain_that_is_killed_in_the_middle_goes_on_and_repeats_nothing() {
     let _turn = Turn::Calm.take();
     let mut brokers = Brokers::start(3);
     // The follower isn't listened to while nodes and brokers start.
-    let more = "spool = true\n[sessions]\npong_s = 300";
+    let more = "spool = true";
     let mut nodes = Nodes::start(&brokers, "drained", 2, more);
     let mut followers = vec![Follower::start(&nodes, 1, "ars,che")];
     BROKERS.for_each(|broker| brokers.kill(broker));
