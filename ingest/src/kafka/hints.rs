@@ -92,17 +92,17 @@ const HINTS: [Hint; 13] = [
     ),
     (
         "copies are in sync",
-        3,
+        1,
         "too few brokers run: start those that are missing; it goes on by itself then",
     ),
     (
         "a partition has no leader",
-        3,
+        1,
         "who has that partition doesn't run: start the brokers that are missing",
     ),
     (
         NO_COPY,
-        3,
+        1,
         "brokers answer and take nothing, as a cluster does that has lost most of its brokers or \
          controllers: start those that are missing",
     ),
