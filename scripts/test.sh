@@ -86,11 +86,11 @@ finish_step() {
         tail -n "$TAIL_LINES" "$log" | sed 's/^/       | /'
     fi
     say "${summary[-1]}"
-    # What couldn't be tested here, and what was found by chance, once each.
+    # What failed, what couldn't be tested here, and what was found by chance, once each.
     while IFS= read -r note; do
         summary+=("$(printf '       %-16s          %s' '' "$note")")
         say "${summary[-1]}"
-    done < <(grep -E '^(left out|new seed): ' "$log" | sort -u)
+    done < <(grep -E '^(failed|unsteady|not ok|left out|new seed)[: ]' "$log" | sort -u)
 }
 
 # Waits until no more than this many cores are taken.

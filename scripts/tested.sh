@@ -40,11 +40,14 @@ for line in sys.stdin:
 ' | sort
 }
 
+# More than this many tests of one binary that fail are no matter of chance.
+AGAIN_MAX=3
+
 # run_tests [--at-once N] PATTERN... [but PATTERN...]: those whose CRATE/NAME fits, N (1) at a time, each
 # whatever becomes of the others. What each says is shown in one piece once it has ended, and lies in a
-# file meanwhile. Fails if one does, or none fits.
+# file meanwhile. Fails if a test fails twice, or none fits.
 run_tests() {
-    local at_once=1 wanted=() unwanted=() name folder file ran=0 failed=()
+    local at_once=1 wanted=() unwanted=() name folder file ran=0 again=() failed=()
     local -A running=()
     [ "$1" != --at-once ] || { at_once="$2" && shift 2; }
     while [ $# -gt 0 ] && [ "$1" != but ]; do wanted+=("$1") && shift; done
@@ -61,6 +64,7 @@ run_tests() {
     done <"$TESTED/tests"
     [ "$ran" -gt 0 ] || die "no test fits: ${wanted[*]}"
     while [ ${#running[@]} -gt 0 ]; do await_test; done
+    for name in "${again[@]}"; do run_again "$name"; done
     [ ${#failed[@]} = 0 ] || die "failed: ${failed[*]}"
 }
 
@@ -72,8 +76,37 @@ await_test() {
     wait -n -p pid "${!running[@]}" || status=$?
     say "     Ran ${running[$pid]}"
     cat "$(log_of "${running[$pid]}")"
-    [ "$status" = 0 ] || failed+=("${running[$pid]}")
+    [ "$status" = 0 ] || again+=("${running[$pid]}")
     unset "running[$pid]"
+}
+
+# Of run_tests: the tests that failed in NAME, once more and by themselves. A host that was busy for a moment
+# is told from a defect that way, and who reads the summary is told of both (`unsteady:`, `failed:`).
+run_again() {
+    local name="$1" folder file log test tests
+    IFS=$'\t' read -r _ folder file < <(grep -F "$name"$'\t' "$TESTED/tests")
+    log="$(log_of "$name")"
+    mapfile -t tests < <(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$log")
+    if [ ${#tests[@]} = 0 ] || [ ${#tests[@]} -gt "$AGAIN_MAX" ]; then
+        failed+=("$name")
+        say "failed: $name: ${#tests[@]} of its tests; the run ended with: $(tail -n 1 "$log")"
+        return
+    fi
+    for test in "${tests[@]}"; do
+        say "     Running $name once more: $test"
+        if (cd "$folder" && CARGO_MANIFEST_DIR="$folder" exec "$file" --exact "$test") </dev/null >"$log.again" 2>&1; then
+            say "unsteady: $name $test failed, and passed by itself: $(why_of "$log" "$test")"
+        else
+            cat "$log.again"
+            failed+=("$name")
+            say "failed: $name $test, twice: $(why_of "$log.again" "$test")"
+        fi
+    done
+}
+
+# What a test died of, from its log, in one line.
+why_of() {
+    grep -F -A 2 "thread '$2'" "$1" | sed 's/^thread .* panicked at/at/' | head -n 3 | tr -s '\n ' ' ' | cut -c 1-400
 }
 
 # fits NAME PATTERN...
