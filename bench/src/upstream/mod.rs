@@ -5,12 +5,15 @@
 //! |---|---|---|
 //! | `GET /sensors/{n}` | the latest values of the nth sensor's teams | [`sensors`] |
 //! | `GET /posts` | the posts of the schedule, each when it is due | [`posts`] |
-//! | `GET /crowd` | posts of a crowd, which nobody times | [`posts`] |
+//! | `GET /crowd`, `/crowd-events`, `/crowd-messages` | posts of a crowd, which nobody times | [`crowd`] |
+//! | `GET /results` | what a partner tells that is asked | [`results`] |
 //!
 //! [`trouble`] is what goes wrong where a run wants that; [`sections`] connects the server with all
 //! of it. They are served by one thread on the clients' core, whose CPU counts as the generator's.
 
+mod crowd;
 mod posts;
+mod results;
 pub mod sections;
 mod sensors;
 mod trouble;
@@ -117,7 +120,10 @@ fn serve(listener: TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<
     let router = Router::new()
         .route("/sensors/{n}", get(sensors::answer))
         .route("/posts", get(posts::scheduled))
-        .route("/crowd", get(posts::crowd))
+        .route("/crowd", get(crowd::lines))
+        .route("/crowd-events", get(crowd::events))
+        .route("/crowd-messages", get(crowd::messages))
+        .route("/results", get(results::answer))
         .with_state(shared)
         .into_make_service_with_connect_info::<SocketAddr>();
     runtime.block_on(async {
@@ -128,4 +134,56 @@ fn serve(listener: TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<
             _ = stopped => Ok(()),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schedule::{Phase, Track};
+
+    /// What `GET path` says until it holds `wanted`.
+    async fn hear(address: SocketAddr, path: &str, wanted: &str) -> String {
+        let asked = reqwest::get(format!("http://{address}{path}")).await;
+        let (mut answer, mut said) = (asked.unwrap(), String::new());
+        while !said.contains(wanted) {
+            let chunk = answer.chunk().await.unwrap();
+            said +=
+                std::str::from_utf8(&chunk.unwrap_or_else(|| panic!("{path}: {said}"))).unwrap();
+        }
+        said
+    }
+
+    #[tokio::test]
+    async fn a_crowd_is_heard_in_every_form_and_a_partner_answers() {
+        let track = Track::even(10.0, 0, 3);
+        let phases = vec![Phase { name: "x".into(), seconds: 20.0, tracks: vec![track] }];
+        let mut setup = Setup::even(1, 3, phases);
+        setup.sources = Sources { crowd_posts_per_s: 200.0, ..Sources::default() };
+        let mut upstream = Upstream::start(&setup, 0).unwrap().expect("a crowd");
+        upstream.play(&setup.schedule(sys::now_ns()).plan(), None).unwrap();
+        let address = upstream.address;
+        hear(address, "/crowd", "\n{\"id\":\"c").await;
+        hear(address, "/crowd-events", "\n\ndata: {\"id\":\"c").await;
+        let results = hear(address, "/results", "]").await;
+        assert_eq!(serde_json::from_str::<Vec<serde_json::Value>>(&results).unwrap().len(), 10);
+        let mut request = reqwest::Request::new(
+            reqwest::Method::GET,
+            format!("http://{address}/crowd-messages").parse().unwrap(),
+        );
+        for (name, value) in [
+            ("connection", "upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ] {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let answer = reqwest::Client::new().execute(request).await.unwrap();
+        let mut socket = answer.upgrade().await.unwrap();
+        let mut frame = [0; 16];
+        tokio::io::AsyncReadExt::read_exact(&mut socket, &mut frame).await.unwrap();
+        // A text frame of 126 bytes and more (RFC 6455, section 5.2).
+        assert_eq!((frame[0], frame[1]), (0x81, 126));
+        assert!(frame[4..].starts_with(b"{\"id\":\"c"), "{frame:?}");
+    }
 }

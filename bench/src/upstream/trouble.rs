@@ -10,6 +10,7 @@ use anyhow::Result;
 use tokio::sync::oneshot;
 
 use super::Shared;
+use super::crowd::Form;
 use crate::publish::sign;
 use crate::sys;
 use crate::target::SECRET;
@@ -58,9 +59,9 @@ impl Ailment {
     }
 }
 
-/// Streams that were opened so far.
+/// Streams of each form that were opened so far.
 #[derive(Default)]
-pub struct Count(AtomicU64);
+pub struct Count([AtomicU64; 3]);
 
 /// A stream that somebody listens to, and how it ends.
 pub struct Listening {
@@ -71,8 +72,8 @@ pub struct Listening {
 
 impl Listening {
     /// Of a new listener.
-    pub fn new(shared: &Arc<Shared>) -> Self {
-        let number = shared.trouble.0.fetch_add(1, Relaxed);
+    pub fn new(shared: &Arc<Shared>, form: Form) -> Self {
+        let number = shared.trouble.0[form as usize].fetch_add(1, Relaxed);
         Self { number: shared.sources.trouble.then_some(number), since: Instant::now() }
     }
 
