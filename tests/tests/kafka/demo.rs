@@ -225,16 +225,19 @@ fn wait_until_handed_on(board: SocketAddr) {
     }
 }
 
-/// The states of the log that the board has shown, and the most that waited.
+/// The states of the log that the board has shown, and the most that waited at two looks in turn: what
+/// comes twice has a place, too, until the spool has found its twin.
 fn watch(board: SocketAddr, is_over: &AtomicBool) -> (Vec<String>, u64) {
-    let (mut states, mut kept) = (Vec::new(), 0);
+    let (mut states, mut kept, mut before) = (Vec::new(), 0, 0);
     while !is_over.load(Ordering::Relaxed) {
         if let Some(live) = live(board) {
             let state = live["log"]["state"].as_str().unwrap_or_default().to_owned();
             if states.last() != Some(&state) {
                 states.push(state);
             }
-            kept = live["log"]["waiting"].as_u64().unwrap_or(0).max(kept);
+            let waiting = live["log"]["waiting"].as_u64().unwrap_or(0);
+            kept = kept.max(waiting.min(before));
+            before = waiting;
         }
         std::thread::sleep(Duration::from_millis(250));
     }
