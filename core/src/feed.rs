@@ -9,7 +9,8 @@
 //! # Invariants
 //! - A batch has at most [`BATCH_EVENTS_MAX`] events.
 //! - The spans of successive batches join up in each lane: a batch that a shard doesn't get shows
-//!   as a hole between two others, so shards need no count of their own.
+//!   as a hole between two others, so shards need no count of their own. So does what the log has
+//!   lost, if only by an empty span behind it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -74,8 +75,7 @@ fn batches<'a>(
         let last = n + 1 == count;
         let spans = covered.iter_mut().filter_map(|(lane, (from, end))| {
             let next = if last { Some(*end) } else { reached.get(lane).copied() }?;
-            let span = Span { lane: *lane, from: std::mem::replace(from, next), next };
-            (span.from < span.next).then_some(span)
+            Some(Span { lane: *lane, from: std::mem::replace(from, next), next })
         });
         Batch {
             spans: spans.collect(),
@@ -125,6 +125,12 @@ mod tests {
         assert_eq!(got.len(), 1);
         assert_eq!(got[0].spans, [span(0, 3, 9)]);
         assert_eq!(batches(&[], &[], Epoch(1), Monotonic(0)).count(), 0);
+    }
+
+    #[test]
+    fn an_empty_span_beyond_the_last_one_tells_shards_of_a_hole() {
+        let got: Vec<_> = batches(&[], &[span(1, 9, 9)], Epoch(1), Monotonic(0)).collect();
+        assert_eq!((got.len(), &got[0].spans[..]), (1, &[span(1, 9, 9)][..]));
     }
 
     #[test]

@@ -240,7 +240,9 @@ pub type ReadReply = Box<dyn FnOnce(Result<ReadChunk, ReadError>) + Send>;
 /// block nor panic.
 pub trait TailSink: Send {
     /// `records` are durable, ascending by position within each lane; each lane of `spans` is now
-    /// complete to its end.
+    /// complete to its end. A span that begins beyond the end of the one before leaves a hole,
+    /// which a read names. It may be empty: then the lane goes on there, and nothing is left of
+    /// what lies before.
     fn durable(&mut self, records: Vec<Record>, spans: &[Span]);
 }
 

@@ -6,7 +6,8 @@
 //!
 //! # Invariants
 //! - Records of a lane are taken once and in order. Where some are skipped (retention overtook us),
-//!   the next span doesn't join the one before; whoever follows rereads, and is told of the hole.
+//!   a span without records comes at once, where the lane goes on, and doesn't join the one before;
+//!   whoever follows rereads, and is told of the hole, also where nothing more is written there.
 //! - A partition whose offset isn't there is told of once, and fetched no more until it is assigned
 //!   again: so all are assigned again after such an error, whichever brokers answer meanwhile.
 
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
-use touchline_core::log::{Lane, Position};
+use touchline_core::log::{Lane, Position, Span};
 
 use super::client::{ASK_MAX, Reader, poll, settle};
 use super::part::Part;
@@ -228,6 +229,9 @@ impl Tail {
             lock(&self.shared.door).jump(lane, low);
             self.shared.stats.add_jump();
             self.shared.set_reach(lane, low, low);
+            // Retention may have left nothing, and nothing more may come: a lane whose bounds
+            // waited for its next record would keep the node behind, and its clients unaware.
+            self.shared.publish(Vec::new(), &[Span { lane, from: low, next: low }]);
         }
     }
 
@@ -248,5 +252,65 @@ impl Tail {
             part.add(taken);
         }
         part.show(&self.shared);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::client::{Context, reader};
+    use super::super::door::{Door, Rules};
+    use super::super::lanes::Lanes;
+    use super::super::options::KafkaOptions;
+    use super::*;
+    use std::sync::Mutex;
+    use touchline_core::dead::NoDeadLetters;
+    use touchline_core::log::{Epoch, Record, TailSink};
+
+    struct Spans(Arc<Mutex<Vec<Span>>>);
+
+    impl TailSink for Spans {
+        fn durable(&mut self, records: Vec<Record>, spans: &[Span]) {
+            assert!(records.is_empty());
+            self.0.lock().unwrap().extend(spans);
+        }
+    }
+
+    /// Of a log of four lanes, each of which was read up to 3. Nothing answers.
+    fn tail() -> Tail {
+        let (lanes, options) = (Lanes::new("", 1), KafkaOptions::default());
+        let (windows, entries_max, pending_bytes_max) = (options.windows, 9, 9);
+        let door = Door::new(&lanes, Rules { windows, entries_max, pending_bytes_max });
+        let (next, until) = (vec![3; lanes.count()], vec![3; lanes.count()]);
+        let shared = Arc::new(Shared::new(lanes, Epoch(1), door, Arc::new(NoDeadLetters)));
+        (0..4).for_each(|lane| shared.begin(Lane(lane), 0, 3, 0));
+        Tail {
+            reader: reader(&options, &Context::new(&options)).unwrap(),
+            shared,
+            next,
+            until,
+            ready: None,
+            told_at: Instant::now(),
+            must_jump: false,
+            jump_from: 0,
+            assigned_at: None,
+        }
+    }
+
+    #[test]
+    fn a_lane_that_retention_has_emptied_shows_its_hole_though_nothing_more_comes() {
+        let mut tail = tail();
+        let spans = Arc::new(Mutex::new(Vec::new()));
+        tail.shared.attach(Box::new(Spans(Arc::clone(&spans))));
+        let lane = Lane(2);
+        tail.shared.set_reach(lane, 0, 9);
+        assert_eq!(tail.shared.lags().map(|(_, lag)| lag).max(), Some(6));
+        tail.jump_in(lane, "social-events", 0, 9, 9);
+        assert_eq!(*spans.lock().unwrap(), [Span { lane, from: 9, next: 9 }]);
+        assert!(tail.shared.lags().all(|(_, lag)| lag == 0), "nothing is left to be read");
+        let bounds = tail.shared.bounds().lanes[2];
+        assert_eq!((bounds.first, bounds.next, bounds.end), (9, 9, 9));
+        // What is left is read as ever, and joins on.
+        tail.jump_in(lane, "social-events", 0, 9, 12);
+        assert_eq!((spans.lock().unwrap().len(), tail.next[2]), (1, 9));
     }
 }

@@ -237,6 +237,19 @@ mod tests {
     }
 
     #[test]
+    fn a_lane_that_retention_has_emptied_is_passed_over_by_a_batch_of_nothing() {
+        let log = Arc::new(MemoryLog::new(1));
+        let mut reader = Reader::new(log.clone(), Arc::default());
+        for n in 0..40 {
+            log.push(0, fact(n, 0));
+        }
+        *log.first.lock().unwrap() = 40;
+        let empty = [Span { lane: Lane(0), from: 40, next: 40 }];
+        reader.handle_batch(vec![], &empty).unwrap();
+        assert_eq!((reader.mark().next(Lane(0)), reader.day().events_total), (40, 0));
+    }
+
+    #[test]
     fn a_start_reads_the_tail_and_no_more() {
         let log = Arc::new(MemoryLog::new(1));
         for n in 0..TAIL_RECORDS_MAX as usize + 10 {

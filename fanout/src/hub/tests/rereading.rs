@@ -1,7 +1,7 @@
 //! Reading from the log while it fails, while others come and go, and while publishing goes on.
 
 use touchline_core::frame::Published;
-use touchline_core::log::ReadError;
+use touchline_core::log::{Hole, HoleReason, ReadError};
 
 use super::*;
 use crate::limits::{HELD_BATCHES_MAX, HELD_BYTES_MAX};
@@ -180,4 +180,23 @@ fn newcomers_of_a_rereading_shard_go_on_once_it_is_live() {
     press.publish(1);
     assert_eq!(press.it.hub.stats().catching_up, 0);
     assert_eq!(ids(&press.it.drain(newcomers[7])), ["e100"], "from the log's end, not before");
+}
+
+#[test]
+fn a_lane_that_the_log_has_emptied_gives_its_followers_a_gap_though_nothing_more_comes() {
+    let mut press = Press::new();
+    press.publish(3);
+    press.it.drain(press.follower);
+    // The log has gone on at 9, and holds nothing: no record comes that would show it.
+    press.it.hub.handle_batch(&batch(9, 9, vec![]), NOW);
+    let asked = press.it.hub.poll_read(NOW).expect("it looks for what it lacks");
+    assert_eq!(asked.from.seq, 3);
+    let hole = Hole { from: 3, to: 8, reason: HoleReason::Retention };
+    let answer = Batch { holes: vec![(Lane(0), hole)], ..batch(3, 9, vec![]) };
+    press.it.hub.handle_read(Ok(Arc::new(answer)), NOW);
+    let told = press.it.drain(press.follower);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains(r#""op":"gap""#) && told[0].contains(r#""retention""#), "{told:?}");
+    assert!(press.it.hub.is_ready() && press.it.hub.poll_read(NOW).is_none());
+    assert_eq!(press.it.hub.sizes().held, (0, 0), "the batch of nothing is not kept");
 }
