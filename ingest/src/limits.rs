@@ -169,6 +169,11 @@ pub const LETTERS_READ_MAX: usize = 200_000;
 /// Of a dead letter that brokers refuse for its size, so much of its bytes is published; and room
 /// for what stands around them.
 pub const LETTER_CUT_BYTES: usize = 32 << 10;
+/// Bytes of letters that wait to be kept for good, of events that were acknowledged and that nobody
+/// is shown: 8,000 of a kilobyte, or 250 of the largest, which are 64 KiB.
+pub const OWED_BYTES_MAX: usize = 16 << 20;
+/// What such a letter takes besides its bytes.
+pub const OWED_LETTER_BYTES: usize = 1 << 10;
 /// Bytes of one read.
 pub const READ_BYTES_MAX: usize = 8 << 20;
 /// Lanes whose duplicates are kept for reads far back, each with the entries of one window.

@@ -24,6 +24,7 @@
 //! | `opening`, `reach` | a start; how far lanes reach |
 //! | `sender`, `line`, `producer` | sending, and what becomes of it |
 //! | `tail`, `part` | reading as the log grows; judging and showing what has come |
+//! | `owed` | keeping what was acknowledged and nobody is shown |
 //! | `scan`, `scouts` | reading a range back, and what it is judged by |
 //! | `roster` | which node asks which source |
 //! | [`letters`] | dead letters where every node sees them |
@@ -32,9 +33,9 @@
 //! | [`outside`], `import` | reading without being a node; moving a journal in |
 //!
 //! # Threads
-//! `kafka-tail`, `kafka-scan`, `kafka-watch`, `kafka-roster`, `kafka-acks`, `kafka-mend` (of the
-//! last two another pair where a spool is handed on), and those of librdkafka. No caller ever waits
-//! for a broker.
+//! `kafka-tail`, `kafka-scan`, `kafka-watch`, `kafka-owed`, `kafka-roster`, `kafka-acks`,
+//! `kafka-mend` (of the last two another pair where a spool is handed on), and those of librdkafka.
+//! No caller ever waits for a broker.
 
 mod behind;
 mod claims;
@@ -55,6 +56,7 @@ mod notes;
 mod opening;
 pub mod options;
 pub mod outside;
+mod owed;
 mod part;
 mod producer;
 mod pulse;
@@ -200,6 +202,8 @@ impl KafkaLog {
         for thread in threads {
             let _ = thread.join();
         }
+        // What was read after that thread had ended.
+        owed::keep(&self.shared);
         self.sender.end();
         if let Some(orderly) = &*lock(&self.orderly) {
             orderly.end();

@@ -34,7 +34,7 @@ use super::state::Shared;
 use super::tail::{Start, Tail};
 use super::watch::{Watch, offset_at};
 use super::witness::Witness;
-use super::{KafkaLog, OpenReport, topics};
+use super::{KafkaLog, OpenReport, owed, topics};
 use crate::limits::{BROKER_SKEW_MAX, READS_WAITING_MAX};
 use crate::roster::{Alone, Roster};
 
@@ -278,7 +278,7 @@ impl Opener {
         let scan = Scan::new(reader(options, context)?, Arc::clone(shared), options);
         let watch = Watch::new(asking, context, Arc::clone(shared), options, witness);
         let sender = Sender::new(options, context, shared, Manner::Quick)?;
-        let mended = Arc::clone(&sender);
+        let (mended, owing) = (Arc::clone(&sender), Arc::clone(shared));
         let (reads, requests) = sync_channel(READS_WAITING_MAX);
         let (roster, threads): (Arc<dyn Roster>, _) = (Arc::new(Alone), Mutex::default());
         let (shared, orderly) = (Arc::clone(shared), Mutex::default());
@@ -288,6 +288,7 @@ impl Opener {
         log.spawn("kafka-tail", move || tail.run())?;
         log.spawn("kafka-scan", move || scan.run(&requests))?;
         log.spawn("kafka-watch", move || watch.run())?;
+        log.spawn("kafka-owed", move || owed::keep(&owing))?;
         log.spawn("kafka-mend", move || mended.mend())?;
         while let Err(error) = ready.recv_timeout(Duration::from_millis(50)) {
             if self.is_stopped() || error == RecvTimeoutError::Disconnected {

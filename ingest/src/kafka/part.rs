@@ -104,13 +104,15 @@ fn park(shared: &Shared, position: Position, why: Poison, raw: Bytes) {
     });
 }
 
-/// Keeps what this node has acknowledged and nobody will be shown.
+/// Keeps what this node has acknowledged and nobody will be shown: for good, and without waiting.
 fn park_reused(shared: &Shared, position: Position, event: &Event, received_at: Timestamp) {
     const WHY: &str = "another node took its id for other content in the same moment, and that one \
                        is shown";
     let Some((_, detail)) = place(shared, position, WHY) else { return };
     tracing::warn!(source = &*event.source, id = &*event.id, detail, "an id was used twice");
-    shared.dead.park(DeadLetter::of_event(event, received_at, "id_reused", detail));
+    if !shared.owed.push(DeadLetter::of_event(event, received_at, "id_reused", detail)) {
+        shared.stats.add_owed_lost();
+    }
 }
 
 /// The stream of a record, and where it stands with what is wrong with it.
@@ -126,19 +128,28 @@ fn place(shared: &Shared, position: Position, why: &str) -> Option<(Stream, Box<
 mod tests {
     use super::super::door::{Door, Rules};
     use super::super::lanes::Lanes;
+    use super::super::owed;
     use super::super::wire::encode;
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
     use touchline_core::dead::DeadLetters;
     use touchline_core::log::{Epoch, TailSink};
 
+    /// Letters, and how many of them were to be kept for good.
     #[derive(Default)]
-    struct Shelf(Mutex<Vec<DeadLetter>>);
+    struct Shelf(Mutex<Vec<DeadLetter>>, AtomicUsize);
 
     impl DeadLetters for Shelf {
         fn park(&self, letter: DeadLetter) {
             self.0.lock().unwrap().push(letter);
+        }
+
+        fn park_durably(&self, letter: DeadLetter, _: &dyn Fn() -> bool) -> bool {
+            self.park(letter);
+            self.1.fetch_add(1, Ordering::Relaxed);
+            true
         }
     }
 
@@ -224,10 +235,13 @@ mod tests {
                 });
             }
             part.show(&shared);
+            shared.is_closing.store(true, Ordering::Relaxed);
+            owed::keep(&shared);
             let stats = shared.stats.snapshot();
             assert_eq!((stats.suppressed, stats.reused), (2, 1), "{is_ours}");
             let letters = shelf.0.lock().unwrap();
             assert_eq!(letters.len(), usize::from(is_ours));
+            assert_eq!(shelf.1.load(Ordering::Relaxed), letters.len(), "kept for good");
             for letter in &*letters {
                 assert_eq!((letter.reason, letter.desk), ("id_reused", Desk::Log));
                 assert!(letter.detail.contains("offset 1: another node took its id"));

@@ -14,6 +14,7 @@ use super::clock::BrokerClock;
 use super::door::Door;
 use super::hints::explained;
 use super::lanes::Lanes;
+use super::owed::Owed;
 use super::pulse::Pulse;
 use super::stats::Stats;
 use crate::limits::SUPPRESSED_MAX;
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub stats: Stats,
     /// Where records go that can't be shown.
     pub dead: Arc<dyn DeadLetters>,
+    /// Such as were acknowledged, on their way there.
+    pub owed: Owed,
     /// When brokers were heard last.
     pub pulse: Pulse,
     /// Threads end once it is set.
@@ -113,6 +116,7 @@ impl Shared {
             door: Mutex::new(door),
             stats: Stats::default(),
             dead,
+            owed: Owed::default(),
             is_closing: AtomicBool::new(false),
             places: (0..count).map(|_| Place::default()).collect(),
             pasts: Mutex::new(vec![Past::default(); count]),

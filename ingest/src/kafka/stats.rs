@@ -15,6 +15,7 @@ pub struct Stats {
     jumps: AtomicU64,
     scouted: AtomicU64,
     reused: AtomicU64,
+    owed_lost: AtomicU64,
 }
 
 /// What was counted by a moment.
@@ -34,6 +35,8 @@ pub struct KafkaStats {
     pub suppressed: u64,
     /// Of these, suppressed though they said something else than the first (R15).
     pub reused: u64,
+    /// Of these, such as this node had acknowledged and could not keep as dead letters.
+    pub owed_lost: u64,
     /// Of those read, passed by because they can't be shown.
     pub poison: u64,
     /// Times that retention had overtaken this node's reading.
@@ -79,6 +82,10 @@ impl Stats {
         self.reused.fetch_add(reused, Ordering::Relaxed);
     }
 
+    pub(super) fn add_owed_lost(&self) {
+        self.owed_lost.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn snapshot(&self) -> KafkaStats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         KafkaStats {
@@ -92,6 +99,7 @@ impl Stats {
             jumps: get(&self.jumps),
             scouted: get(&self.scouted),
             reused: get(&self.reused),
+            owed_lost: get(&self.owed_lost),
             ..KafkaStats::default()
         }
     }

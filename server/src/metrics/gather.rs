@@ -270,6 +270,7 @@ fn kafka_log(page: &mut Page, log: &KafkaLog) {
     page.single(&KAFKA_READ, count(stats.read));
     page.single(&KAFKA_SUPPRESSED, count(stats.suppressed));
     page.single(&KAFKA_REUSED, count(stats.reused));
+    page.single(&KAFKA_OWED_LOST, count(stats.owed_lost));
     page.single(&KAFKA_POISON, count(stats.poison));
     page.single(&KAFKA_UNACKNOWLEDGED, count(stats.failed));
     page.single(&KAFKA_REPLACED, count(stats.producers_replaced));

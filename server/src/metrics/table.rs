@@ -167,6 +167,8 @@ metrics! {
      not shown";
     KAFKA_REUSED: Counter "kafka_ids_reused_total" [] "Of these, such as said something else: two \
      nodes took one id in the same moment";
+    KAFKA_OWED_LOST: Counter "kafka_ids_reused_lost_total" [] "Of these, such as this node had \
+     acknowledged and could not keep as dead letters";
     KAFKA_POISON: Counter "kafka_poison_total" [] "Of the records read, passed by \
      because they can't be shown";
     KAFKA_UNACKNOWLEDGED: Counter "kafka_unacknowledged_total" [] "Events that brokers did not \
