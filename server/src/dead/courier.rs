@@ -3,7 +3,8 @@
 //! The file is what counts; what others see follows it. A thread of its own looks what has become
 //! of letters since it looked last, publishes that, and marks it once brokers have it. Nothing
 //! waits for it, and while the cluster ails it does nothing but wait: what is left over the next
-//! start finds in the file.
+//! start finds in the file. A topic that takes nothing (it is missing, or forbidden) keeps the
+//! letters of the others from nobody.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -12,10 +13,11 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use touchline_core::dead::Desk;
+use touchline_core::event::Stream;
 use touchline_core::log::EventLog as _;
 use touchline_core::retry::Backoff;
 use touchline_core::time::Timestamp;
-use touchline_ingest::kafka::letters::{LetterTopics, PublishError, Sheet};
+use touchline_ingest::kafka::letters::{LetterTopics, Sheet};
 use touchline_ingest::kafka::{KafkaLog, KafkaOptions};
 use touchline_store::dead::{Book, DeadOptions, Letter, News, State};
 
@@ -94,14 +96,12 @@ impl Round {
                 continue;
             }
             match self.turn(&mut book, &mut topics) {
-                Ok(is_all) => {
+                Ok(()) => {
                     if std::mem::take(&mut self.ails) {
                         tracing::info!("dead letters are published again");
                     }
                     backoff.reset();
-                    if is_all {
-                        self.rest(LOOK_EVERY);
-                    }
+                    self.rest(LOOK_EVERY);
                 }
                 Err(why) => {
                     if !self.is_stopped() && !std::mem::replace(&mut self.ails, true) {
@@ -118,38 +118,37 @@ impl Round {
         }
     }
 
-    /// Publishes one batch; whether that was all.
+    /// Publishes what there is, in all topics that take it.
     fn turn(
         &self,
         book: &mut Option<Book>,
         topics: &mut Option<LetterTopics>,
-    ) -> Result<bool, String> {
-        let failed = |error: &dyn std::error::Error| error.to_string();
+    ) -> Result<(), String> {
         if book.is_none() {
-            *book = Book::open_existing(self.dead.clone()).map_err(|it| failed(&it))?;
+            *book = Book::open_existing(self.dead.clone()).map_err(text)?;
         }
         // Nobody has parked anything yet.
-        let Some(book) = book else { return Ok(true) };
-        let untold = book.untold().map_err(|it| failed(&it))?;
+        let Some(book) = book else { return Ok(()) };
+        let untold = book.untold().map_err(text)?;
         self.shared.untold.store(untold, Relaxed);
         if untold == 0 {
-            return Ok(true);
+            return Ok(());
         }
-        let topics = match topics {
-            Some(topics) => topics,
-            None => topics.insert(LetterTopics::open(&self.kafka).map_err(|it| failed(&it))?),
-        };
-        let news = book.news(BATCH).map_err(|it| failed(&it))?;
-        let sheets: Vec<Sheet> = news.iter().map(|it| sheet(it, &self.kafka.node)).collect();
-        match topics.publish(&sheets, &|| self.is_stopped()) {
-            Ok(()) => {}
-            Err(error @ (PublishError::Brokers(_) | PublishError::Stopped)) => {
-                return Err(failed(&error));
-            }
-        }
-        book.told(&news).map_err(|it| failed(&it))?;
-        self.shared.untold.store(untold.saturating_sub(news.len() as u64), Relaxed);
-        Ok(news.len() < BATCH)
+        tell_all(book, |news| {
+            self.log.health().map_err(text)?;
+            // What a client that has failed still has under way must not pass for what comes next.
+            let publisher = match topics.take() {
+                Some(topics) => topics,
+                None => LetterTopics::open(&self.kafka).map_err(text)?,
+            };
+            let sheets: Vec<Sheet> = news.iter().map(|it| sheet(it, &self.kafka.node)).collect();
+            publisher.publish(&sheets, &|| self.is_stopped()).map_err(text)?;
+            *topics = Some(publisher);
+            // More may have come since they were counted.
+            let left = self.shared.untold.load(Relaxed).saturating_sub(news.len() as u64);
+            self.shared.untold.store(left, Relaxed);
+            Ok(())
+        })
     }
 
     fn is_stopped(&self) -> bool {
@@ -162,6 +161,47 @@ impl Round {
             std::thread::sleep(STEP.min(time));
         }
     }
+}
+
+/// Tells what there is through `publish`, the streams by turns; one that fails is left for another
+/// time.
+///
+/// # Errors
+/// The first of them.
+fn tell_all(
+    book: &mut Book,
+    mut publish: impl FnMut(&[News]) -> Result<(), String>,
+) -> Result<(), String> {
+    let (mut left, mut failure) = (Stream::ALL.to_vec(), None);
+    while !left.is_empty() {
+        left.retain(|stream| match tell_some(book, *stream, &mut publish) {
+            Ok(is_all) => !is_all,
+            Err(why) => {
+                failure.get_or_insert(why);
+                false
+            }
+        });
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// One batch of one stream; whether that was all.
+fn tell_some(
+    book: &mut Book,
+    stream: Stream,
+    publish: &mut impl FnMut(&[News]) -> Result<(), String>,
+) -> Result<bool, String> {
+    let news = book.news(stream, BATCH).map_err(text)?;
+    if news.is_empty() {
+        return Ok(true);
+    }
+    publish(&news)?;
+    book.told(&news).map_err(text)?;
+    Ok(news.len() < BATCH)
+}
+
+fn text(error: impl std::error::Error) -> String {
+    error.to_string()
 }
 
 fn sheet(news: &News, node: &str) -> Sheet {
@@ -224,7 +264,46 @@ pub fn read(sheet: &Sheet) -> Option<(String, Letter)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use touchline_core::event::Stream;
+    use touchline_core::dead::DeadLetter;
+
+    #[test]
+    fn a_topic_that_takes_nothing_keeps_the_letters_of_the_others_from_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut book = Book::open(DeadOptions::new(folder.path().join("dead.db"))).unwrap();
+        let letter = |stream, n: usize| DeadLetter {
+            desk: Desk::Webhook,
+            stream,
+            source: "skyline".into(),
+            reason: "invalid_events",
+            detail: "item 0".into(),
+            attempts: 1,
+            correlation: "c".into(),
+            received_at: Timestamp(1),
+            raw: format!("{stream:?} {n}").into(),
+        };
+        // More than a batch of those that come first and can't be published.
+        let of = |stream, count| (0..count).map(move |n| letter(stream, n));
+        let letters: Vec<_> = of(Stream::Broadcast, BATCH + 5)
+            .chain(of(Stream::Update, 1))
+            .chain(of(Stream::Sensor, BATCH + 6))
+            .collect();
+        book.put(&letters, Timestamp(1)).unwrap();
+        let mut told = [0; 4];
+        let mut publish = |news: &[News], missing: Option<Stream>| {
+            let stream = news[0].stream;
+            assert!(news.iter().all(|it| it.stream == stream));
+            if missing == Some(stream) {
+                return Err(format!("no topic of {stream:?}"));
+            }
+            told[stream as usize] += news.len();
+            Ok(())
+        };
+        let outcome = tell_all(&mut book, |news| publish(news, Some(Stream::Broadcast)));
+        assert_eq!(outcome, Err("no topic of Broadcast".into()), "it is said");
+        assert_eq!(book.untold().unwrap(), BATCH as u64 + 5, "what wasn't published is not marked");
+        assert_eq!(tell_all(&mut book, |news| publish(news, None)), Ok(()));
+        assert_eq!((told, book.untold().unwrap()), ([BATCH + 5, 1, 0, BATCH + 6], 0));
+    }
 
     #[test]
     fn a_letter_that_was_published_is_read_as_it_was_but_for_its_history() {

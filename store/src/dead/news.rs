@@ -24,30 +24,31 @@ pub struct News {
 }
 
 impl Book {
-    /// What is to be told, `limit` letters at most, the oldest first. It counts as on its way until
-    /// [`Book::told`].
+    /// What is to be told of one stream: `limit` letters at most, the oldest first, and as many
+    /// that are gone. It counts as on its way until [`Book::told`]. Streams are asked for one by
+    /// one, so that those who hear of one may be away without the others being told less.
     ///
     /// # Errors
     /// See [`DeadError`].
-    pub fn news(&mut self, limit: usize) -> Result<Vec<News>, DeadError> {
+    pub fn news(&mut self, stream: Stream, limit: usize) -> Result<Vec<News>, DeadError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.run(async |connection, _| {
             let mut work = connection.begin_with("BEGIN IMMEDIATE").await?;
             let mut news = Vec::new();
-            let gone = query("select id, stream from buried limit ?").bind(limit);
-            for row in gone.fetch_all(&mut *work).await? {
-                let Some(stream) = Stream::parse(row.try_get("stream")?) else { continue };
+            let gone = query("select id from buried where stream = ? limit ?");
+            for row in gone.bind(stream.as_str()).bind(limit).fetch_all(&mut *work).await? {
                 news.push(News { id: row.try_get("id")?, stream, letter: None, change: 0 });
             }
             let changed = query(concat!(
                 "select ",
                 columns!(),
-                ", raw, change from letters where change <> told order by id limit ?"
+                ", raw, change from letters where change <> told and stream = ? \
+                 order by id limit ?"
             ));
-            for row in changed.bind(limit).fetch_all(&mut *work).await? {
+            for row in changed.bind(stream.as_str()).bind(limit).fetch_all(&mut *work).await? {
                 let (letter, raw, change) =
                     (Letter::read(&row)?, row.try_get("raw")?, row.try_get("change")?);
-                let (id, stream) = (letter.id.clone(), letter.stream);
+                let id = letter.id.clone();
                 let letter = (letter.state != State::Replayed).then_some((letter, raw));
                 query("update letters set told = -change where id = ?")
                     .bind(&id)
@@ -121,7 +122,7 @@ mod tests {
     }
 
     fn told(book: &mut Book) -> Vec<(Vec<u8>, bool)> {
-        let news = book.news(100).unwrap();
+        let news = book.news(Stream::Broadcast, 100).unwrap();
         book.told(&news).unwrap();
         let raw = |it: &News| it.letter.as_ref().map_or_else(Vec::new, |(_, raw)| raw.clone());
         news.iter().map(|it| (raw(it), it.letter.is_some())).collect()
@@ -151,7 +152,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut first = book(&folder);
         first.put(&[letter(b"a"), letter(b"b")], NOW).unwrap();
-        assert_eq!(first.news(100).unwrap().len(), 2);
+        assert_eq!(first.news(Stream::Broadcast, 100).unwrap().len(), 2);
         let id = first.list(&Filter::default(), 1, false).unwrap()[0].id.clone();
         first.drop_one(&id, NOW).unwrap();
         first.close();
