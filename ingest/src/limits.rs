@@ -130,8 +130,8 @@ pub const SOCIAL_BATCH_BYTES_MAX: usize = 4 << 20;
 /// Posts without any term that are read all the same, a second: at 20 us each a thousandth of a
 /// core, to learn at once that a mapping fits nothing.
 pub const PROBED_POSTS_PER_S: u32 = 50;
-/// Posts that can't be read which are kept, a second; the rest is counted. At 256 KiB each
-/// they are 2.5 MiB.
+/// Posts that can't be read, or that brokers will never take, which are kept, a second; the rest
+/// is counted. At 256 KiB each they are 2.5 MiB.
 pub const PARKED_POSTS_PER_S: u32 = 10;
 /// For a social source to take a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,5 +1,6 @@
 //! What adapters have in common that go out and ask others: what they are given, the address, the
-//! client that asks, names that are looked up; and what answers say of themselves ([`answer`]).
+//! client that asks, names that are looked up; what answers say of themselves ([`answer`]); and how
+//! a batch is told apart of which the log won't have a part.
 
 pub(crate) mod answer;
 mod names;
@@ -12,11 +13,14 @@ use std::sync::{Arc, OnceLock};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Url};
-use touchline_core::dead::DeadLetters;
+use touchline_core::dead::{DeadLetter, DeadLetters};
+use touchline_core::event::Event;
 use touchline_core::log::EventLog;
+use touchline_core::time::Timestamp;
 
 use crate::clock::Clock;
 use crate::outbound::names::Names;
+use crate::problem::Code;
 use crate::roster::{Alone, Roster};
 
 /// How we introduce ourselves.
@@ -143,6 +147,23 @@ pub(crate) fn headers(given: &[(Box<str>, Hidden)]) -> Result<HeaderMap, String>
         headers.insert(key, value);
     }
     Ok(headers)
+}
+
+/// Those of `events` that `which` name by their index, and the others.
+pub(crate) fn split(events: Vec<Event>, which: &[usize]) -> (Vec<Event>, Vec<Event>) {
+    let (mut named, mut others) = (Vec::new(), Vec::new());
+    for (n, event) in events.into_iter().enumerate() {
+        let list = if which.contains(&n) { &mut named } else { &mut others };
+        list.push(event);
+    }
+    (named, others)
+}
+
+/// Of an event that brokers refuse for what it is, and that nobody else is told of.
+pub(crate) fn unfit_letter(event: &Event, received_at: Timestamp) -> DeadLetter {
+    const WHY: &str = "the log's brokers refuse it as it is: it is larger than their topics take; \
+                       raise their `max.message.bytes`, then replay it";
+    DeadLetter::of_event(event, received_at, Code::LogRefused.as_str(), WHY)
 }
 
 #[cfg(test)]

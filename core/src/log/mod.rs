@@ -198,14 +198,17 @@ pub enum Outcome {
     TooOld,
 }
 
-/// Why nothing of a batch was taken. Each says what the source is told.
+/// Why a batch was not taken; nothing of it, but for what is said below. Each says what the source
+/// is told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
     /// 422: these events (by index in the batch) carry an id that was used for other content (R15).
     #[error("an id was used before for other content")]
     IdReused(Vec<usize>),
     /// 422: brokers refuse these events (by index in the batch) for what they are: sending them
-    /// again changes nothing.
+    /// again changes nothing. The others of an [`append`](EventLog::append) are durable. Brokers
+    /// refuse batches, so several that are named may be refused for one's sake: it shows when each
+    /// comes alone.
     #[error("the log's brokers refuse an event as it is: larger than their topics take")]
     Refused(Vec<usize>),
     /// 429: the dedupe window holds as many entries as it may (R16).
@@ -259,8 +262,8 @@ pub struct Span {
 
 /// Where events become durable and get their order. Journal and Kafka implement it.
 pub trait EventLog: Send + Sync {
-    /// Makes all of `events` durable or none; `reply` is called from the log's thread once that is
-    /// known (R14).
+    /// Makes all of `events` durable or none, but for [`AppendError::Refused`]; `reply` is called
+    /// from the log's thread once that is known (R14).
     fn append(&self, events: Vec<Event>, received_at: Timestamp, reply: AppendReply);
     /// As [`EventLog::append`], for events that were received earlier and come again (a replay):
     /// `received_at` is what their age is judged by (R16), and nothing is concluded from it about

@@ -135,6 +135,22 @@ impl Polled {
     }
 }
 
+impl Polled {
+    /// Keeps an event that the log will never take. Nobody is told of it, so it is kept like an
+    /// item that can't be used; once, for what is shown again is known. What this minute has no
+    /// room for is forgotten: shown again, it is kept by a later one.
+    fn give_up(&mut self, event: &Event, letter: DeadLetter) {
+        let Some(desk) = self.webhooks.inner.desk(&self.name) else { return };
+        let is_kept = desk.letters.admit(&letter.raw, letter.received_at);
+        desk.stats.count_letter(is_kept);
+        if is_kept {
+            self.webhooks.inner.dead.park(letter);
+        } else {
+            self.shown.remove(&event.id);
+        }
+    }
+}
+
 impl Harvest for Polled {
     /// An answer comes again as a webhook's body does.
     const PARKED: ParkedAs =
@@ -182,6 +198,11 @@ impl Harvest for Polled {
             desk.stats.count_letter(true);
             self.webhooks.inner.dead.park(letter);
         }
+    }
+
+    fn unfit(&mut self, event: &Event, letter: DeadLetter) -> Option<DeadLetter> {
+        self.give_up(event, letter);
+        None
     }
 
     fn start_over(&mut self) {

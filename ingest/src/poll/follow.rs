@@ -1,6 +1,7 @@
 //! The task that follows one source: ticks, breaker, log. What is made of the answers is a
 //! [`Harvest`]'s.
 
+use std::collections::VecDeque;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::parking::Parking;
 use super::{Ask, At, Failure, Harvest, PollStats, Trouble, tick_at};
 use crate::breaker::{Breaker, BreakerState};
 use crate::limits::{POLL_APPENDS_MAX, RETRY_AFTER_MAX};
-use crate::outbound::{SourceError, Surroundings};
+use crate::outbound::{SourceError, Surroundings, unfit_letter};
 
 /// Follows one source.
 pub(super) struct Follower<H> {
@@ -174,13 +175,13 @@ impl<H: Harvest> Follower<H> {
             return self.stats.count(Trouble::LogBehind, news.len() as u64);
         }
         news.iter().for_each(|event| self.harvest.keep(event));
-        self.append(news, received_at);
+        self.append(news, VecDeque::new(), received_at);
     }
 
-    fn append(&mut self, events: Vec<Event>, received_at: Timestamp) {
+    fn append(&mut self, events: Vec<Event>, alone: VecDeque<Event>, received_at: Timestamp) {
         self.appends += 1;
-        let stats = Arc::clone(&self.stats);
-        let place = Place::new(events.clone(), received_at, stats, self.answering.clone());
+        let (stats, answering) = (Arc::clone(&self.stats), self.answering.clone());
+        let place = Place::new(events.clone(), alone, received_at, stats, answering);
         self.around.log.append(events, received_at, Box::new(move |answer| place.answer(answer)));
     }
 
@@ -189,12 +190,26 @@ impl<H: Harvest> Follower<H> {
         let reused = answer.reused.iter();
         reused.for_each(|event| self.harvest.reused(event, answer.received_at));
         answer.refused.iter().for_each(|event| self.harvest.forget(event));
+        answer.unfit.iter().for_each(|event| self.give_up(event, answer.received_at));
         let again = answer.known.iter();
         let again = again.filter_map(|event| self.harvest.say_again(event, answer.received_at));
         // Of one answer only one of the two holds any.
-        let more: Vec<Event> = again.chain(answer.others).collect();
+        let mut more: Vec<Event> = again.chain(answer.others).collect();
+        let mut alone = answer.alone;
+        if more.is_empty() {
+            more.extend(alone.pop_front());
+        }
+        // One append follows another, so that there are never more than there may be.
         if !more.is_empty() {
-            self.append(more, answer.received_at);
+            self.append(more, alone, answer.received_at);
+        }
+    }
+
+    /// Brokers will never take `event`: it stays known, so that it isn't tried again.
+    fn give_up(&mut self, event: &Event, received_at: Timestamp) {
+        let letter = unfit_letter(event, received_at);
+        if let Some(letter) = self.harvest.unfit(event, letter) {
+            self.parking.keep(letter);
         }
     }
 }

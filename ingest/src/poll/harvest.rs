@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Instant;
 
-use touchline_core::dead::Desk;
+use touchline_core::dead::{DeadLetter, Desk};
 use touchline_core::event::{Event, Stream};
 use touchline_core::time::Timestamp;
 
@@ -80,6 +80,12 @@ pub(crate) trait Harvest: Send + 'static {
     /// The log knows the id of `event`, which came at `received_at`, under other content, and will
     /// never take it.
     fn reused(&mut self, event: &Event, received_at: Timestamp);
+
+    /// Brokers refuse `event` as it is, and always will, of which `letter` tells. Keeps the letter,
+    /// or returns it to be kept as those of the source's answers are.
+    fn unfit(&mut self, _event: &Event, letter: DeadLetter) -> Option<DeadLetter> {
+        Some(letter)
+    }
 
     /// What was learned so far counts for nothing any more.
     fn start_over(&mut self);

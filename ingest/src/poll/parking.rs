@@ -2,7 +2,8 @@
 //!
 //! What a source says wrong is parked with its bytes, once a minute for each reason: a device that
 //! is wrong at all says so ten times a second. A source that ails (no connection, too late, 5xx)
-//! parks nothing, for there is nothing to look at. Whether the whole answer is kept where one part
+//! parks nothing, for there is nothing to look at. A value that brokers refuse as it is counts as
+//! what a source says wrong. Whether the whole answer is kept where one part
 //! of it is wrong, its harvest says ([`ParkedAs`]).
 
 use std::collections::HashMap;
@@ -34,25 +35,31 @@ impl Parking {
 
     /// Parks what came at `now`, unless the source merely ails or said as much a moment ago.
     pub fn park(&mut self, failure: Failure, now: Timestamp, correlation: &str) {
-        let reason = failure.trouble.as_str();
-        let last = self.parked.get(reason);
-        // A clock that was set back parks again.
-        let is_near = last.is_some_and(|last| now >= *last && now < last.plus(PARK_EVERY));
-        if !is_own_fault(failure.trouble) || is_near {
+        if !is_own_fault(failure.trouble) {
             return;
         }
-        self.parked.insert(reason, now);
-        self.dead.park(DeadLetter {
+        self.keep(DeadLetter {
             desk: self.parked_as.desk,
             stream: self.parked_as.stream,
             source: self.source.clone(),
-            reason,
+            reason: failure.trouble.as_str(),
             detail: failure.why,
             attempts: 1,
             correlation: correlation.into(),
             received_at: now,
             raw: failure.raw.into(),
         });
+    }
+
+    /// Keeps a letter, unless one of its reason was kept a moment ago.
+    pub fn keep(&mut self, letter: DeadLetter) {
+        let (last, now) = (self.parked.get(letter.reason), letter.received_at);
+        // A clock that was set back parks again.
+        let is_near = last.is_some_and(|last| now >= *last && now < last.plus(PARK_EVERY));
+        if !is_near {
+            self.parked.insert(letter.reason, now);
+            self.dead.park(letter);
+        }
     }
 }
 

@@ -17,15 +17,15 @@ use super::lines::{Ends, Lines, Piece};
 use super::pieces::{chunk, first_message, is_whole};
 use super::place::{Mark, Place};
 use super::place_file::PlaceFile;
-use super::publish::Append;
+use super::publish::{Append, Left};
 use super::stats::{SocialStats, Trouble};
 use super::websocket::{Heard, Messages, Socket};
 use super::{Rewind, SocialKind, SocialSource};
 use crate::limits::{BACKFILL_MINUTES_MAX, SOCIAL_APPENDS_MAX, SOCIAL_GATHER};
 use crate::outbound::Surroundings;
 
-/// What an append came to: its number, and the ids of posts that were refused.
-type Settled = (u64, Vec<Box<str>>);
+/// What an append came to: its number, and what of it the log has not taken.
+type Settled = (u64, Left);
 
 /// Where the place is kept, if it is.
 pub(super) struct Keeps {
@@ -272,8 +272,11 @@ impl Follower {
 
     fn settle(&mut self, settled: Result<Settled, JoinError>) {
         // Of one that panicked nobody knows: its number stays, and the place stays before it.
-        let Ok((number, refused)) = settled else { return };
+        let Ok((number, Left { refused, unfit })) = settled else { return };
         self.funnel.forget(refused.iter().map(|id| &**id));
+        // What never will be taken holds no place back, and is a repeat when it comes again.
+        let now = self.began.elapsed();
+        unfit.into_iter().for_each(|letter| self.funnel.keep(letter, now));
         let safe = self.place.settle(number, refused.is_empty(), Instant::now());
         self.write_down(safe);
     }

@@ -148,6 +148,13 @@ impl Funnel {
         ids.into_iter().for_each(|id| self.recent.forget(id));
     }
 
+    /// Keeps what is told of a post that the log will never take, as much as may be kept.
+    pub fn keep(&mut self, letter: DeadLetter, now: Duration) {
+        if self.parks.take(&[0], now) {
+            self.dead.park(letter);
+        }
+    }
+
     /// The id of the last post that has one; empty if none came.
     pub fn last_id(&mut self) -> &str {
         if let Ok(draft) = self.reader.draft(&self.last) {
