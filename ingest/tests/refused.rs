@@ -270,6 +270,37 @@ async fn fault_35_of_a_list_that_brokers_refuse_as_one_batch_each_event_is_tried
     poller.stop().await;
 }
 
+#[tokio::test]
+async fn corrections_beyond_those_of_a_minute_are_counted_and_kept_by_a_later_one() {
+    let list = |minute: u32| {
+        let corrected = |n: u32| {
+            let mut event = event(&format!("g-{n}"));
+            event["data"]["minute"] = minute.into();
+            event
+        };
+        json!((0..25).map(corrected).collect::<Vec<_>>()).to_string()
+    };
+    let (service, node) = (Service::start(&list(7)), Node::new(Picky::new("heavy", false)));
+    let (mut poller, webhooks) = (Poller::new(&node.around()), desk(&node));
+    broadcast::follow(&mut poller, vec![ask("feed", &service)], &webhooks).unwrap();
+    until("the first copies", || node.log.ids().len() == 25).await;
+    service.say(&list(8));
+    let stats = Arc::clone(&webhooks.stats()[0]);
+    until("five have no room", || stats.kept_back() >= 5).await;
+    assert_eq!((node.letters().len(), stats.parked()), (20, 20), "of this minute");
+    node.now.fetch_add(60_000_000, Ordering::Relaxed);
+    until("the next keeps them", || stats.parked() == 25).await;
+    let kept_back = stats.kept_back();
+    a_while(&service).await;
+    assert_eq!((node.letters().len(), stats.kept_back()), (25, kept_back), "each once");
+    let bad = |n: u32| json!({"id": format!("b-{n}")});
+    node.now.fetch_add(60_000_000, Ordering::Relaxed);
+    service.say(&json!((0..25).map(bad).collect::<Vec<_>>()).to_string());
+    until("items too", || stats.kept_back() >= kept_back + 5).await;
+    assert_eq!(stats.parked(), 45);
+    poller.stop().await;
+}
+
 fn plaza(service: &Service) -> SocialSource {
     SocialSource {
         name: "plaza".into(),

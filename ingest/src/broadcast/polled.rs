@@ -123,10 +123,12 @@ impl Polled {
     fn park(&self, desk: &Desk, item: BadItem, at: &At<'_>) -> bool {
         let detail = "what else the answer holds was taken".into();
         let problem = Problem { detail, ..refuse(item.errors) };
-        let is_kept =
-            problem.code != Code::InFuture && desk.letters.admit(&item.body, at.received_at);
+        if problem.code == Code::InFuture {
+            return false;
+        }
+        let is_kept = desk.letters.admit(&item.body, at.received_at);
+        desk.stats.count_letter(is_kept);
         if is_kept {
-            desk.stats.count_letter(true);
             let raw = item.body.into();
             let letter = letter(&self.name, raw, &problem, at.correlation, at.received_at);
             self.webhooks.inner.dead.park(letter);
@@ -187,17 +189,12 @@ impl Harvest for Polled {
         self.shown.remove(&event.id);
     }
 
-    /// A correction under an old id. Nobody is told of it, so it is kept like an item that can't be
-    /// used; once, for what is shown again is known.
+    /// A correction under an old id.
     fn reused(&mut self, event: &Event, received_at: Timestamp) {
         const WHY: &str = "its id was used before for other content; a correction needs an id of \
                            its own";
-        let Some(desk) = self.webhooks.inner.desk(&self.name) else { return };
         let letter = DeadLetter::of_event(event, received_at, Code::IdReused.as_str(), WHY);
-        if desk.letters.admit(&letter.raw, received_at) {
-            desk.stats.count_letter(true);
-            self.webhooks.inner.dead.park(letter);
-        }
+        self.give_up(event, letter);
     }
 
     fn unfit(&mut self, event: &Event, letter: DeadLetter) -> Option<DeadLetter> {
