@@ -1,5 +1,5 @@
 //! Claim: what brokers will never take is parked once and costs those beside it nothing, whoever
-//! it came from (FAULTS 35).
+//! it came from (FAULTS 35); and a post that we can't bear costs itself alone (FAULTS 29).
 
 mod support;
 
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use touchline_core::dead::Desk;
+use touchline_core::dead::{DeadLetter, DeadLetters, Desk};
 use touchline_core::event::{Event, Topic};
 use touchline_core::log::{
     AppendError, AppendReply, EventLog, Lane, LogBounds, LogHealthError, ReadReply, ReadRequest,
@@ -354,4 +354,35 @@ async fn fault_35_a_post_that_brokers_refuse_holds_no_place_back_and_is_a_repeat
             .await;
         social.stop().await;
     }
+}
+
+/// A keeper that can't bear a post without a text: whoever reads it panics.
+struct Poisoned(Arc<Letters>);
+
+impl DeadLetters for Poisoned {
+    fn park(&self, letter: DeadLetter) {
+        assert!(letter.reason != "bad_post", "a post that we can't bear, for the test");
+        self.0.park(letter);
+    }
+}
+
+#[tokio::test]
+async fn fault_29_a_post_that_makes_us_panic_is_parked_and_the_stream_goes_on_behind_it() {
+    let poison = "{\"id\":\"2\",\"says\":\"arsenal\"}\n";
+    let service = Service::start(&[&post("1"), poison, &post("3")].concat());
+    let node = Node::new(Picky::new("heavy", false));
+    let poisoned = Arc::new(Poisoned(Arc::clone(&node.letters)));
+    let around = Surroundings { dead: poisoned, ..node.around() };
+    let social = Social::start(vec![plaza(&service)], &around).unwrap();
+    let stats = &social.stats()[0];
+    until("what follows it", || node.log.ids() == ["1", "3"]).await;
+    assert_eq!((stats.connects(), stats.troubles_of(social::Trouble::Panicked)), (1, 1));
+    assert_eq!(stats.posts(Fate::Unreadable), 1);
+    let [letter] = &node.letters.all()[..] else { panic!("one letter") };
+    assert_eq!((letter.reason, letter.desk), ("panicked", Desk::Social));
+    assert_eq!(letter.raw, poison.trim_end());
+    until("it is asked again", || service.requests() >= 2).await;
+    let head = service.heads.lock().unwrap()[1].clone();
+    assert!(head.contains("since_id=3"), "from behind it: {head}");
+    social.stop().await;
 }

@@ -15,6 +15,7 @@
 //!
 //! [`Terms::look`]: super::terms::Terms::look
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,7 +117,17 @@ impl Funnel {
             return;
         }
         self.count += 1;
-        if let Some(fate) = self.judge(raw, at) {
+        // A stream that goes on where it was brings the same post again: one that we can't bear
+        // would end it for good. What it leaves half done are buffers that each post clears.
+        let judged = catch_unwind(AssertUnwindSafe(|| self.judge(raw, at)));
+        let fate = judged.unwrap_or_else(|_| {
+            // Read again for its id, it would fail again.
+            self.last.clear();
+            self.park(raw, Trouble::Panicked, "a bug of ours: reading it panics; report it", at);
+            tracing::error!(source = self.stats.source(), "a post can't be read, which is a bug");
+            Some(Fate::Unreadable)
+        });
+        if let Some(fate) = fate {
             self.stats.count_fate(fate, 1);
         }
     }
@@ -187,7 +198,7 @@ impl Funnel {
         match self.read(raw, at) {
             Ok(fate) => fate,
             Err(unreadable) => {
-                self.park(raw, &unreadable, at);
+                self.park(raw, unreadable.trouble(), &unreadable.to_string(), at);
                 Some(Fate::Unreadable)
             }
         }
@@ -241,20 +252,19 @@ impl Funnel {
         format!("{}-{}", self.run, self.count)
     }
 
-    fn park(&mut self, raw: &[u8], unreadable: &Unreadable, at: Moment) {
-        let trouble = unreadable.trouble();
+    fn park(&mut self, raw: &[u8], trouble: Trouble, why: &str, at: Moment) {
         self.stats.count(trouble, 1);
         if !self.parks.take(&[0], at.now) {
             return;
         }
         let source = self.stats.source();
-        tracing::debug!(source, why = %unreadable, "a post is dropped");
+        tracing::debug!(source, why, "a post is dropped");
         self.dead.park(DeadLetter {
             desk: Desk::Social,
             stream: Stream::Social,
             source: source.into(),
             reason: trouble.as_str(),
-            detail: unreadable.to_string().into(),
+            detail: why.into(),
             attempts: 1,
             correlation: self.correlation().into(),
             received_at: at.received_at,

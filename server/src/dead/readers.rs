@@ -1,5 +1,7 @@
 //! From a letter's bytes to events, as the adapter that gave up on it reads them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use bytes::Bytes;
 use touchline_core::dead::Desk;
 use touchline_core::event::Event;
@@ -38,6 +40,13 @@ impl Readers {
     /// # Errors
     /// Why it still can't be accepted.
     pub fn read(&self, letter: &Letter, raw: Vec<u8>) -> Result<Held, String> {
+        // A letter may be one because reading it panics. Then it is refused like any other, and
+        // neither this replay nor the next start ends by it.
+        let read = catch_unwind(AssertUnwindSafe(|| self.events_of(letter, raw)));
+        read.unwrap_or_else(|_| Err("panicked: reading it still fails, which is a bug".into()))
+    }
+
+    fn events_of(&self, letter: &Letter, raw: Vec<u8>) -> Result<Held, String> {
         let received_at = letter.received_at;
         let events = match letter.desk {
             Desk::Webhook => {

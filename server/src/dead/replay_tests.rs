@@ -11,6 +11,7 @@ use touchline_core::log::{
     ReadRequest,
 };
 use touchline_ingest::broadcast::{BroadcastOptions, BroadcastState, Partner, Sources};
+use touchline_ingest::clock::Clock;
 
 use super::*;
 
@@ -64,10 +65,14 @@ struct Stage {
 
 /// Of a node with one partner, who sends our own shape.
 fn readers(log: Arc<dyn EventLog>) -> Readers {
+    readers_by(log, BroadcastOptions::default())
+}
+
+fn readers_by(log: Arc<dyn EventLog>, options: BroadcastOptions) -> Readers {
     let partner = Partner::without_secrets("skyline").unwrap();
     let sources = Sources::new([partner]).unwrap();
     let dead = Arc::new(NoDeadLetters);
-    let webhooks = BroadcastState::new(log, sources, BroadcastOptions::default(), dead);
+    let webhooks = BroadcastState::new(log, sources, options, dead);
     Readers { webhooks, sensors: Vec::new(), social: Vec::new() }
 }
 
@@ -256,4 +261,19 @@ fn a_filter_goes_through_all_its_letters_by_pages_and_looks_at_each_once() {
     assert_eq!(stage.inner.run(&rest, Ask::default()).unwrap().results.len(), 2);
     let _turn = stage.inner.turn.lock().unwrap();
     assert!(matches!(stage.inner.run(&rest, Ask::default()), Err(ReplayError::UnderWay)));
+}
+
+#[test]
+fn a_letter_that_makes_us_panic_is_refused_and_keeps_no_other_from_being_replayed() {
+    let mut stage = Stage::new();
+    let poison = stage.park("p", 60, 60);
+    let fails: Clock = Arc::new(|| panic!("a letter that we can't bear, for the test"));
+    let options = BroadcastOptions { clock: fails, ..BroadcastOptions::default() };
+    stage.inner.readers = readers_by(stage.log.clone(), options);
+    let run = stage.replay(&poison, Ask::default(), &[]);
+    assert_eq!(result(&run), Outcome::Refused);
+    assert_eq!(stage.letter(&poison).state, State::Parked);
+    stage.inner.readers = readers(stage.log.clone());
+    let run = stage.replay(&poison, Ask::default(), &[ACCEPTED]);
+    assert_eq!(result(&run), Outcome::Accepted, "once the bug is mended");
 }
