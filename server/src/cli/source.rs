@@ -29,7 +29,7 @@ use touchline_ingest::social::SocialSource;
 use super::screen::counted;
 use super::{Exit, Failure, Given, say};
 use crate::config::Loaded;
-use crate::logging::put_visible;
+use crate::logging::{escape_rest, put_visible};
 
 /// `touchline source ...`
 #[derive(Debug, Subcommand)]
@@ -218,7 +218,9 @@ fn to_json(trial: &Trial, beside: Beside) -> String {
             fields.insert(name.into(), Value::from(text));
         }
     }
-    format!("{page:#}\n")
+    // Line by line: what breaks them stands in no string.
+    let page = format!("{page:#}");
+    page.lines().map(|line| escape_rest(line.to_owned()) + "\n").collect()
 }
 
 fn to_text(trial: &Trial, beside: &Beside) -> String {
@@ -281,3 +283,30 @@ fn row(event: &Event) -> [String; 5] {
 
 /// Of an event's data, in the table.
 const DATA_SHOWN_BYTES: usize = 120;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fault_45_nothing_that_a_source_said_acts_on_a_terminal() {
+        let data = "{\"by\":\"\u{9b}2J\u{7f}\u{202e}\"}";
+        let event = Event { data: data.into(), ..Event::sample("g-1", "ars") };
+        let why = "\u{9b}2J\u{7f}\u{202e}".to_owned();
+        let trial = Trial {
+            events: vec![event],
+            troubles: vec![("bad_post", why.clone())],
+            ..Trial::default()
+        };
+        let beside = || Beside { asked: None, command: None };
+        let acts = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        for text in [to_text(&trial, &beside()), to_json(&trial, beside())] {
+            assert!(!text.contains(acts), "{text:?}");
+        }
+        let said: Value = serde_json::from_str(&to_json(&trial, beside())).unwrap();
+        assert_eq!(
+            (&said["problems"][0]["detail"], &said["events"][0]["data"]["by"]),
+            (&Value::from(&*why), &Value::from(&*why))
+        );
+    }
+}

@@ -129,7 +129,7 @@ fn list(given: &Given, which: &Which, limit: usize, json: bool) -> Result<Exit, 
     let is_cut = letters.len() > limit;
     letters.truncate(limit);
     let text = match json {
-        true => letters.iter().map(|letter| format!("{}\n", page::to_json(letter))).collect(),
+        true => letters.iter().map(page::to_json).collect(),
         false => page::table(&letters, None, now, screen::width()),
     };
     say(text.as_bytes())?;
@@ -188,7 +188,7 @@ fn show(given: &Given, id: &str, raw: bool, json: bool) -> Result<Exit, Failure>
     };
     match (raw, json) {
         (true, _) => say(&bytes),
-        (_, true) => say(format!("{}\n", page::to_whole_json(&letter, &bytes)).as_bytes()),
+        (_, true) => say(page::to_whole_json(&letter, &bytes).as_bytes()),
         _ => say(page::whole(&letter, &bytes).as_bytes()),
     }
 }

@@ -9,7 +9,7 @@ use touchline_core::time::Timestamp;
 use touchline_store::dead::Letter;
 
 use crate::cli::screen;
-use crate::logging::put_visible;
+use crate::logging::{escape_rest, put_visible};
 
 /// Of a detail, in a table.
 const DETAIL_CHARS: usize = 60;
@@ -128,8 +128,34 @@ pub fn whole(letter: &Letter, raw: &[u8]) -> String {
     text
 }
 
-/// One letter on one line, without its bytes.
-pub fn to_json(letter: &Letter) -> Value {
+/// One letter as a line of JSON, without its bytes.
+pub fn to_json(letter: &Letter) -> String {
+    line(&object(letter))
+}
+
+/// The same with the node whose it is; of its history nothing is known then.
+pub fn to_json_of((letter, node): (&Letter, &String)) -> String {
+    let mut value = object(letter);
+    value["node"] = json!(node);
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("history");
+    }
+    line(&value)
+}
+
+/// The same with its bytes.
+pub fn to_whole_json(letter: &Letter, raw: &[u8]) -> String {
+    let mut object = object(letter);
+    object["raw_base64"] = STANDARD.encode(raw).into();
+    line(&object)
+}
+
+/// JSON on one line, with nothing in it that a terminal would act on.
+fn line(value: &Value) -> String {
+    escape_rest(value.to_string()) + "\n"
+}
+
+fn object(letter: &Letter) -> Value {
     let history: Vec<_> = letter
         .history
         .iter()
@@ -154,23 +180,6 @@ pub fn to_json(letter: &Letter) -> Value {
         "kept_bytes": letter.kept_bytes,
         "history": history,
     })
-}
-
-/// The same with the node whose it is, as a line; of its history nothing is known then.
-pub fn to_json_of((letter, node): (&Letter, &String)) -> String {
-    let mut value = to_json(letter);
-    value["node"] = json!(node);
-    if let Some(fields) = value.as_object_mut() {
-        fields.remove("history");
-    }
-    format!("{value}\n")
-}
-
-/// The same with its bytes.
-pub fn to_whole_json(letter: &Letter, raw: &[u8]) -> Value {
-    let mut object = to_json(letter);
-    object["raw_base64"] = STANDARD.encode(raw).into();
-    object
 }
 
 fn visible(text: &str) -> String {
@@ -213,7 +222,7 @@ mod tests {
             stream: Stream::Broadcast,
             source: "skyline".into(),
             reason: "invalid_events".into(),
-            detail: "\u{1b}[2Jitem 0".into(),
+            detail: "\u{1b}[2Jitem \u{7f}\u{202e}0".into(),
             attempts: 2,
             times: 3,
             correlation: "c-1".into(),
@@ -232,14 +241,23 @@ mod tests {
     fn fault_45_nothing_that_a_partner_sent_acts_on_a_terminal() {
         let hour = Timestamp(3_600_000_000);
         let raw = "{\"a\":\"\u{1b}]0;x\u{7}\"\n\tb\r}".as_bytes();
+        let acts = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
         for text in [table(&[letter()], None, hour, None), whole(&letter(), raw)] {
-            assert!(text.chars().all(|c| !c.is_control() || c == '\n'), "{text:?}");
+            assert!(!text.contains(acts), "{text:?}");
         }
         let text = whole(&letter(), raw);
         assert!(text.contains("9, of which the first 4 are kept"), "{text}");
         assert!(text.contains("3 times, last at 1970-01-01T00:00:09Z"), "{text}");
-        let line = to_json(&letter()).to_string();
-        assert!(!line.contains('\u{1b}') && !line.contains('\n'), "{line}");
+        let lines = [
+            to_json(&letter()),
+            to_json_of((&letter(), &"a".into())),
+            to_whole_json(&letter(), raw),
+        ];
+        for line in lines {
+            assert!(!line.contains(acts) && line.lines().count() == 1, "{line:?}");
+            let said: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(said["detail"], *letter().detail, "it says the same");
+        }
     }
 
     #[test]

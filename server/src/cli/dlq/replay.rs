@@ -124,7 +124,7 @@ impl Tally {
 fn line(answer: &Answer, json: bool) -> anyhow::Result<String> {
     let mut text = String::new();
     if json {
-        text = serde_json::to_string(answer)?;
+        text = crate::logging::escape_rest(serde_json::to_string(answer)?);
     } else {
         let result = answer.result.as_str();
         let line = format!("{}  {result:<9}  {}", answer.id, answer.detail);
@@ -132,4 +132,22 @@ fn line(answer: &Answer, json: bool) -> anyhow::Result<String> {
     }
     text.push('\n');
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dead::Outcome;
+
+    #[test]
+    fn fault_45_nothing_that_an_answer_says_acts_on_a_terminal() {
+        let detail = "\u{9b}2J\u{7f}\u{202e}".to_owned();
+        let answer = Answer { id: "7".into(), result: Outcome::Refused, detail };
+        for text in [line(&answer, true).unwrap(), line(&answer, false).unwrap()] {
+            let acts = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+            assert!(!text.contains(acts) && text.ends_with('\n'), "{text:?}");
+        }
+        let said: Answer = serde_json::from_str(&line(&answer, true).unwrap()).unwrap();
+        assert_eq!(said, answer);
+    }
 }
