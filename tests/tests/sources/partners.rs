@@ -249,6 +249,7 @@ fn the_command_that_source_test_prints_sends_a_signed_delivery() {
         let text = words(&shown);
         assert!(text.contains("broadcast:ars") && !text.contains(secret), "{text}");
         let (_, command) = text.split_once("signed:\n\n").expect("a command");
+        assert!(command.contains("can see the key while openssl runs"), "{command}");
         let port = format!(":{}/v1/", server.addresses().api.port());
         let command = command.replace(":0/v1/", &port);
         let sent = std::process::Command::new("sh").arg("-c").arg(&command).output().unwrap();

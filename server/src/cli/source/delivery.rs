@@ -1,5 +1,7 @@
 //! The command that sends a delivery as a partner would: curl, with a signature made by openssl.
-//! The shell takes the secret from its file, so that it stands on no screen and in no history.
+//! The shell takes the secret from its file, so that it stands on no screen and in no history. To
+//! openssl it is given as an argument, there being no other way that all versions know: whoever
+//! lists processes can see it meanwhile, and is said so.
 
 use std::path::Path;
 
@@ -9,6 +11,10 @@ use touchline_ingest::broadcast::{
 
 use crate::config::Loaded;
 
+/// A comment of the shell's; no sign in it means anything to one that takes none.
+const WARNING: &str = "# others on this host can see the key while openssl runs; use a secret made \
+                       for trying things out";
+
 /// Lines for a POSIX shell. `body` is the file it sends.
 pub fn command(loaded: &Loaded, partner: &Partner, body: &Path) -> String {
     let name = partner.name();
@@ -17,7 +23,7 @@ pub fn command(loaded: &Loaded, partner: &Partner, body: &Path) -> String {
         true => "body.json".to_owned(),
         false => body.display().to_string(),
     };
-    let mut lines = vec![format!("body={}", quote(&body))];
+    let mut lines = vec![WARNING.to_owned(), format!("body={}", quote(&body))];
     lines.push(secret(loaded, name));
     lines.push(format!("key=$({})", key(loaded.secret_encoding(name))));
     lines.push("id=delivery-$(date +%s%N) now=$(date +%s)".into());
