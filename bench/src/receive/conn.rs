@@ -3,18 +3,18 @@
 //! [`take`] is the hot loop of the whole generator: everything in it is multiplied by millions of
 //! deliveries a second.
 
-use std::fmt;
-use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::crowd::{Client, Reading};
+use super::ended::{Ended, WITHOUT_CLOSE};
+use super::harvest::Counts;
 use super::tally::Tally;
 use super::told::{self, ByStream};
 use crate::dialogue::{Dialogue, KEY_ACCEPTED, Known};
 use crate::frames::{self, Head, OutOfStep};
 use crate::limits::WAITED_FOR_BYTES_MAX;
 use crate::message::Message;
-use crate::schedule::Stream;
+use crate::schedule::{Plan, Stream};
 use crate::stamp::Stamp;
 use crate::sys;
 
@@ -40,47 +40,6 @@ pub enum Phase {
     Gone,
 }
 
-/// How a connection ended, or came to nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// With this close code (1006: without any).
-    Closed(u16),
-    /// The kernel said so.
-    Failed(io::ErrorKind),
-    /// The upgrade was answered with something else than 101: the first line of it.
-    Declined(String),
-    /// The 101 accepts another key than ours (RFC 6455, 4.1): whoever answers speaks no WebSocket.
-    WrongAccept,
-}
-
-impl Ended {
-    /// As a close code.
-    pub fn code(&self) -> u16 {
-        match self {
-            Self::Closed(code) => *code,
-            Self::Failed(_) => 1006,
-            Self::Declined(_) | Self::WrongAccept => 1002,
-        }
-    }
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed(1006) => f.write_str("the server hung up before it followed"),
-            Self::Closed(code) => write!(f, "the server closed it with {code}"),
-            Self::Failed(io::ErrorKind::ConnectionRefused) => {
-                f.write_str("connection refused: nobody listens there")
-            }
-            Self::Failed(kind) => write!(f, "{kind}"),
-            Self::Declined(line) => write!(f, "the upgrade was answered with {line:?}"),
-            Self::WrongAccept => f.write_str(
-                "Sec-WebSocket-Accept is missing or wrong in the 101: that is no WebSocket server",
-            ),
-        }
-    }
-}
-
 /// A client and its connection.
 pub struct Conn {
     /// Its socket, while it has one.
@@ -101,6 +60,8 @@ pub struct Conn {
     pub told: Option<Box<ByStream>>,
     /// When it lost its connection, nanoseconds; 0 while it has one.
     pub lost_at_ns: u64,
+    /// The code with which its last connection ended.
+    pub code: u16,
     /// Attempts to come back that failed.
     pub attempts: u8,
     /// What it needs to resume, where clients return.
@@ -120,6 +81,7 @@ impl Conn {
             under_way: 0,
             told: None,
             lost_at_ns: 0,
+            code: 0,
             attempts: 0,
             known: returns.then(Box::default),
         }
@@ -156,6 +118,9 @@ impl Conn {
             let declared = self.excuse(stream, missing, told::position(message));
             tally.counts.declared += declared;
             tally.counts.lost += missing - declared;
+            if self.client.reading == Reading::Prompt {
+                tally.counts.prompt_missed += missing;
+            }
         }
         match self.client.reading {
             Reading::Prompt => tally.record(stamp, self.client.team, now_ns),
@@ -188,6 +153,27 @@ impl Conn {
             missing += of_stream;
         }
         [declared, missing - declared]
+    }
+
+    /// Counts what of `plan` hasn't come by the end of a run. What those miss that were closed and
+    /// don't come back is counted apart: with a Close they know of it, and might resume.
+    pub fn count_missing(&mut self, plan: &Plan, returns: bool, counts: &mut Counts) {
+        if self.client.reading == Reading::Never {
+            return;
+        }
+        let [declared, missing] = self.missing(plan.counts_of(self.client.team));
+        counts.declared += declared;
+        if self.client.reading == Reading::Prompt {
+            counts.prompt_missed += declared + missing;
+        }
+        if self.phase == Phase::Live || (returns && self.lost_at_ns != 0) {
+            counts.lost += missing;
+            return;
+        }
+        counts.cut_off += missing;
+        if self.code == WITHOUT_CLOSE {
+            counts.cut_off_untold += missing;
+        }
     }
 
     /// `bytes` begin with a frame that isn't whole, or with part of a head. One that joins events

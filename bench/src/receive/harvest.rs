@@ -21,8 +21,15 @@ pub struct Counts {
     pub lost: u64,
     /// Events a socket didn't get and was told about by a `gap`.
     pub declared: u64,
-    /// Events that clients would have got whose connection had ended for good: they know of it.
+    /// Events that clients would have got whose connection had ended for good.
     pub cut_off: u64,
+    /// Those of them whose connection ended without a Close (1006): nobody told these clients that
+    /// more would come, or where to ask for it.
+    pub cut_off_untold: u64,
+    /// Events that didn't come to clients that read promptly, whatever they were told.
+    pub prompt_missed: u64,
+    /// Connections of such clients that ended while they should have lived.
+    pub prompt_closed: u64,
     /// Events that arrived again, or after a later one.
     pub repeated: u64,
     /// `gap` messages.
@@ -47,6 +54,9 @@ impl Counts {
         self.lost += other.lost;
         self.declared += other.declared;
         self.cut_off += other.cut_off;
+        self.cut_off_untold += other.cut_off_untold;
+        self.prompt_missed += other.prompt_missed;
+        self.prompt_closed += other.prompt_closed;
         self.repeated += other.repeated;
         self.gaps += other.gaps;
         self.errors += other.errors;

@@ -7,6 +7,7 @@
 mod back;
 mod conn;
 pub mod crowd;
+mod ended;
 pub mod harvest;
 mod order;
 pub mod tally;

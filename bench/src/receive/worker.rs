@@ -25,8 +25,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use super::back::Returns;
-use super::conn::{Conn, Ended, Phase, take};
-use super::crowd::{Client, Reading};
+use super::conn::{Conn, Phase, take};
+use super::crowd::Client;
+use super::ended::{Ended, WITHOUT_CLOSE};
 use super::order::{Manner, Order, Progress};
 use super::tally::Tally;
 use crate::limits::READ_BYTES_MAX;
@@ -160,22 +161,12 @@ impl Worker {
         if is_numbered { tally.with_numbers_of(plan) } else { tally }
     }
 
-    /// What clients should have by now and don't. What those miss that were closed and don't come
-    /// back is counted apart: they know of it, and might resume.
+    /// What clients should have by now and don't.
     fn count_missing(&mut self) {
         let Some(plan) = self.plan.take() else { return };
         let returns = self.manner.as_ref().is_some_and(|manner| manner.returns);
         for conn in &mut self.conns {
-            if conn.client.reading == Reading::Never {
-                continue;
-            }
-            let [declared, missing] = conn.missing(plan.counts_of(conn.client.team));
-            self.tally.counts.declared += declared;
-            let is_waited_for = conn.phase == Phase::Live || (returns && conn.lost_at_ns != 0);
-            match is_waited_for {
-                true => self.tally.counts.lost += missing,
-                false => self.tally.counts.cut_off += missing,
-            }
+            conn.count_missing(&plan, returns, &mut self.tally.counts);
         }
     }
 
@@ -224,7 +215,7 @@ impl Worker {
             return Step::Ended(Ended::Closed(TOO_LARGE));
         }
         match sys::recv(fd, &mut self.scratch[kept..kept + room]) {
-            Ok(0) => Step::Ended(Ended::Closed(1006)),
+            Ok(0) => Step::Ended(Ended::Closed(WITHOUT_CLOSE)),
             Ok(got) => {
                 let now_ns = sys::now_ns().wrapping_add_signed(clock_ahead_ns);
                 let bytes = &self.scratch[..kept + got];

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::limits::CALM_RATIO;
+use crate::receive::harvest::Latency;
 use crate::report::telling;
 use crate::run::Run;
 use crate::setup::{Deed, Setup};
@@ -24,6 +25,9 @@ pub struct Expect {
     /// clients don't come back, those that were closed were told why, and in a run that ends with a
     /// drain they had everything by then.
     pub declared: bool,
+    /// Clients that read promptly keep their connection and get everything, whatever becomes of
+    /// those that don't.
+    pub prompt_whole: bool,
     /// Everything arrives, sooner or later: what was declared missing is missing.
     pub lossless: bool,
     /// Of a hundred clients, so many at most lose their connection without being asked to leave.
@@ -137,6 +141,11 @@ impl Expect {
                 demand(cut_off == 0, format!("{cut_off} events didn't arrive before the drain"));
             }
         }
+        if self.prompt_whole {
+            let (closed, missed) = (counts.prompt_closed, counts.prompt_missed);
+            demand(closed == 0, format!("{closed} clients that read promptly were closed"));
+            demand(missed == 0, format!("{missed} events didn't reach clients that read promptly"));
+        }
         if self.lossless {
             let missing = run.expected.saturating_sub(counts.delivered);
             demand(missing == 0, format!("{missing} deliveries are missing, declared or not"));
@@ -166,26 +175,31 @@ impl Expect {
 
     fn judge_time(&self, setup: &Setup, run: &Run, failures: &mut Vec<String>) {
         let windows = &run.harvest.windows;
-        let p99_ms = |index: usize| windows.get(index).map_or(0.0, |w| w.latency.p99 as f64 / 1e3);
-        let last = windows.len().saturating_sub(1);
+        let last = windows.last().and_then(|window| p99_ms(&window.latency));
         let retries = run.posted.as_ref().map_or(0, |posted| posted.retries);
         if self.taken && retries > 0 {
             failures.push(format!("{retries} posts were put off"));
         }
         if let Some(most) = self.p99_ms_max {
             let posted = run.posted.as_ref().filter(|_| setup.flood.is_some());
-            let got = posted.map_or(p99_ms(last), |posted| posted.latency.p99 as f64 / 1e3);
-            if got > most {
-                failures.push(format!("p99 is {got:.1} ms, above {most}"));
+            match posted.map_or(last, |posted| p99_ms(&posted.latency)) {
+                Some(got) if got <= most => {}
+                Some(got) => failures.push(format!("p99 is {got:.1} ms, above {most}")),
+                None => {
+                    failures.push(format!("nothing came in whose p99 could be below {most} ms"))
+                }
             }
         }
         if let Some(most) = self.cpu_us_max.filter(|most| run.cpu_us > *most) {
             failures.push(format!("a delivery costs {:.1} us, more than {most}", run.cpu_us));
         }
         if let Some(most) = self.away_s_max {
-            let got = run.harvest.away.p99 as f64 / 1e6;
-            if got > most {
-                failures.push(format!("99 % were back after {got:.1} s, later than {most}"));
+            match p99_ms(&run.harvest.away).map(|got_ms| got_ms / 1e3) {
+                Some(got) if got <= most => {}
+                Some(got) => {
+                    failures.push(format!("99 % were back after {got:.1} s, later than {most}"));
+                }
+                None => failures.push(format!("nobody came back, be it within {most} s or later")),
             }
         }
         if let (Some(most), Some(took_s)) = (self.drain_s_max, drained_s(run))
@@ -193,19 +207,31 @@ impl Expect {
         {
             failures.push(format!("everybody was gone after {took_s:.0} s, not {most}"));
         }
-        let calm_ms = calm_us(setup, run) as f64 / 1e3;
-        if let Some(most) = self.calm_ms_max.filter(|most| calm_ms > *most) {
-            failures.push(format!(
-                "p99 of the calm before is {calm_ms:.1} ms, above {most}: by that nobody can tell \
-                 what is calm again"
-            ));
-            return;
-        }
         if let Some(most) = self.p99_ratio_max {
-            let got = p99_ms(last) / p99_ms(0).max(0.001);
-            if got > most {
-                failures.push(format!("p99 grew to {got:.2} of the calm one, above {most}"));
+            let calm = windows.first().and_then(|window| p99_ms(&window.latency));
+            match last.zip(calm).map(|(last, calm)| last / calm.max(0.001)) {
+                Some(got) if got <= most => {}
+                Some(got) => {
+                    failures.push(format!("p99 grew to {got:.2} of the calm one, above {most}"));
+                }
+                None => failures.push("nothing came in the calm, or nothing at the end".into()),
             }
+        }
+        self.judge_return(setup, run, failures);
+    }
+
+    /// Whether it was calm, and is again.
+    fn judge_return(&self, setup: &Setup, run: &Run, failures: &mut Vec<String>) {
+        let calm_ms = calm_us(setup, run) as f64 / 1e3;
+        if let Some(most) = self.calm_ms_max.filter(|most| calm_ms == 0.0 || calm_ms > *most) {
+            failures.push(match calm_ms {
+                0.0 => "nothing came in the calm before".into(),
+                _ => format!(
+                    "p99 of the calm before is {calm_ms:.1} ms, above {most}: by that nobody can \
+                     tell what is calm again"
+                ),
+            });
+            return;
         }
         if let Some(most) = self.back_within_s {
             match recovered_s(setup, run) {
@@ -215,6 +241,11 @@ impl Expect {
             }
         }
     }
+}
+
+/// The 99th percentile, milliseconds; `None` of nothing, which is below every bound.
+fn p99_ms(of: &Latency) -> Option<f64> {
+    (of.count > 0).then(|| of.p99 as f64 / 1e3)
 }
 
 /// How long a server that was asked to end took to send everybody away; `None`: it didn't.

@@ -1,5 +1,7 @@
 //! A connection reads what a server sends, and counts what is missing.
 
+use std::io;
+
 use super::*;
 use crate::schedule::{Phase as Stretch, Schedule, Window};
 use touchline_core::frame::text_frame;

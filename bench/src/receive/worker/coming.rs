@@ -5,8 +5,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::super::conn::{Conn, Ended, Phase};
+use super::super::conn::{Conn, Phase};
 use super::super::crowd::{Client, Reading};
+use super::super::ended::{Ended, WITHOUT_CLOSE};
 use super::super::order::Manner;
 use super::Worker;
 use crate::limits::{CONNECT_RETRIES_MAX, HANDSHAKES_MAX, SOCKETS_PER_TABLE_MAX};
@@ -44,7 +45,7 @@ impl Worker {
             } else if let Some(index) = self.returns.pop(self.now_ns()) {
                 match self.open(&manner, self.conns[index].client, index) {
                     Ok(fd) => self.conns[index].reopen(fd),
-                    Err(_) => self.put_off(index, 1006),
+                    Err(_) => self.put_off(index, WITHOUT_CLOSE),
                 }
             } else {
                 return;
@@ -121,9 +122,10 @@ impl Worker {
         let now_ns = self.now_ns();
         let returns = self.manner.as_ref().is_some_and(|manner| manner.returns);
         let conn = &mut self.conns[index];
-        conn.fd = None;
+        (conn.fd, conn.code) = (None, code);
         if std::mem::replace(&mut conn.phase, Phase::Gone) == Phase::Live {
             *self.tally.counts.closed.entry(code).or_default() += 1;
+            self.tally.counts.prompt_closed += u64::from(conn.client.reading == Reading::Prompt);
             self.progress.closed.fetch_add(1, Relaxed);
             self.progress.present.fetch_sub(1, Relaxed);
             if returns {
@@ -134,7 +136,7 @@ impl Worker {
         }
         self.shaking -= 1;
         if conn.lost_at_ns != 0 {
-            self.put_off(index, 1006);
+            self.put_off(index, WITHOUT_CLOSE);
         } else if conn.attempts < CONNECT_RETRIES_MAX {
             // As any client would. Of a million, one or another is turned away.
             (conn.phase, conn.attempts) = (Phase::Away, conn.attempts + 1);

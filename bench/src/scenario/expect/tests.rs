@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::page::fixture;
-use crate::receive::harvest::Latency;
 use crate::run::{Beat, Mark};
 use crate::schedule::Phase;
 use crate::setup::Act;
@@ -83,7 +82,7 @@ fn times_are_judged_against_their_bounds() {
     assert_eq!(bound(Expect { p99_ratio_max: Some(1.0), ..none.clone() }), 0);
     let away = |us| {
         let expect = Expect { away_s_max: Some(10.0), ..Expect::default() };
-        let away = Latency { p99: us, ..Latency::default() };
+        let away = Latency { count: 1, p99: us, ..Latency::default() };
         failed(&expect, |_, run| run.harvest.away = away)
     };
     assert_eq!((away(9_000_000), away(11_000_000)), (0, 1));
@@ -94,6 +93,53 @@ fn times_are_judged_against_their_bounds() {
         failed(&expect, |_, run| run.marks = marks)
     };
     assert_eq!((drain(0, 5.5), drain(0, 7.0), drain(3, 5.5)), (0, 1, 1));
+}
+
+#[test]
+fn a_bound_on_the_time_of_nothing_is_not_kept() {
+    let none = Expect::default();
+    let p99 = Expect { p99_ms_max: Some(400.0), ..none.clone() };
+    let ratio = Expect { p99_ratio_max: Some(2.0), ..none.clone() };
+    let calm = Expect { calm_ms_max: Some(150.0), ..none.clone() };
+    for expect in [&p99, &ratio, &calm] {
+        assert_eq!(failed(expect, |_, _| ()), 0, "{expect:?}");
+        let empty = |_: &mut Setup, run: &mut Run| {
+            run.harvest.windows[0].latency = Latency::default();
+        };
+        assert_eq!(failed(expect, empty), 1, "{expect:?}");
+        assert_eq!(failed(expect, |_, run| run.harvest.windows.clear()), 1, "{expect:?}");
+    }
+    let flood = |count| {
+        failed(&p99, |setup, run| {
+            let latency = Latency { count, ..Latency::default() };
+            setup.flood = Some(crate::setup::Flood { batch: 1, flights_max: 1 });
+            run.posted = Some(crate::publish::Posted { latency, ..Default::default() });
+        })
+    };
+    assert_eq!((flood(9), flood(0)), (0, 1));
+    let away = Expect { away_s_max: Some(10.0), ..none };
+    assert_eq!(failed(&away, |_, _| ()), 1, "nobody came back");
+}
+
+#[test]
+fn slow_readers_excuse_no_harm_to_those_that_read() {
+    let scenario = crate::scenario::Scenario::load("slow-readers").unwrap();
+    let fails = |change: fn(&mut Run)| failed(&scenario.expect, |_, run| change(run));
+    assert_eq!(fails(|_| ()), 0);
+    let bad_ones = |run: &mut Run| {
+        run.harvest.counts.closed.insert(4008, 100);
+        run.harvest.counts.cut_off = 9_000;
+    };
+    assert_eq!(fails(bad_ones), 0, "those that don't read were closed: 100 of 1,000");
+    let everybody = |run: &mut Run| {
+        run.harvest.counts.closed.insert(4008, 1_000);
+        run.harvest.counts.prompt_closed = 900;
+        run.harvest.counts.prompt_missed = 81_000;
+        run.harvest.windows[0].latency = Latency::default();
+    };
+    assert_eq!(fails(everybody), 4, "more than a tenth, who read, missed all; no p99");
+    assert_eq!(fails(|run| run.harvest.counts.prompt_closed = 1), 1);
+    assert_eq!(fails(|run| run.harvest.counts.prompt_missed = 1), 1);
 }
 
 #[test]
