@@ -18,7 +18,7 @@ use crate::probe::Host;
 use crate::report::{Sink, telling};
 use crate::run::Run;
 use crate::scenario::{self, Scale, Scenario};
-use crate::setup::{Deed, Setup};
+use crate::setup::{Act, Deed, Setup};
 use crate::stage::Stage;
 use crate::sys;
 use crate::target::file::Target;
@@ -95,7 +95,7 @@ pub fn compare(args: &CompareArgs, place: &Place, out: &Path) -> Result<bool> {
     let mut all_well = true;
     for piece in &pieces {
         let entries = play(piece, place, &mut sink, &subjects)?;
-        for why in entries.iter().filter_map(blame) {
+        for why in entries.iter().filter_map(|entry| blame(entry, &piece.setup)) {
             all_well = false;
             sink.say(&format!("    FAILED: {why}"));
         }
@@ -103,21 +103,32 @@ pub fn compare(args: &CompareArgs, place: &Place, out: &Path) -> Result<bool> {
     Ok(all_well)
 }
 
-/// What this project is to blame for: that the server or a floor gave up, lost or repeated. What
-/// other products do is data.
-fn blame(entry: &Entry) -> Option<String> {
+/// What this project is to blame for: that the server or a floor gave up, lost, repeated, or threw
+/// out who read promptly. What other products do is data.
+fn blame(entry: &Entry, setup: &Setup) -> Option<String> {
     let Entry { subject, runs, failures } = entry;
     if matches!(subject, Subject::Peer(_)) {
         return None;
     }
-    let untrue = runs.iter().filter(|run| telling::is_false(run)).count();
-    let what = match (untrue, failures.len()) {
-        (0, 0) => return None,
-        (0, _) => "gave up",
-        _ => "lost or repeated events without a word",
+    let may_close = may_close(setup);
+    let untrue = |run: &&Run| telling::is_false(run);
+    let closed = |run: &&Run| !may_close && run.harvest.counts.prompt_closed > 0;
+    let of = |is_bad: &dyn Fn(&&Run) -> bool| runs.iter().filter(is_bad).count();
+    let (bad, what) = match [of(&untrue), of(&closed), failures.len()] {
+        [0, 0, 0] => return None,
+        [0, 0, gave_up] => (gave_up, "gave up"),
+        [0, closed, _] => (closed, "threw out clients that read promptly"),
+        [untrue, ..] => (untrue, "lost or repeated events without a word"),
     };
-    let (bad, all) = (untrue.max(failures.len()), runs.len() + failures.len());
+    let all = runs.len() + failures.len();
     Some(format!("{subject} {what} in {bad} of {all} runs"))
+}
+
+/// Whether a run of `setup` may end somebody's connection: by its acts, or where whoever is thrown
+/// out comes back and must get everything after all.
+fn may_close(setup: &Setup) -> bool {
+    let ends = |act: &Act| matches!(act.deed, Deed::Drain | Deed::Kill);
+    setup.crowd.returns || setup.acts.iter().any(ends)
 }
 
 /// Plays `scenarios` on one subject; whether what they expect came of every run.
@@ -319,7 +330,7 @@ mod tests {
             let runs = vec![fixture::run(subject.clone(), 5); 3];
             let mut entry = Entry { subject, runs, failures: Vec::new() };
             change(&mut entry);
-            blame(&entry)
+            blame(&entry, &fixture::setup())
         };
         let repeats = |entry: &mut Entry| entry.runs[1].harvest.counts.repeated = 3_000;
         let loses = |entry: &mut Entry| entry.runs[1].harvest.counts.delivered = 0;
@@ -336,5 +347,28 @@ mod tests {
             (counts.delivered, counts.declared) = (89_000, 1_000);
         };
         assert_eq!(blamed(Subject::Touchline, declares), None, "what is declared is known");
+    }
+
+    #[test]
+    fn throwing_everybody_out_is_a_failure_unless_the_run_asks_for_it() {
+        let blamed = |subject: &Subject, setup: &Setup| {
+            let mut run = fixture::run(subject.clone(), 5);
+            let counts = &mut run.harvest.counts;
+            (counts.delivered, counts.cut_off, counts.prompt_closed) = (0, 90_000, 1_000);
+            counts.closed.insert(4008, 1_000);
+            let (subject, runs) = (subject.clone(), vec![run]);
+            blame(&Entry { subject, runs, failures: Vec::new() }, setup)
+        };
+        let setup = fixture::setup();
+        let said = blamed(&Subject::Touchline, &setup).unwrap();
+        assert_eq!(said, "touchline threw out clients that read promptly in 1 of 1 runs");
+        assert!(blamed(&Subject::Floor(Kind::Send), &setup).is_some());
+        assert_eq!(blamed(&Subject::Peer("bun".into()), &setup), None);
+        let mut returns = setup.clone();
+        returns.crowd.returns = true;
+        let drains = Setup { acts: vec![Act { at_s: 1.0, deed: Deed::Drain }], ..setup };
+        for asked in [returns, drains] {
+            assert_eq!(blamed(&Subject::Touchline, &asked), None);
+        }
     }
 }

@@ -172,10 +172,12 @@ pub fn summary(name: &str, setup: &Setup, runs: &[Run], failures: &[String]) -> 
     text
 }
 
-/// Whether events were repeated, or missing without a word.
+/// Whether events were repeated, or missing without a word: a connection that ends without a Close
+/// says none.
 pub fn is_false(run: &Run) -> bool {
     let counts = &run.harvest.counts;
-    let told = counts.delivered + counts.declared + counts.cut_off;
+    let cut_off = counts.cut_off.saturating_sub(counts.cut_off_untold);
+    let told = counts.delivered + counts.declared + cut_off;
     counts.repeated > 0 || counts.lost > 0 || told < run.expected
 }
 
@@ -273,6 +275,15 @@ mod tests {
         let said = run(&setup, &seen);
         let wanted = "90 to 110 sockets a shard, standard deviation 7 (a die\u{2019}s is 9)";
         assert!(said.contains(wanted), "{said}");
+    }
+
+    #[test]
+    fn what_was_cut_off_is_told_by_a_close_alone() {
+        let mut seen = fixture::run(Subject::Touchline, 5);
+        (seen.harvest.counts.delivered, seen.harvest.counts.cut_off) = (0, 90_000);
+        assert!(!is_false(&seen), "closed, and told");
+        seen.harvest.counts.cut_off_untold = 1;
+        assert!(is_false(&seen));
     }
 
     #[test]

@@ -94,6 +94,25 @@ fn a_gap_excuses_the_hole_that_it_names_and_no_other() {
 }
 
 #[test]
+fn what_a_closed_client_misses_is_told_by_a_close_and_by_nothing_else() {
+    let plan = |events| {
+        let phases = vec![Stretch::even("x", f64::from(events), 1.0, 1)];
+        Schedule { start_ns: 0, teams: 1, pad: 0, phases }.plan()
+    };
+    let missed = |phase, code, reading| {
+        let (mut conn, mut counts) = (live().0, Counts::default());
+        (conn.phase, conn.code, conn.client.reading) = (phase, code, reading);
+        conn.count_missing(&plan(9), false, &mut counts);
+        [counts.lost, counts.cut_off, counts.cut_off_untold, counts.prompt_missed]
+    };
+    assert_eq!(missed(Phase::Live, 0, Reading::Prompt), [9, 0, 0, 9]);
+    assert_eq!(missed(Phase::Gone, 4008, Reading::Prompt), [0, 9, 0, 9]);
+    assert_eq!(missed(Phase::Gone, 1006, Reading::Prompt), [0, 9, 9, 9]);
+    assert_eq!(missed(Phase::Gone, 4008, Reading::Slow), [0, 9, 0, 0]);
+    assert_eq!(missed(Phase::Gone, 4008, Reading::Never), [0; 4]);
+}
+
+#[test]
 fn a_stream_cut_anywhere_is_put_together_again() {
     let stream: Vec<u8> = (0..3).flat_map(event).collect();
     for cut in 0..=stream.len() {
