@@ -57,8 +57,10 @@ pub struct Resume {
     pub mark_after: String,
     /// Stands before a position in an event, likewise.
     pub position_after: String,
-    /// Stands in the message that says that not everything could be had again.
-    pub incomplete: String,
+    /// Stands in the message that says that not everything could be had again, where a server says
+    /// no more than that: it excuses whatever is missing.
+    #[serde(default)]
+    pub incomplete: Option<String>,
 }
 
 impl Resume {
@@ -145,7 +147,8 @@ impl Dialogue {
                 position: "&after=broadcast:{team}~{position}".into(),
                 mark_after: r#""mark":""#.into(),
                 position_after: r#""pos":""#.into(),
-                incomplete: r#""recovered":false"#.into(),
+                // Of ours a `gap` must say what is missing (R9): this alone excuses nothing.
+                incomplete: None,
             }),
             ..Self::default()
         }

@@ -249,7 +249,8 @@ impl Conn {
             if let Some(mark) = resume.mark(payload) {
                 known.note_mark(mark);
             }
-            if frames::holds(payload, &resume.incomplete) {
+            let says = |incomplete: &String| frames::holds(payload, incomplete);
+            if resume.incomplete.as_ref().is_some_and(says) {
                 told::note_anything(self.told.get_or_insert_default());
             }
         }

@@ -5,8 +5,8 @@ use std::io;
 use super::*;
 use crate::schedule::{Phase as Stretch, Schedule, Window};
 use touchline_core::frame::text_frame;
-use touchline_core::log::token::encode_position;
-use touchline_core::log::{Epoch, Lane, Position};
+use touchline_core::log::token::{encode_mark, encode_position};
+use touchline_core::log::{Epoch, Lane, Mark, Position};
 
 fn live() -> (Conn, Tally) {
     let client = Client { team: 0, reading: Reading::Prompt };
@@ -91,6 +91,34 @@ fn a_gap_excuses_the_hole_that_it_names_and_no_other() {
     assert_eq!(judged(&early, [8, 0, 0]), (3, 2), "it names a later hole");
     assert_eq!(judged(&[first(), gap(goals, 11, 13)], [4, 0, 0]), (3, 0), "at the very end");
     assert_eq!(judged(&[first(), gap(goals, 11, 12)], [4, 0, 0]), (2, 1), "and no more than that");
+}
+
+#[test]
+fn not_recovered_excuses_nothing_without_a_gap_unless_a_server_says_no_more() {
+    let told = br#"{"op":"subscribed","id":1,"teams":["t000"],"mark":"m","recovered":false}"#;
+    let judged = |dialogue: &Dialogue, gaps: &[Vec<u8>]| {
+        let (mut conn, mut tally) = live();
+        conn.phase = Phase::Subscribing;
+        let last = [event_at(Stream::Broadcast, 9, 29)];
+        let frames = [&[text_frame(told).to_vec()], gaps, &last].concat().concat();
+        take(&mut conn, dialogue, &mut tally, &frames, 9).unwrap();
+        (tally.counts.declared, tally.counts.lost)
+    };
+    let ours = Dialogue::touchline(&[Stream::Broadcast]);
+    assert_eq!(judged(&ours, &[]), (0, 9), "a hole that nothing names");
+    let mark = |next| encode_mark(&Mark { epoch: Epoch(7), next: [next].into() });
+    let text = format!(
+        r#"{{"op":"gap","teams":["t000"],"streams":["broadcast"],"from":"{}","to":"{}","reason":"retention"}}"#,
+        mark(20),
+        mark(29)
+    );
+    let gap = text_frame(text.as_bytes()).to_vec();
+    assert_eq!(judged(&ours, &[gap]), (9, 0), "right after `subscribed`, as the server sends it");
+    let resume = ours.resume.clone().map(|resume| crate::dialogue::Resume {
+        incomplete: Some(r#""recovered":false"#.into()),
+        ..resume
+    });
+    assert_eq!(judged(&Dialogue { resume, ..ours }, &[]), (9, 0), "another product");
 }
 
 #[test]
