@@ -97,7 +97,8 @@ impl Stage {
         }
         let publishing = self.start_publisher(&plan)?;
         let mut watch = Watch::new(place, &self.setup, &plan, self.memory[1].rss_bytes);
-        let used = watch.until_over(&mut self.server, &mut self.crew, watcher)?;
+        let is_posting = || !publishing.is_over();
+        let used = watch.until_over(&mut self.server, &mut self.crew, is_posting, watcher)?;
         // Whoever is still behind is so for good; a flood ends by itself.
         let posted = publishing.finish(self.setup.flood.is_none())?;
         let told_ns = posted.as_ref().map_or(&[][..], |posted| &posted.told_ns);
@@ -229,6 +230,11 @@ struct Publishing {
 }
 
 impl Publishing {
+    /// Whether all is posted, or nothing more will be.
+    fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// What it has posted, `at_once` or once it is through.
     fn finish(mut self, at_once: bool) -> Result<Option<Posted>> {
         if at_once {

@@ -22,6 +22,11 @@ const LOOK_NS: u64 = 50_000_000;
 /// How often it writes down what it saw, at first.
 const BEAT_NS: u64 = 1_000_000_000;
 
+/// How long clients go on reading once everything has come: what comes twice comes last.
+const EXTRA_NS: u64 = 1_000_000_000;
+/// The same where the server was ended or stopped, or everybody left: it has more to catch up with.
+const EXTRA_AFTER_ACTS_NS: u64 = 2_000_000_000;
+
 /// How long a drain is waited for: what DESIGN section 6 allows, and half of it.
 const DRAIN_NS_MAX: u64 = 180_000_000_000;
 
@@ -42,6 +47,8 @@ pub struct Watch<'a> {
     plan: &'a Plan,
     acts: Vec<Act>,
     drain_ns: u64,
+    extra_ns: u64,
+    is_flood: bool,
     last_beat: Option<Glance>,
     /// The server and all that it has started.
     family: Vec<u32>,
@@ -77,6 +84,8 @@ impl<'a> Watch<'a> {
             plan,
             acts,
             drain_ns: (setup.drain_s_max * 1e9) as u64,
+            extra_ns: extra_ns(setup),
+            is_flood: setup.flood.is_some(),
             last_beat: None,
             beat_ns: BEAT_NS,
             resume_at_ns: u64::MAX,
@@ -94,12 +103,13 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Watches until everything has arrived, or until the drain's time is over; what was used from
-    /// the end of the warm-up on.
+    /// Watches until everything has arrived, or until the drain's time is over, and as long as a
+    /// flood goes on that `is_posting`; what was used from the end of the warm-up on.
     pub fn until_over(
         &mut self,
         server: &mut Server,
         crew: &mut Crew,
+        is_posting: impl Fn() -> bool,
         watcher: Watcher<'_>,
     ) -> Result<Used> {
         let schedule = &self.plan.schedule;
@@ -134,10 +144,13 @@ impl<'a> Watch<'a> {
             }
             let is_complete = standing.delivered >= self.expected;
             let is_over = now >= end_ns && self.acts.is_empty() && self.resume_at_ns == u64::MAX;
+            let is_over = is_over && !(self.is_flood && is_posting());
             if is_over && (is_complete || now >= end_ns + self.drain_ns) {
                 self.done_ns = now;
                 let used = meter.read(server.pid(), &crew.pids());
                 self.count(server);
+                // All figures are read by now, and none of them changes.
+                sys::sleep_until(now + if is_complete { self.extra_ns } else { 0 });
                 return used;
             }
             sys::sleep_until(now + LOOK_NS);
@@ -270,6 +283,15 @@ impl<'a> Watch<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// How long clients of `setup` go on reading.
+fn extra_ns(setup: &Setup) -> u64 {
+    match (setup.crowd.sockets, setup.acts.is_empty()) {
+        (0, _) => 0,
+        (_, true) => EXTRA_NS,
+        (_, false) => EXTRA_AFTER_ACTS_NS,
     }
 }
 

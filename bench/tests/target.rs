@@ -103,11 +103,47 @@ fn a_server_that_does_wrong_is_told_what_in_words() {
     }
     let twice = said_of(Manners::Twice);
     assert!(twice.contains("FAILED: 500 came twice or out of order"), "{twice}");
+    let again = said_of(Manners::Again);
+    assert!(again.contains("FAILED: 500 came twice or out of order"), "to the last: {again}");
     let silent = said_of(Manners::Silent);
     assert!(silent.contains("nothing arrived of 500 deliveries"), "{silent}");
     assert!(!silent.contains("us a delivery") && !silent.contains("p99"), "{silent}");
     let wrong = said_of(Manners::WrongAccept);
     assert!(wrong.contains("Sec-WebSocket-Accept is missing or wrong"), "{wrong}");
+}
+
+#[test]
+fn a_flood_is_metered_until_all_of_it_is_taken() {
+    if !has_two_cores() {
+        return;
+    }
+    let (folder, fake) = (tempfile::tempdir().unwrap(), Fake::start(Manners::Late));
+    let write = |name: &str, text: String| fs::write(folder.path().join(name), text).unwrap();
+    let secrets = folder.path().join("secrets");
+    write("secrets", "whsec_dG91Y2hsaW5lLWJlbmNoLXNpZ25pbmcta2V5\n".into());
+    let target = format!(
+        "name = \"fake\"\nwhat = \"a fake\"\naddress = \"{0}\"\n[connect]\npath = \"/\"\n\
+         [publish]\nkind = \"webhook\"\napi = \"{0}\"\nsecrets_file = \"{1}\"\n",
+        fake.address,
+        secrets.display()
+    );
+    write("fake.toml", target);
+    let flood = "name = \"flood\"\nquestion = \"?\"\nsockets = 0\nteams = 1\n\
+        flood = { batch = 10, flights_max = 4 }\n\
+        [[phase]]\nname = \"flood\"\nrate = 100.0\nseconds = 0.4\n[expect]\ntaken = true\n";
+    write("flood.toml", flood.into());
+    let output = Command::new(env!("CARGO_BIN_EXE_touchline-bench"))
+        .args(["run", "--scenario", "flood.toml", "--target", "fake.toml", "--pairs", "1"])
+        .args(["--out", "out.jsonl"])
+        .current_dir(folder.path())
+        .output()
+        .expect("start the bench");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let run = run_of(folder.path());
+    assert_eq!(run["posted"]["events"], 40, "{said}");
+    let drained_s = run["drained_s"].as_f64().unwrap();
+    assert!(drained_s > 0.8, "it was over {drained_s} s after the last was due: {said}");
 }
 
 #[test]

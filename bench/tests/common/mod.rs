@@ -24,10 +24,14 @@ pub enum Manners {
     Own,
     /// Sends everything twice.
     Twice,
+    /// Sends everything again, a third of a second later.
+    Again,
     /// Sends nothing.
     Silent,
     /// Speaks no WebSocket.
     WrongAccept,
+    /// Takes what is posted, a second later.
+    Late,
 }
 
 /// The server. It ends with the test's process.
@@ -73,15 +77,33 @@ fn serve(stream: &TcpStream, manners: Manners, followers: &Followers) {
         }
         let mut body = vec![0; length];
         let mut answer = stream;
-        if reader.read_exact(&mut body).is_err()
-            || answer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").is_err()
-        {
+        if reader.read_exact(&mut body).is_err() {
+            return;
+        }
+        let status = if manners == Manners::Late { "202 Accepted" } else { "200 OK" };
+        if manners == Manners::Late {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+        }
+        let head = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+        if answer.write_all(head.as_bytes()).is_err() {
             return;
         }
         let frames = frames(manners, &body);
-        for follower in followers.lock().unwrap().entry(team).or_default() {
-            let _ = follower.write_all(&frames);
+        send(followers, &team, &frames);
+        if manners == Manners::Again {
+            let followers = Arc::clone(followers);
+            std::thread::spawn(move || {
+                std::thread::sleep(std::time::Duration::from_millis(333));
+                send(&followers, &team, &frames);
+            });
         }
+    }
+}
+
+/// Sends `frames` to all followers of `team`.
+fn send(followers: &Followers, team: &str, frames: &[u8]) {
+    for follower in followers.lock().unwrap().entry(team.into()).or_default() {
+        let _ = follower.write_all(frames);
     }
 }
 
@@ -114,7 +136,8 @@ fn frames(manners: Manners, body: &[u8]) -> Vec<u8> {
         Manners::Base64 => event(STANDARD.encode(body).into()),
         Manners::Own => event(serde_json::from_slice(body).unwrap()),
         Manners::Twice => [frame(body), frame(body)].concat(),
-        Manners::Silent | Manners::WrongAccept => Vec::new(),
+        Manners::Again => frame(body),
+        Manners::Silent | Manners::WrongAccept | Manners::Late => Vec::new(),
     }
 }
 
