@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::crew::Crew;
 use crate::meter::Meter;
@@ -13,14 +13,23 @@ use crate::probe::{self, CpuUse, Memory};
 use crate::publish::{Posted, Publisher, Stop, plain};
 use crate::receive::harvest::Harvest;
 use crate::run::{self, Beat, Run, Shares};
-use crate::schedule::{Plan, Stream};
-use crate::setup::{Act, Deed, Setup};
+use crate::schedule::{Phase, Plan, Schedule, Stream, Track};
+use crate::setup::{Act, Deed, Flood, Setup};
 use crate::sys;
 use crate::target::counters::Counters;
 use crate::target::file::Publish;
 use crate::target::{SECRET, Server, Subject};
 use crate::upstream::Upstream;
 use crate::watch::{Watch, Watcher};
+
+/// How a log is filled before its server is killed.
+const FILL: Flood = Flood { batch: 100, flights_max: 64 };
+const FILL_EVENTS_PER_S: f64 = 20_000.0;
+const FILL_TEAMS: u32 = 100;
+/// As in row `webhook`.
+const FILL_PAD: usize = 100;
+/// How long that may take: what hasn't been taken by then is left out.
+const FILL_NS_MAX: u64 = 60_000_000_000;
 
 /// A server with clients connected, before a schedule.
 pub struct Stage {
@@ -79,6 +88,28 @@ impl Stage {
             memory,
             slab_bytes,
         })
+    }
+
+    /// Lets a partner post events of teams that nobody follows for so long: what a server that is
+    /// killed has to read again. Says how many were taken.
+    pub fn fill(&self, seconds: f64) -> Result<u64> {
+        let Server::Touchline(appliance) = &self.server else {
+            bail!("only Touchline keeps what it is given")
+        };
+        let teams = self.setup.crowd.teams;
+        let tracks = vec![Track::even(FILL_EVENTS_PER_S, teams, FILL_TEAMS)];
+        let phases = vec![Phase { name: "filling".into(), seconds, tracks }];
+        let plan = Schedule { start_ns: sys::now_ns(), teams, pad: FILL_PAD, phases }.plan();
+        let stop = Stop::default();
+        let publisher = Publisher::new(&appliance.ports[1].to_string(), SECRET)?.until(&stop);
+        let work = move || publisher.run(&plan, Some(FILL));
+        let publishing = Publishing::start(stop, Box::new(work))?;
+        let end_ns = sys::now_ns() + FILL_NS_MAX;
+        while !publishing.is_over() && sys::now_ns() < end_ns {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let posted = publishing.finish(true).context("fill the server's log")?;
+        Ok(posted.map_or(0, |posted| posted.events))
     }
 
     /// Plays the schedule and collects what was seen.
@@ -199,7 +230,7 @@ impl Stage {
     fn start_publisher(&self, plan: &Plan) -> Result<Publishing> {
         let stop = Stop::default();
         let (plan, flood) = (plan.clone(), self.setup.flood);
-        let work: Box<dyn FnOnce() -> Result<Posted> + Send> = match &self.server {
+        let work: Work = match &self.server {
             Server::Floor { .. } => return Ok(Publishing { stop, thread: None }),
             Server::Touchline(appliance) => {
                 let publisher =
@@ -217,10 +248,12 @@ impl Stage {
                 }
             },
         };
-        let thread = std::thread::Builder::new().name("publisher".into()).spawn(work)?;
-        Ok(Publishing { stop, thread: Some(thread) })
+        Publishing::start(stop, work)
     }
 }
+
+/// What a publisher does until it has posted all, or is stopped.
+type Work = Box<dyn FnOnce() -> Result<Posted> + Send>;
 
 /// A publisher at work. It ends with the run, however that ends: one that went on would post into
 /// the next.
@@ -230,6 +263,12 @@ struct Publishing {
 }
 
 impl Publishing {
+    /// Begins `work`, which obeys `stop`.
+    fn start(stop: Stop, work: Work) -> Result<Self> {
+        let thread = std::thread::Builder::new().name("publisher".into()).spawn(work)?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+
     /// Whether all is posted, or nothing more will be.
     fn is_over(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)

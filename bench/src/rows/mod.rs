@@ -67,7 +67,7 @@ pub const PLANS: [Plan; 13] = [
     },
     Plan {
         name: "idle",
-        question: "50,000 idle sockets",
+        question: "50,000 idle sockets; kill -9 with 200,000 events in the log",
         target: "<= 600 B of user memory each; restart < 5 s; >= 20,000 accepts/s",
         measure: idle::measure,
     },
