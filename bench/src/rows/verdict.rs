@@ -74,13 +74,44 @@ impl Judge {
 
     /// What is asked of the median: `values` of the runs that count lie `within` the target.
     pub fn median(
-        mut self,
+        self,
         values: impl IntoIterator<Item = f64>,
         within: impl Fn(f64) -> bool,
     ) -> Self {
+        let said = self.of_median(values, within);
+        self.and(said)
+    }
+
+    /// What is asked of the median of something that can't be seen, but isn't less than `low` nor
+    /// more than `high`: met where `high` is within, missed where `low` isn't.
+    pub fn median_between(
+        self,
+        low: impl IntoIterator<Item = f64>,
+        high: impl IntoIterator<Item = f64>,
+        within: impl Fn(f64) -> bool,
+    ) -> Self {
+        let said = match (self.of_median(low, &within), self.of_median(high, &within)) {
+            (Verdict::Missed, _) => Verdict::Missed,
+            (_, Verdict::Met) => Verdict::Met,
+            (Verdict::NotTold(why), _) => Verdict::NotTold(why),
+            (Verdict::Met, Verdict::NotTold(why)) => {
+                Verdict::NotTold(format!("by the upper bound {why}"))
+            }
+            (Verdict::Met, Verdict::Missed) => {
+                Verdict::NotTold("within by the lower bound, outside by the upper".into())
+            }
+        };
+        self.and(said)
+    }
+
+    fn of_median(
+        &self,
+        values: impl IntoIterator<Item = f64>,
+        within: impl Fn(f64) -> bool,
+    ) -> Verdict {
         let values: Vec<f64> = values.into_iter().collect();
         let inside = values.iter().filter(|value| within(**value)).count();
-        let said = match (values.len(), inside) {
+        match (values.len(), inside) {
             (count, _) if count < RUNS_MIN => {
                 let said = format!("{count} of {} runs count, {RUNS_MIN} must", self.all);
                 Verdict::NotTold(said)
@@ -92,7 +123,10 @@ impl Judge {
                 let side = if within(median) { "within" } else { "outside" };
                 Verdict::NotTold(format!("median {side}, {inside} of {count} runs within"))
             }
-        };
+        }
+    }
+
+    fn and(mut self, said: Verdict) -> Self {
         self.verdict = match (self.verdict, said) {
             (Verdict::Missed, _) | (_, Verdict::Missed) => Verdict::Missed,
             (Verdict::NotTold(why), _) => Verdict::NotTold(why),
@@ -138,6 +172,22 @@ mod tests {
         assert_eq!(posts, "not told apart: median within, 3 of 5 runs within");
         assert!(said(&[8.0, 11.0, 12.0]).contains("median outside, 1 of 3"));
         assert_eq!(said(&[1.0, 2.0]), "not told apart: 2 of 5 runs count, 3 must");
+    }
+
+    #[test]
+    fn what_lies_between_two_bounds_is_met_where_the_upper_one_is() {
+        let said = |low: f64, high: [f64; 3]| {
+            let judge = Judge::new(3).median_between([low; 3], high, |value| value < 10.0);
+            judge.verdict().to_string()
+        };
+        assert_eq!(said(1.0, [9.0; 3]), "met");
+        assert_eq!(said(11.0, [12.0; 3]), "missed");
+        assert_eq!(
+            said(1.0, [12.0; 3]),
+            "not told apart: within by the lower bound, outside by the upper"
+        );
+        let some = said(1.0, [8.0, 9.0, 96.0]);
+        assert_eq!(some, "not told apart: by the upper bound median within, 2 of 3 runs within");
     }
 
     #[test]
