@@ -228,6 +228,15 @@ impl Crew {
         remote.map(share).fold(0.0, f64::max)
     }
 
+    /// The same, asked of them just now; `None` where the clients run on this host.
+    pub fn ask_busiest_agent(&mut self) -> Result<Option<f64>> {
+        if !self.is_remote() {
+            return Ok(None);
+        }
+        self.standing()?;
+        Ok(Some(self.busiest_agent()))
+    }
+
     /// How many cores others used beside the clients on other hosts since they began to record: of
     /// the busiest.
     pub fn others_at_agents(&self) -> f64 {

@@ -39,7 +39,7 @@ pub const DAYS_S_MAX: f64 = 7.0 * 86_400.0;
 pub const TIME_FACTOR_MIN: f64 = 1e-4;
 /// Likewise.
 pub const TIME_FACTOR_MAX: f64 = 1e3;
-/// What clients and publisher may use of their core before they may be the limit themselves.
+/// What may be in use of the core of clients and publisher before they may be the limit.
 pub const GENERATOR_SHARE_MAX: f64 = 0.9;
 /// From this share of its core on it may have been the server that had no time.
 pub const FULL_CORE_SHARE: f64 = 0.85;

@@ -15,6 +15,9 @@ use crate::target::counters::Counters;
 
 /// Less time than this says nothing about hours.
 const SLOPE_S_MIN: f64 = 60.0;
+/// What is said of a run with brokers instead of leaving it out.
+pub const BROKERS_DOUBT: &str =
+    "three brokers run on the same two cores: that the generator's is full isn't held against it";
 /// Others that use more than this of a core change what is measured.
 const DISTURBED_SHARE: f64 = 0.1;
 
@@ -50,13 +53,16 @@ pub struct Run {
     pub cpu_us: f64,
     /// CPU of clients and publisher over the same time.
     pub generator: CpuUse,
-    /// The same in the measured phase in which it was largest, in cores, of the middle second of
-    /// those in which the server had time left; 0 of a ramp, which goes beyond what anybody can
-    /// carry.
+    /// What was in use of their core, by them or by others, in the measured phase in which it was
+    /// most: of the middle second of those in which the server had time left; 0 of a ramp, which
+    /// goes beyond what anybody can carry.
     #[serde(default)]
     pub generator_most: f64,
     /// What else kept the server's core and the clients' core busy, in cores.
     pub foreign: [f64; 2],
+    /// Whether Kafka's brokers were meant to run on these two cores, too.
+    #[serde(default)]
+    pub beside_brokers: bool,
     /// The server before any client came, and with all of them idle.
     pub memory: [Memory; 2],
     /// The server's resident bytes at their largest.
@@ -74,14 +80,14 @@ pub struct Run {
     pub clocks: Vec<Clock>,
 }
 
-/// The middle of what the generator used in each stretch of `beats` while the server had time left,
+/// The middle of what was in use of the generator's core in each stretch of `beats` while the server had time left,
 /// of the stretch in which that was most. Stretches of less than two whole seconds say nothing.
 pub fn generator_most(beats: &[Beat], stretches: impl Iterator<Item = (f64, f64)>) -> f64 {
     let of = |(from_s, to_s): (f64, f64)| {
         // A beat tells of the second before it.
         let within = |beat: &&Beat| beat.at_s > from_s + 1.0 && beat.at_s <= to_s;
         let has_time = |beat: &&Beat| beat.cores < FULL_CORE_SHARE;
-        let used = beats.iter().filter(within).filter(has_time).map(|beat| beat.generator);
+        let used = beats.iter().filter(within).filter(has_time).map(Beat::clients_core);
         let used: Vec<f64> = used.collect();
         if used.len() < 2 { 0.0 } else { Figure::of(used).median }
     };
@@ -119,10 +125,20 @@ pub struct Beat {
     /// What clients, publisher and controller used of theirs.
     #[serde(default)]
     pub generator: f64,
+    /// What others used of it; 0 where that is not held against the run.
+    #[serde(default)]
+    pub others: f64,
     /// Clients that followed their team.
     pub present: u64,
     /// Deliveries so far.
     pub delivered: u64,
+}
+
+impl Beat {
+    /// What was in use of the clients' core.
+    pub fn clients_core(&self) -> f64 {
+        self.generator + self.others
+    }
 }
 
 /// Something that happened to everybody.
@@ -156,11 +172,24 @@ impl Run {
         self.foreign.iter().any(|share| *share > DISTURBED_SHARE)
     }
 
+    /// What was in use of the clients' core: who gets no time is the limit, whoever has it. Brokers
+    /// are there by design, and are a doubt of their own. Of agents this host doesn't know which
+    /// cores their clients share with others.
+    fn clients_core(&self, generator: f64, foreign: [f64; 2]) -> f64 {
+        let is_held_against = !self.beside_brokers && self.clocks.is_empty();
+        generator + if is_held_against { foreign[1] } else { 0.0 }
+    }
+
+    /// The same while the run was measured, or in the phase in which it was most.
+    pub fn generator_share(&self) -> f64 {
+        self.clients_core(self.generator.of_a_core, self.foreign).max(self.generator_most)
+    }
+
     /// Whether the clients may have been the limit while they connected: their core was full and
     /// the server's wasn't.
     pub fn is_connect_limited(&self) -> bool {
-        let Shares { server, generator, .. } = self.connecting;
-        generator > GENERATOR_SHARE_MAX && server < FULL_CORE_SHARE
+        let Shares { server, generator, foreign } = self.connecting;
+        self.clients_core(generator, foreign) > GENERATOR_SHARE_MAX && server < FULL_CORE_SHARE
     }
 
     /// What keeps the speed of its connecting from being believed, if anything.
@@ -168,8 +197,8 @@ impl Run {
         let mut doubts = Vec::new();
         let Shares { generator, foreign, .. } = self.connecting;
         if self.is_connect_limited() {
-            let share = generator * 100.0;
-            doubts.push(format!("clients that connect used {share:.0} % of their core"));
+            let share = self.clients_core(generator, foreign) * 100.0;
+            doubts.push(format!("the core of clients that connect was {share:.0} % full"));
         }
         if foreign.iter().any(|share| *share > DISTURBED_SHARE) {
             let [a, b] = foreign.map(|share| share * 100.0);
@@ -213,11 +242,12 @@ impl Run {
         Slope::of(&beats.map(|beat| (beat.at_s, beat.rss_bytes as f64)).collect::<Vec<_>>())
     }
 
-    /// Whether clients and publisher used so much of their core that they may have been the limit,
-    /// while the server had time left. A server without any is its own limit: one that shares sends
+    /// Whether so much of the core of clients and publisher was in use that they may have been the
+    /// limit, while the server had time left. A server without any is its own limit: one that shares sends
     /// as soon as it is behind keeps its receivers as busy as itself.
     pub fn is_limited(&self) -> bool {
-        let is_full = self.generator.of_a_core > GENERATOR_SHARE_MAX;
+        let used = self.clients_core(self.generator.of_a_core, self.foreign);
+        let is_full = used > GENERATOR_SHARE_MAX;
         is_full && self.cpu.of_a_core < FULL_CORE_SHARE || self.generator_most > GENERATOR_SHARE_MAX
     }
 
@@ -225,9 +255,12 @@ impl Run {
     pub fn doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();
         if self.is_limited() {
-            let share = self.generator.of_a_core.max(self.generator_most) * 100.0;
-            doubts
-                .push(format!("the generator used {share:.0} % of its core: it may be the limit"));
+            let share = self.generator_share() * 100.0;
+            doubts.push(format!("the generator's core was {share:.0} % full: it may be the limit"));
+        }
+        let [_, beside] = self.foreign;
+        if self.beside_brokers && self.generator.of_a_core + beside > GENERATOR_SHARE_MAX {
+            doubts.push(BROKERS_DOUBT.into());
         }
         if self.connect_retries > 0 {
             doubts.push(format!("{} connections failed and were made again", self.connect_retries));
@@ -242,5 +275,63 @@ impl Run {
             doubts.push(format!("the clock of {agent} may be wrong by {error_us:.0} us"));
         }
         doubts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::fixture;
+
+    fn run(generator: f64, others: f64) -> Run {
+        let mut run = fixture::run(Subject::Touchline, 5);
+        (run.generator.of_a_core, run.foreign[1]) = (generator, others);
+        run.connecting = Shares { generator, foreign: [0.0, others], ..Shares::default() };
+        run
+    }
+
+    #[test]
+    fn a_generator_that_gets_no_time_is_the_limit_whoever_has_it() {
+        let limited = |run: &Run| (run.is_limited(), run.is_connect_limited());
+        assert_eq!(limited(&run(0.95, 0.0)), (true, true));
+        assert_eq!(limited(&run(0.6, 0.4)), (true, true), "starved");
+        assert_eq!(limited(&run(0.6, 0.2)), (false, false));
+        let said = run(0.6, 0.4).doubts().join("; ");
+        assert!(said.contains("the generator's core was 100 % full"), "{said}");
+        let mut busy = run(0.6, 0.4);
+        (busy.cpu.of_a_core, busy.connecting.server) = (0.95, 0.95);
+        assert_eq!(limited(&busy), (false, false), "the server's core was full, too");
+    }
+
+    #[test]
+    fn brokers_are_a_doubt_and_no_reason_to_leave_a_run_out() {
+        let mut run = run(0.4, 0.6);
+        run.beside_brokers = true;
+        assert!(!run.is_limited() && run.doubts().iter().any(|said| said == BROKERS_DOUBT));
+        run.generator.of_a_core = 0.95;
+        assert!(run.is_limited(), "that is its own");
+    }
+
+    #[test]
+    fn what_others_use_on_hosts_of_agents_is_of_no_single_core() {
+        let mut run = run(0.1, 3.0);
+        run.clocks = vec![Clock::default()];
+        assert!(!run.is_limited());
+    }
+
+    #[test]
+    fn a_phase_in_which_others_filled_the_core_is_seen() {
+        let beat = |at: u32| Beat {
+            at_s: at.into(),
+            rss_bytes: 0,
+            cores: 0.3,
+            generator: 0.5,
+            others: if at > 5 { 0.45 } else { 0.0 },
+            present: 0,
+            delivered: 0,
+        };
+        let beats: Vec<Beat> = (0..11).map(beat).collect();
+        let most = |stretch| generator_most(&beats, std::iter::once(stretch));
+        assert_eq!((most((0.0, 5.0)), most((5.0, 10.0))), (0.5, 0.95));
     }
 }

@@ -14,7 +14,7 @@ use crate::publish::{Posted, Publisher, Stop, plain};
 use crate::receive::harvest::Harvest;
 use crate::run::{self, Beat, Run, Shares};
 use crate::schedule::{Phase, Plan, Schedule, Stream, Track};
-use crate::setup::{Act, Deed, Flood, Setup};
+use crate::setup::{Act, Deed, Flood, Log, Setup};
 use crate::sys;
 use crate::target::counters::Counters;
 use crate::target::file::Publish;
@@ -63,11 +63,16 @@ impl Stage {
             [] => Crew::here(place.client_core)?,
             agents => Crew::at(agents)?,
         };
+        crew.ask_busiest_agent()?;
         let meter = Meter::new(place, server.pid(), &crew.pids())?;
         let (connect_s, connect_retries) = crew
             .connect(server.stream(), &server.dialogue(&setup.streams()), &setup.crowd)
             .with_context(|| subject.to_string())?;
-        let connecting = Shares::of(&meter.read(server.pid(), &crew.pids())?);
+        let mut connecting = Shares::of(&meter.read(server.pid(), &crew.pids())?);
+        if let Some(busiest) = crew.ask_busiest_agent()? {
+            // Of this host's core nobody wants to know then.
+            (connecting.generator, connecting.foreign[1]) = (busiest, 0.0);
+        }
         std::thread::sleep(Duration::from_millis(500));
         let idle = memory(&server)?;
         let slab_bytes = probe::slab_bytes().saturating_sub(slab);
@@ -187,6 +192,7 @@ impl Stage {
             generator: CpuUse::default(),
             generator_most: 0.0,
             foreign: [0.0; 2],
+            beside_brokers: self.setup.log == Log::Kafka,
             memory: self.memory,
             rss_bytes_max: self.memory[1].rss_bytes,
             slab_bytes: self.slab_bytes,

@@ -12,7 +12,7 @@ use crate::probe::{self, Cpu};
 use crate::receive::Standing;
 use crate::run::{Beat, Mark};
 use crate::schedule::Plan;
-use crate::setup::{Act, Deed, Setup};
+use crate::setup::{Act, Deed, Log, Setup};
 use crate::sys;
 use crate::target::Server;
 use crate::target::counters::{self, Counters};
@@ -39,6 +39,8 @@ struct Glance {
     /// Its processes, and the kernel's thread that works for them.
     server: Vec<Cpu>,
     generator: Vec<Cpu>,
+    /// How long the clients' core had been busy; 0 where others on it aren't held against a run.
+    busy_ns: u64,
 }
 
 /// A run that is being watched.
@@ -72,6 +74,7 @@ pub struct Watch<'a> {
     /// What the server counted of its sources, where it has any.
     pub counters: Counters,
     has_sources: bool,
+    has_brokers: bool,
 }
 
 impl<'a> Watch<'a> {
@@ -100,6 +103,7 @@ impl<'a> Watch<'a> {
             marks: Vec::new(),
             counters: Counters::new(),
             has_sources: setup.sources.is_any(),
+            has_brokers: setup.log == Log::Kafka,
         }
     }
 
@@ -192,15 +196,15 @@ impl<'a> Watch<'a> {
         self.family = server.pid().into_iter().collect();
         self.family.extend(server.pid().into_iter().flat_map(probe::descendants));
         let glance = self.glance(now, server, crew)?;
-        let [cores, generator] = match &self.last_beat {
+        let [cores, generator, others] = match &self.last_beat {
             Some(before) => glance.since(before),
-            None => [0.0; 2],
+            None => [0.0; 3],
         };
         let generator = generator.max(crew.busiest_agent());
         self.last_beat = Some(glance);
         let at_s = self.since_start(now);
         let Standing { present, delivered, .. } = *standing;
-        self.keep(Beat { at_s, rss_bytes, cores, generator, present, delivered });
+        self.keep(Beat { at_s, rss_bytes, cores, generator, others, present, delivered });
         Ok(())
     }
 
@@ -225,7 +229,9 @@ impl<'a> Watch<'a> {
             None => Vec::new(),
         };
         let generator = generator.map(Cpu::of).collect::<Result<_>>()?;
-        Ok(Glance { at_ns: now, server: of_server, generator })
+        let is_excused = self.has_brokers || !self.place.agents.is_empty();
+        let busy_ns = if is_excused { 0 } else { probe::core_busy_ns(self.place.client_core) };
+        Ok(Glance { at_ns: now, server: of_server, generator, busy_ns })
     }
 
     /// Of hours not every second is kept.
@@ -296,13 +302,16 @@ fn extra_ns(setup: &Setup) -> u64 {
 }
 
 impl Glance {
-    /// What server and generator used since `before`, in cores.
-    fn since(&self, before: &Self) -> [f64; 2] {
+    /// What server and generator used since `before`, and others of the generator's core, in cores.
+    fn since(&self, before: &Self) -> [f64; 3] {
+        let passed_ns = self.at_ns.saturating_sub(before.at_ns).max(1);
+        let busy = self.busy_ns.saturating_sub(before.busy_ns) as f64 / passed_ns as f64;
         let of = |after: &[Cpu], before: &[Cpu]| {
             let pairs = after.iter().zip(before);
             pairs.map(|(after, before)| after.since(before).of_a_core).sum()
         };
-        [of(&self.server, &before.server), of(&self.generator, &before.generator)]
+        let generator: f64 = of(&self.generator, &before.generator);
+        [of(&self.server, &before.server), generator, (busy - generator).max(0.0)]
     }
 }
 

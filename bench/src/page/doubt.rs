@@ -27,12 +27,12 @@ pub fn of(chapter: &Chapter) -> Vec<String> {
     for entry in &chapter.entries {
         let name = entry.title.clone();
         if let (limited @ 1.., all) = (entry.limited(), entry.runs.len()) {
-            let used = entry.runs.iter().map(generator_share).fold(0.0, f64::max);
+            let used = entry.runs.iter().map(Run::generator_share).fold(0.0, f64::max);
             let result =
                 if limited < all { "these runs don\u{2019}t count" } else { "not compared" };
             doubts.push(format!(
-                "{name}: in {limited} of {} the generator used up to {:.0} % of its core and may \
-                 have been the limit: {result}.",
+                "{name}: in {limited} of {} the generator\u{2019}s core was up to {:.0} % full and it \
+                 may have been the limit: {result}.",
                 count(all, "run"),
                 used * 100.0
             ));
@@ -65,10 +65,6 @@ pub fn of(chapter: &Chapter) -> Vec<String> {
     doubts
 }
 
-fn generator_share(run: &Run) -> f64 {
-    run.generator.of_a_core.max(run.generator_most)
-}
-
 /// From which step of a ramp on the generator was the limit, in a run that as a whole isn't limited
 /// by it.
 fn steps(chapter: &Chapter) -> Option<String> {
@@ -90,7 +86,7 @@ fn steps(chapter: &Chapter) -> Option<String> {
     let names: Vec<String> = chapter.entries.iter().filter_map(of_entry).collect();
     (!names.is_empty()).then(|| {
         format!(
-            "The generator used more than {:.0} % of its core and may have been the limit: {}.",
+            "The generator\u{2019}s core was more than {:.0} % full and it may have been the limit: {}.",
             GENERATOR_SHARE_MAX * 100.0,
             list(&names)
         )
@@ -106,7 +102,7 @@ fn steps_of_two(chapter: &Chapter) -> Option<String> {
         let within = |beat: &&Beat| beat.at_s > stretch.from_s + 1.0 && beat.at_s <= stretch.to_s();
         let beats = || entry.runs.iter().flat_map(|run| &run.beats).filter(within);
         beats().count() > 1
-            && Figure::of(beats().map(|beat| beat.generator)).median > GENERATOR_SHARE_MAX
+            && Figure::of(beats().map(Beat::clients_core)).median > GENERATOR_SHARE_MAX
             && Figure::of(beats().map(|beat| beat.cores)).median >= FULL_CORE_SHARE
     };
     let of_entry = |entry: &Entry| {
@@ -130,8 +126,8 @@ fn connecting(chapter: &Chapter) -> Option<String> {
     let limited = having(chapter, |run| run.is_connect_limited());
     (!limited.is_empty()).then(|| {
         format!(
-            "While they connected the clients used all of their core and the server hadn\u{2019}t \
-             used its own, in runs of {}: how fast they came in says nothing of those.",
+            "While they connected the clients\u{2019} core was full and the server\u{2019}s wasn\u{2019}t, \
+             in runs of {}: how fast they came in says nothing of those.",
             list(&limited)
         )
     })
@@ -151,7 +147,7 @@ fn both_full(chapter: &Chapter) -> Option<String> {
     if stretch::is_ramp(&chapter.stretches) {
         return None;
     }
-    let is_full = |run: &&Run| !run.is_limited() && run.generator.of_a_core > GENERATOR_SHARE_MAX;
+    let is_full = |run: &&Run| !run.is_limited() && run.generator_share() > GENERATOR_SHARE_MAX;
     let names = having(chapter, is_full);
     (!names.is_empty()).then(|| {
         format!(
@@ -244,7 +240,10 @@ mod tests {
     #[test]
     fn what_limits_or_disturbs_a_run_is_said() {
         let said = doubts(|_| ());
-        assert!(said.contains("nats: in 3 of 3 runs the generator used up to 95 %"), "{said}");
+        assert!(
+            said.contains("nats: in 3 of 3 runs the generator\u{2019}s core was up to 95 % full"),
+            "{said}"
+        );
         assert!(said.contains("not compared") && said.contains("fewer than 5"), "{said}");
         assert!(!said.contains("floor") && !said.contains("others used"), "{said}");
         let said = doubts(|run| run.foreign = [0.2, 0.05]);
@@ -255,7 +254,7 @@ mod tests {
     fn a_crowd_that_was_its_own_limit_is_said() {
         let said = doubts(|run| run.connecting = Shares { generator: 0.99, ..Shares::default() });
         assert!(
-            said.contains("used all of their core") && said.contains("axum (3 of 3)"),
+            said.contains("core was full and the server") && said.contains("axum (3 of 3)"),
             "{said}"
         );
         let said = doubts(|run| {

@@ -71,6 +71,7 @@ pub fn run(subject: Subject, ms: u64) -> Run {
         generator: CpuUse { of_a_core: 0.3, ..CpuUse::default() },
         generator_most: 0.0,
         foreign: [0.0; 2],
+        beside_brokers: false,
         memory: [memory(1_000_000), memory(1_500_000)],
         rss_bytes_max: 0,
         slab_bytes: 4_000_000,
@@ -217,6 +218,7 @@ pub fn killed() -> String {
             rss_bytes: 60 << 20,
             cores: 0.5,
             generator: 0.4,
+            others: 0.0,
             present: if second == 7 { 0 } else { 1_000 },
             delivered: u64::from(second) * 10_000,
         };

@@ -48,6 +48,7 @@ mod tests {
             rss_bytes: u64::from(at) << 10,
             cores: 0.0,
             generator: 0.0,
+            others: 0.0,
             present: 0,
             delivered: 0,
         };

@@ -171,8 +171,8 @@ fn method(study: &Study) -> Element {
          can\u{2019}t hide. Each socket checks what it gets for loss, repetition and order.";
     let loopback = "Over loopback the server\u{2019}s CPU contains the receiver\u{2019}s side of \
          TCP, for the floor as for the others: a network card would be cheaper.";
-    let limited = "A run whose generator used more than 90 % of its core while the server\u{2019}s wasn\u{2019}t \
-         full may show the generator: it doesn\u{2019}t count.";
+    let limited = "A run in which the generator\u{2019}s core was more than 90 % full, by whomever, while the \
+         server\u{2019}s wasn\u{2019}t may show the generator: it doesn\u{2019}t count.";
     let rules = [
         Some(figures.as_str()),
         has_floor(study).then_some(floor),

@@ -20,7 +20,7 @@ use crate::limits::{EVENTS_MAX, WINDOWS_MAX};
 use crate::probe::Host;
 use crate::run::Run;
 use crate::schedule::{Phase, Track};
-use crate::setup::Setup;
+use crate::setup::{Log, Setup};
 use crate::target::Subject;
 
 /// Greater numbers than this can't have been counted in a run, and sums of them are safe.
@@ -154,9 +154,11 @@ fn line(value: Value) -> Result<Line> {
     if value.get("host").is_none() {
         check_numbers(&value, &mut String::new())?;
     }
-    let line = serde_json::from_value(value).context("it is no line of results")?;
-    if let Line::Run(kept) = &line {
+    let mut line = serde_json::from_value(value).context("it is no line of results")?;
+    if let Line::Run(kept) = &mut line {
         check_setup(&kept.setup).context("its setup can't have been run: was it edited?")?;
+        // Older runs don't say it themselves.
+        kept.run.beside_brokers |= kept.setup.log == Log::Kafka;
     }
     Ok(line)
 }

@@ -7,7 +7,7 @@ use super::verdict::{Judge, counted};
 use super::{Case, Findings, interleave, needs_server, warm_up};
 use crate::place::Place;
 use crate::report::Sink;
-use crate::run::Run;
+use crate::run::{BROKERS_DOUBT, Run};
 use crate::schedule::{Phase, Track};
 use crate::setup::{Flood, Log, Setup};
 use crate::target::Subject;
@@ -40,7 +40,7 @@ pub fn acknowledge(place: &Place, sink: &mut Sink) -> Result<Findings> {
     findings.add("us CPU an event", runs[0].iter().map(|run| run.cpu_us));
     findings.add("posts put off", posted.iter().map(|p| p.retries as f64));
     findings.verdict = Some(super::webhook::judge(&runs[0], 9_900.0, 100.0));
-    findings.doubts.push("three brokers run on the same two cores".into());
+    findings.doubts.push(BROKERS_DOUBT.into());
     Ok(findings)
 }
 
@@ -76,6 +76,6 @@ pub fn sockets(place: &Place, sink: &mut Sink) -> Result<Findings> {
         .fact(runs[1].iter().all(|run| run.harvest.after_told.count > 0))
         .median_between(of_counted(after_ms), of_counted(p99_ms), |ms| ms <= 50.0);
     findings.verdict = Some(judge.verdict());
-    findings.doubts.push("three brokers run on the same two cores".into());
+    findings.doubts.push(BROKERS_DOUBT.into());
     Ok(findings)
 }

@@ -193,6 +193,7 @@ fn memory_on_a_busy_host_is_neither_proven_nor_refuted_and_a_short_run_is_not_as
             rss_bytes: ((100 + at / 60 % 2 * swing_mib) << 20) + at * 1_024,
             cores: 0.0,
             generator: 0.0,
+            others: 0.0,
             present: 0,
             delivered: 0,
         };
@@ -217,6 +218,7 @@ fn memory_that_grows_fails_whatever_the_host_can() {
                 rss_bytes: at * bytes_per_s,
                 cores: 0.0,
                 generator: 0.0,
+                others: 0.0,
                 present: 0,
                 delivered: 0,
             };
