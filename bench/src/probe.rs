@@ -188,7 +188,7 @@ pub fn resident_bytes_of(pids: &[u32]) -> Result<u64> {
 pub fn resident_bytes(pid: u32) -> Result<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/statm"))
         .with_context(|| format!("process {pid} has ended"))?;
-    Ok(number(text.split(' ').nth(1)) * 4_096)
+    Ok(number(text.split(' ').nth(1)) * sys::page_bytes())
 }
 
 /// Kernel memory in slabs (sockets, files, dentries), both ends of every loopback connection, in
@@ -244,6 +244,9 @@ mod tests {
         let used = Cpu::of(pid).unwrap().since(&before);
         assert!(used.total_ns >= 10_000_000, "{used:?}");
         assert!(Memory::of(pid).unwrap().rss_bytes > 100_000);
+        let by_pages = resident_bytes(pid).unwrap() as f64;
+        let ratio = by_pages / Memory::of(pid).unwrap().rss_bytes as f64;
+        assert!((0.5..2.0).contains(&ratio), "pages are {} bytes", sys::page_bytes());
         assert!(core_busy_ns(0) > 0 && busy_ns() >= core_busy_ns(0));
     }
 }

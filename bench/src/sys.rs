@@ -31,6 +31,12 @@ pub fn now_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
+/// Bytes of a page, in which the kernel counts memory.
+pub fn page_bytes() -> u64 {
+    // SAFETY: it takes a number and reads no memory of ours.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4_096)
+}
+
 /// CPU time that process `pid` has used so far, all threads that ever lived included, in
 /// nanoseconds.
 pub fn process_cpu_ns(pid: u32) -> io::Result<u64> {

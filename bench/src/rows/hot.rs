@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use super::verdict::{Judge, counted_pairs};
+use super::verdict::{Judge, counted, counted_pairs};
 use super::{Case, Findings, interleave, paired, warm_up};
 use crate::floor::Kind;
 use crate::place::Place;
@@ -38,7 +38,7 @@ pub fn cost(place: &Place, sink: &mut Sink) -> Result<Findings> {
         findings.add("us more or less of that: a tick of 10 ms", ours.iter().map(error));
         let ratios = ratios(&runs, |run| run.cpu_us);
         findings.add("of the floor", ratios.all);
-        let judge = Judge::of(ours).median(ratios.counted, |ratio| ratio <= 1.05);
+        let judge = judge(&runs).median(ratios.counted, |ratio| ratio <= 1.05);
         findings.verdict = Some(judge.verdict());
     }
     findings.doubt(&runs);
@@ -61,11 +61,18 @@ pub fn last(place: &Place, sink: &mut Sink) -> Result<Findings> {
         findings.add("of the floor, first to last", ratios(&runs, spread_ms).all);
         let p99 = ours.iter().map(|run| run.harvest.windows[0].latency.p99 as f64 / 1e3);
         findings.add("ms, touchline's p99", p99);
-        let judge = Judge::of(ours).median(ratio.counted, |ratio| ratio <= 1.10);
+        let judge = judge(&runs).median(ratio.counted, |ratio| ratio <= 1.10);
         findings.verdict = Some(judge.verdict());
     }
     findings.doubt(&runs);
     Ok(findings)
+}
+
+/// Of the server's runs: beside floors that did all of the work, or nothing is told by ratios.
+fn judge(runs: &[Vec<Run>]) -> Judge {
+    let [floors @ .., ours] = runs else { return Judge::new(0) };
+    let is_whole = |runs: &Vec<Run>| counted(runs).iter().all(|run| run.is_whole());
+    Judge::of(ours).needs(floors.iter().all(is_whole), "a floor didn't deliver everything")
 }
 
 /// Of all pairs, and of those that count.
@@ -84,5 +91,27 @@ fn ratios(runs: &[Vec<Run>], figure: impl Fn(&Run) -> f64) -> Ratios {
     Ratios {
         all: paired(ours, floor).map(ratio).collect(),
         counted: counted_pairs(ours, floor).map(ratio).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::fixture;
+
+    #[test]
+    fn a_floor_that_did_less_than_all_of_it_is_no_measure() {
+        let subjects =
+            [Subject::Floor(Kind::Send), Subject::Floor(Kind::Volley), Subject::Touchline];
+        let mut runs: Vec<Vec<Run>> =
+            subjects.into_iter().map(|subject| vec![fixture::run(subject, 5); 3]).collect();
+        let said = |runs: &[Vec<Run>]| {
+            judge(runs).median([1.0; 3], |ratio| ratio <= 1.05).verdict().to_string()
+        };
+        assert_eq!(said(&runs), "met");
+        runs[1][2].harvest.counts.delivered -= 1;
+        assert_eq!(said(&runs), "not told apart: a floor didn't deliver everything");
+        runs[2][0].harvest.counts.lost = 1;
+        assert_eq!(said(&runs), "missed");
     }
 }

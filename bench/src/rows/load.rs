@@ -125,17 +125,36 @@ pub fn stalled(place: &Place, sink: &mut Sink) -> Result<Findings> {
     findings.add(format!("ms p99, 1 % stalled, {subject}"), runs[1].iter().map(p99));
     let moved = |(all, some): (&Run, &Run)| (p99(some) / p99(all) - 1.0) * 100.0;
     findings.add("% moved", paired(&runs[0], &runs[1]).map(moved));
-    let whole = |run: &Run| {
+    let moved = counted_pairs(&runs[0], &runs[1]).map(moved);
+    findings.verdict =
+        (subject == Subject::Touchline).then(|| judge_stalled(&runs[0], &runs[1], moved));
+    findings.doubt(&runs);
+    Ok(findings)
+}
+
+/// Of runs in which all read and runs in which some stall, whose p99 `moved` by so many percent.
+fn judge_stalled(all: &[Run], some: &[Run], moved: impl Iterator<Item = f64>) -> Verdict {
+    // Those that stall may be closed.
+    let is_whole = |run: &Run| {
         let counts = &run.harvest.counts;
         counts.delivered == run.expected && counts.lost + counts.repeated == 0
     };
-    let is_ours = subject == Subject::Touchline;
-    findings.verdict = is_ours.then(|| {
-        Judge::new(runs[1].len())
-            .fact(runs[1].iter().all(whole))
-            .median(counted_pairs(&runs[0], &runs[1]).map(moved), |percent| percent < 10.0)
-            .verdict()
-    });
-    findings.doubt(&runs);
-    Ok(findings)
+    Judge::of(all).fact(some.iter().all(is_whole)).median(moved, |percent| percent < 10.0).verdict()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::fixture;
+
+    #[test]
+    fn both_halves_of_a_pair_deliver_everything() {
+        let runs = || vec![fixture::run(Subject::Touchline, 5); 3];
+        let judged = |all: &[Run], some: &[Run]| judge_stalled(all, some, [1.0; 3].into_iter());
+        assert_eq!(judged(&runs(), &runs()), Verdict::Met);
+        let mut lacking = runs();
+        lacking[1].harvest.counts.delivered -= 1;
+        assert_eq!(judged(&runs(), &lacking), Verdict::Missed);
+        assert_eq!(judged(&lacking, &runs()), Verdict::Missed, "where all read");
+    }
 }

@@ -72,6 +72,12 @@ impl Judge {
         self
     }
 
+    /// What must hold or nothing is told, by nobody's fault.
+    pub fn needs(self, holds: bool, why: &str) -> Self {
+        let said = if holds { Verdict::Met } else { Verdict::NotTold(why.into()) };
+        self.and(said)
+    }
+
     /// What is asked of the median: `values` of the runs that count lie `within` the target.
     pub fn median(
         self,
