@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures this host: every row of docs/performance.md against its floor, then the benches of single parts.
-#   scripts/bench.sh              all of it, about 70 minutes; replaces the table in docs/performance.md
+#   scripts/bench.sh              all of it, about 75 minutes; replaces the table in docs/performance.md
 #   scripts/bench.sh --row hot    one row (see `touchline-bench run --help` for the rest); the table stays
 #   scripts/bench.sh --quick      does it work at all? seconds; the table stays
 set -euo pipefail

@@ -80,8 +80,9 @@ pub struct Run {
     pub clocks: Vec<Clock>,
 }
 
-/// The middle of what was in use of the generator's core in each stretch of `beats` while the server had time left,
-/// of the stretch in which that was most. Stretches of less than two whole seconds say nothing.
+/// The middle of what was in use of the generator's core in each stretch of `beats` while the
+/// server had time left, of the stretch in which that was most. Stretches of less than two whole
+/// seconds say nothing.
 pub fn generator_most(beats: &[Beat], stretches: impl Iterator<Item = (f64, f64)>) -> f64 {
     let of = |(from_s, to_s): (f64, f64)| {
         // A beat tells of the second before it.
@@ -106,10 +107,14 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Of what a meter has read.
-    pub fn of(used: &Used) -> Self {
-        let (server, generator) = (used.server.of_a_core, used.generator.of_a_core);
-        Self { server, generator, foreign: used.foreign }
+    /// Of what a meter has read. Where agents carry the clients, what the busiest used of its
+    /// threads' cores counts, and what happens on this host's second core is of no interest.
+    pub fn of(used: &Used, busiest_agent: Option<f64>) -> Self {
+        let [beside_server, beside_clients] = used.foreign;
+        let (generator, beside_clients) =
+            busiest_agent.map_or((used.generator.of_a_core, beside_clients), |busy| (busy, 0.0));
+        let foreign = [beside_server, beside_clients];
+        Self { server: used.server.of_a_core, generator, foreign }
     }
 }
 
@@ -243,8 +248,8 @@ impl Run {
     }
 
     /// Whether so much of the core of clients and publisher was in use that they may have been the
-    /// limit, while the server had time left. A server without any is its own limit: one that shares sends
-    /// as soon as it is behind keeps its receivers as busy as itself.
+    /// limit, while the server had time left. A server without any is its own limit: one that
+    /// shares sends as soon as it is behind keeps its receivers as busy as itself.
     pub fn is_limited(&self) -> bool {
         let used = self.clients_core(self.generator.of_a_core, self.foreign);
         let is_full = used > GENERATOR_SHARE_MAX;
@@ -317,6 +322,16 @@ mod tests {
         let mut run = run(0.1, 3.0);
         run.clocks = vec![Clock::default()];
         assert!(!run.is_limited());
+    }
+
+    #[test]
+    fn how_agents_connect_is_theirs_to_tell() {
+        let cpu = |of_a_core| CpuUse { of_a_core, ..CpuUse::default() };
+        let used = Used { server: cpu(0.5), generator: cpu(0.1), foreign: [0.2, 0.9] };
+        let here = Shares { server: 0.5, generator: 0.1, foreign: [0.2, 0.9] };
+        assert_eq!(Shares::of(&used, None), here);
+        let there = Shares { server: 0.5, generator: 0.95, foreign: [0.2, 0.0] };
+        assert_eq!(Shares::of(&used, Some(0.95)), there);
     }
 
     #[test]

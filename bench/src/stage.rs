@@ -68,11 +68,8 @@ impl Stage {
         let (connect_s, connect_retries) = crew
             .connect(server.stream(), &server.dialogue(&setup.streams()), &setup.crowd)
             .with_context(|| subject.to_string())?;
-        let mut connecting = Shares::of(&meter.read(server.pid(), &crew.pids())?);
-        if let Some(busiest) = crew.ask_busiest_agent()? {
-            // Of this host's core nobody wants to know then.
-            (connecting.generator, connecting.foreign[1]) = (busiest, 0.0);
-        }
+        let used = meter.read(server.pid(), &crew.pids())?;
+        let connecting = Shares::of(&used, crew.ask_busiest_agent()?);
         std::thread::sleep(Duration::from_millis(500));
         let idle = memory(&server)?;
         let slab_bytes = probe::slab_bytes().saturating_sub(slab);

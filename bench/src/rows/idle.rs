@@ -67,7 +67,7 @@ impl Seen {
             return;
         }
         self.ours.push(run.connects_per_s());
-        // Sooner than that the clients couldn't: it is no more than a lower bound, wherever it lies.
+        // Sooner than that such clients couldn't: it is a lower bound, wherever it lies.
         if !run.is_connect_limited() {
             self.ours_counted.push(run.connects_per_s());
         }
