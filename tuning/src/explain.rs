@@ -177,6 +177,11 @@ systemd's order, then the defaults of its system.conf, then its own (for LimitNO
 version 240 and later); without a unit by what this shell has. A limit is only ever raised. What
 the service gets and what this shell gets is told beside it.
 
+So are memory (MemoryMax=), cores (CPUAffinity=, AllowedCPUs=), CPU time (CPUQuota=) and system
+calls (SystemCallFilter=): the tighter of what the unit says and what its slice, the slices above
+and the host have. The group, cores and filters of who runs `check` count where there is no unit,
+and are told as this shell's.
+
 `revert` puts back values, files (bytes, mode, owner, links) and folders as they were before the
 first apply. What a module or device took with it is gone with it. What can't be put back stays
 recorded for another `revert`, and holds up nothing else. A record that is damaged is named: put

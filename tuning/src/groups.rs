@@ -5,6 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::bounds::Judged;
+use crate::root::Root;
+
 /// How a group's folder is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
@@ -12,6 +15,34 @@ pub enum Layout {
     V1,
     /// One for all of them.
     V2,
+}
+
+/// The folders that concern who is judged: of a process its group and those above it, of the
+/// service its slice and those above. The service's own group may not be there yet, and what that
+/// will be held to its unit says.
+pub fn judged(root: &Root, controller: &str) -> Vec<(Layout, PathBuf)> {
+    let own = |name: &str| root.raw(&root.of_self(name)).unwrap_or_default();
+    let cgroup = match Judged::of(root) {
+        Judged::Service(service) => {
+            let first = root.raw("/proc/1/cgroup").ok();
+            of_slice(first.as_deref(), &own("cgroup"), &service.slice())
+        }
+        Judged::Shell | Judged::Process => own("cgroup"),
+    };
+    folders(&cgroup, &own("mountinfo"), controller)
+}
+
+/// Slices stand beside systemd's own group, which `first` tells. Where that is hidden they are
+/// taken to stand at the top of the hierarchies that we see ourselves.
+fn of_slice(first: Option<&str>, own: &str, slice: &str) -> String {
+    let line = |line: &str| {
+        let (at, _) = line.match_indices(':').nth(1)?;
+        let (hierarchy, path) = line.split_at(at + 1);
+        let path = if first.is_some() { path } else { "" };
+        let above = path.strip_suffix("/init.scope").unwrap_or(path).trim_end_matches('/');
+        Some(format!("{hierarchy}{above}{slice}\n"))
+    };
+    first.unwrap_or(own).lines().filter_map(line).collect()
 }
 
 /// The folders of a process's group and of those above it that concern `controller`, the own one
@@ -76,5 +107,18 @@ mod tests {
         let paths: Vec<_> = found.iter().map(|(_, path)| path.to_str().unwrap()).collect();
         assert_eq!(paths, ["/cg/cpu/x/y", "/cg/cpu/x", "/cg/cpu", "/cg/unified"]);
         assert_eq!((found[0].0, found[3].0), (Layout::V1, Layout::V2));
+    }
+
+    /// In a container systemd itself sits below the container's group.
+    #[test]
+    fn slices_stand_beside_systemds_own_group() {
+        let own = "2:memory:/user.slice\n0::/user.slice/a:b\n";
+        for (first, want) in [
+            (None, "2:memory:/x.slice\n0::/x.slice\n"),
+            (Some("0::/init.scope\n"), "0::/x.slice\n"),
+            (Some("2:memory:/\n0::/c1/init.scope\n"), "2:memory:/x.slice\n0::/c1/x.slice\n"),
+        ] {
+            assert_eq!(of_slice(first, own, "/x.slice"), want);
+        }
     }
 }

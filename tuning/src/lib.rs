@@ -14,7 +14,7 @@
 //! | [`knob`], [`wanted`], [`condition`] | the data: parsed, its arithmetic, when it counts |
 //! | [`reading`], [`probe`] | what a value is now |
 //! | [`netlink`], [`ethtool`], [`qdisc`] | what only the kernel itself tells |
-//! | [`unit`] | what systemd gives the service |
+//! | [`unit`], [`bounds`] | what systemd gives the service |
 //! | [`check`] | a row for each knob: now, wanted, `ok`, `advice` or `problem` |
 //! | [`table`], [`explain`] | rows and knobs for people; `docs/tuning.md` |
 //! | [`plan`], [`settings`] | what would be changed; the files that keep it |
@@ -33,6 +33,7 @@
 //! Arguments, questions and exit codes are `touchline tune`.
 
 pub mod apply;
+pub mod bounds;
 pub mod check;
 pub mod condition;
 pub mod ethtool;

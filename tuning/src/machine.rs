@@ -3,8 +3,13 @@
 //! Read once for each check, from files alone and without the network. What a file doesn't tell is
 //! left at the modest side: one core, 4 KiB pages.
 
+use std::collections::BTreeSet;
+
+use crate::bounds::Judged;
+use crate::groups::judged;
 use crate::memory::group_limit;
 use crate::root::Root;
+use crate::unit::Service;
 
 /// CONFIG_NR_CPUS at its largest.
 const CORES_MAX: u64 = 8_192;
@@ -30,13 +35,14 @@ pub struct Need {
 /// Facts of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// Cores the process may run on.
+    /// Cores that the process, or the service, may run on.
     pub cores: u64,
     /// Memory of the host.
     pub memory_bytes: u64,
     /// Swap of the host.
     pub swap_bytes: u64,
-    /// The tightest limit of the process's control groups, and the folder that sets it.
+    /// The tightest limit of the control groups, or of the service's unit, and the folder or file
+    /// that sets it.
     pub group_limit: Option<(u64, String)>,
     /// A page of memory.
     pub page_bytes: u64,
@@ -70,13 +76,22 @@ pub struct Nic {
 impl Machine {
     /// Asks. `nics` names interfaces to judge; with none, those that have hardware are.
     pub fn read(root: &Root, nics: &[String]) -> Self {
-        let status = root.text(&root.of_self("status")).unwrap_or_default();
-        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        let service = match Judged::of(root) {
+            Judged::Service(service) => Some(service),
+            Judged::Shell | Judged::Process => None,
+        };
+        let memory_bytes = meminfo(root, "MemTotal:");
+        let own = service.as_ref().and_then(|service| service.memory_bytes_max(memory_bytes));
+        let own = own.map(|bound| (bound.value, bound.file));
+        let cores = match &service {
+            Some(service) => cores_of_service(root, service),
+            None => allowed_cores(root, &root.of_self("status")),
+        };
         Self {
-            cores: allowed.map_or(1, count_of_list).max(1),
-            memory_bytes: meminfo(root, "MemTotal:"),
+            cores: cores.map_or(1, |cores| cores.len() as u64).max(1),
+            memory_bytes,
             swap_bytes: meminfo(root, "SwapTotal:"),
-            group_limit: group_limit(root),
+            group_limit: group_limit(root).into_iter().chain(own).min(),
             page_bytes: page_bytes(root).unwrap_or(4096),
             kernel: root.text("/proc/sys/kernel/osrelease").unwrap_or_default(),
             nics: find_nics(root, nics),
@@ -113,6 +128,37 @@ pub fn numbers_of_list(list: &str) -> impl Iterator<Item = u64> {
         (last < CORES_MAX).then_some(first..last + 1)
     };
     list.split(',').filter_map(range).flatten()
+}
+
+/// Where a process may run, by its `status`.
+fn allowed_cores(root: &Root, status: &str) -> Option<BTreeSet<u64>> {
+    let status = root.text(status)?;
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    Some(numbers_of_list(list).collect())
+}
+
+/// What systemd itself has, or the unit's affinity in place of it; of these what the unit and its
+/// slice allow, and the host has.
+fn cores_of_service(root: &Root, service: &Service) -> Option<BTreeSet<u64>> {
+    let listed = |path: &str| Some(numbers_of_list(&root.text(path)?).collect::<BTreeSet<_>>());
+    let online = listed("/sys/devices/system/cpu/online");
+    let of_unit = |directive: &str| service.cores(directive).map(|bound| bound.value);
+    let inherited = || {
+        let first = allowed_cores(root, "/proc/1/status").or_else(|| online.clone());
+        first.or_else(|| allowed_cores(root, &root.of_self("status")))
+    };
+    let of_group = |(_, folder): (_, std::path::PathBuf)| {
+        listed(&format!("{}/cpuset.cpus.effective", folder.to_str()?))
+    };
+    let of_slice = judged(root, "cpuset").into_iter().find_map(of_group);
+    let mut cores = of_unit("CPUAffinity").or_else(inherited)?;
+    for allowed in [of_unit("AllowedCPUs"), of_slice, online.clone()].into_iter().flatten() {
+        // The kernel passes over what would leave none.
+        if !cores.is_disjoint(&allowed) {
+            cores.retain(|core| allowed.contains(core));
+        }
+    }
+    Some(cores)
 }
 
 fn meminfo(root: &Root, name: &str) -> u64 {

@@ -13,7 +13,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::groups::{Layout, folders};
+use crate::groups::{Layout, folders, judged};
 use crate::root::Root;
 
 /// The tightest of the limits, and what is used of it.
@@ -117,17 +117,16 @@ fn files_of(layout: Layout) -> &'static Files {
     }
 }
 
-/// The tightest limit of the process's groups, and which folder sets it. `None`: there is no limit.
+/// The tightest limit of the groups of who is judged, and which folder sets it. `None`: there is no
+/// limit.
 pub fn group_limit(root: &Root) -> Option<(u64, String)> {
-    let own = |name: &str| root.raw(&root.of_self(name)).unwrap_or_default();
     let limit = |(layout, folder): (Layout, PathBuf)| {
         let folder = folder.to_str()?.to_owned();
         let bytes = root.number(&format!("{folder}/{}", files_of(layout).limit))?;
         // What v1 says where there is no limit: the largest multiple of a page.
         (bytes < u64::MAX / 4).then_some((bytes, folder))
     };
-    let all = folders(&own("cgroup"), &own("mountinfo"), "memory");
-    all.into_iter().filter_map(limit).min()
+    judged(root, "memory").into_iter().filter_map(limit).min()
 }
 
 /// Of `/proc/meminfo`: what the kernel could not hand out without swapping.

@@ -23,6 +23,7 @@ impl Tree {
         let tree = Self::new();
         let last = cores - 1;
         tree.file("/proc/self/status", &format!("Seccomp:\t0\nCpus_allowed_list:\t0-{last}\n"))
+            .file("/sys/devices/system/cpu/online", &format!("0-{last}\n"))
             .file("/proc/self/limits", LIMITS)
             .file("/proc/self/cgroup", "0::/\n")
             .file("/proc/self/mountinfo", "30 1 0:26 / /cg rw - cgroup2 cgroup2 rw\n")

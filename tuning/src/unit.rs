@@ -117,6 +117,14 @@ impl Service {
         self.files.iter().filter(later).filter_map(set).next_back()
     }
 
+    /// Every assignment of a directive in the order in which they are read, with its file.
+    pub fn assignments(&self, directive: &str) -> impl Iterator<Item = (&str, String)> {
+        self.files.iter().flat_map(move |(path, text)| {
+            let values = assignments(text, "Service", directive).into_iter();
+            values.map(move |value| (path.as_str(), value))
+        })
+    }
+
     fn limit_of(
         &self,
         root: &Root,
@@ -168,19 +176,28 @@ fn name_of(path: &str) -> &str {
 
 /// The last assignment of a limit in a section: its hard value, or nothing where it is taken back.
 fn assignment(text: &str, section: &str, directive: &str) -> Option<Option<u64>> {
-    let mut here = String::new();
     let mut found = None;
+    for value in assignments(text, section, directive) {
+        match value.as_str() {
+            "" => found = Some(None),
+            // What can't be read systemd passes over.
+            value => found = hard(value).map(Some).or(found),
+        }
+    }
+    found
+}
+
+/// All assignments of a directive in a section.
+fn assignments(text: &str, section: &str, directive: &str) -> Vec<String> {
+    let mut here = String::new();
+    let mut found = Vec::new();
     for line in text.replace("\\\n", " ").lines().map(str::trim) {
         if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             name.clone_into(&mut here);
         }
         let Some((name, value)) = line.split_once('=') else { continue };
         if here == section && name.trim() == directive {
-            match value.trim() {
-                "" => found = Some(None),
-                // What can't be read systemd passes over.
-                value => found = hard(value).map(Some).or(found),
-            }
+            found.push(value.trim().to_owned());
         }
     }
     found
@@ -188,12 +205,16 @@ fn assignment(text: &str, section: &str, directive: &str) -> Option<Option<u64>>
 
 /// `65536`, `1024:524288`, `8M`, `infinity`.
 fn hard(value: &str) -> Option<u64> {
-    let hard = value.split_once(':').map_or(value, |(_, hard)| hard).trim();
-    if hard == "infinity" {
-        return Some(u64::MAX);
+    match value.split_once(':').map_or(value, |(_, hard)| hard).trim() {
+        "infinity" => Some(u64::MAX),
+        hard => bytes_of(hard),
     }
-    let digits = hard.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let power = match &hard[digits.len()..] {
+}
+
+/// `65536`, `8M`, `1.5G`.
+pub fn bytes_of(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let power = match text[digits.len()..].trim_start() {
         "" | "B" => 0,
         "K" => 1,
         "M" => 2,
@@ -201,7 +222,14 @@ fn hard(value: &str) -> Option<u64> {
         "T" => 4,
         _ => return None,
     };
-    digits.parse::<u64>().ok()?.checked_mul(1024u64.pow(power))
+    let unit = 1024u64.pow(power);
+    match digits.parse::<u64>() {
+        Ok(number) => number.checked_mul(unit),
+        Err(_) => {
+            let number = digits.parse::<f64>().ok().filter(|number| *number >= 0.0)?;
+            Some((number * unit as f64) as u64)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -256,6 +284,7 @@ mod tests {
         {
             assert_eq!(hard(text), Some(value), "{text}");
         }
+        assert_eq!(bytes_of("1.5G"), Some(3 << 29));
         assert!(hard("much").is_none() && hard("").is_none());
     }
 }

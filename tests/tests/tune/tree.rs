@@ -9,7 +9,10 @@ use touchline_tests::e2e::server::{binary, touchline, words};
 
 use crate::row;
 
-/// A host on which little is as it should be: eight cores, a NIC with two queues, a small group.
+const UNIT: &str = "etc/systemd/system/touchline.service";
+
+/// A host on which little is as it should be: eight cores, a NIC with two queues, a unit with
+/// little memory in a small slice; a login whose group is smaller still.
 fn host() -> tempfile::TempDir {
     let tree = tempfile::tempdir().unwrap();
     let files = [
@@ -17,9 +20,9 @@ fn host() -> tempfile::TempDir {
         ("proc/self/limits", "Max open files            1024       4096         files\n"),
         ("proc/self/cgroup", "0::/touch\n"),
         ("proc/self/mountinfo", "30 1 0:26 / /cg rw - cgroup2 cgroup2 rw\n"),
-        ("cg/touch/memory.max", "134217728\n"),
-        ("cg/touch/cpu.max", "200000 100000\n"),
-        ("etc/systemd/system/touchline.service", "[Service]\nLimitNOFILE=4096\n"),
+        ("cg/touch/memory.max", "67108864\n"),
+        ("cg/system.slice/cpu.max", "200000 100000\n"),
+        (UNIT, "[Service]\nLimitNOFILE=4096\nMemoryMax=128M\n"),
         ("proc/meminfo", "MemTotal:       16777216 kB\nSwapTotal:       1048576 kB\n"),
         ("proc/sys/kernel/osrelease", "6.1.0-18-cloud-amd64\n"),
         ("proc/sys/net/core/somaxconn", "128\n"),
@@ -62,7 +65,7 @@ fn a_problem_ends_a_check_with_4_and_advice_does_not() {
     }
     assert_eq!(state("governor"), "absent");
     assert!(!row(&checked, "cgroup.memory")["cost"].is_null());
-    fs::write(tree.path().join("cg/touch/memory.max"), "max\n").unwrap();
+    fs::write(tree.path().join(UNIT), "[Service]\nLimitNOFILE=4096\n").unwrap();
     let checked = tune(tree.path(), &["check"]);
     assert_eq!(checked.status.code(), Some(0), "{}", words(&checked));
     assert!(words(&checked).contains("0 problems"), "{}", words(&checked));
@@ -146,7 +149,7 @@ fn an_apply_writes_three_files_and_a_revert_leaves_none() {
 #[test]
 fn an_apply_never_lowers_what_the_unit_gives() {
     let tree = host();
-    let unit = tree.path().join("etc/systemd/system/touchline.service");
+    let unit = tree.path().join(UNIT);
     let drop_in = tree.path().join("etc/systemd/system/touchline.service.d/99-tune.conf");
     for files in [65_536, 1_048_576] {
         fs::write(&unit, format!("[Service]\nLimitNOFILE={files}\n")).unwrap();

@@ -1,39 +1,64 @@
 //! Cores, what holds them back, and the kernel that runs on them.
 
-use std::path::Path;
+use std::path::PathBuf;
 
+use crate::bounds::Judged;
 use crate::condition::Scene;
-use crate::groups::{Layout, folders};
+use crate::groups::{self, Layout};
 use crate::machine::count_of_list;
 use crate::reading::{Place, Reading};
+use crate::unit::Service;
 
 /// The first kernel with everything that a volley uses.
 const KERNEL: (u64, u64) = (6, 0);
 
-/// Cores the process may run on.
+/// Cores the process, or the service, may run on.
 pub fn cores(scene: &Scene) -> Reading {
+    let judged = Judged::of(scene.root);
     let online = scene.root.text("/sys/devices/system/cpu/online").unwrap_or_default();
     let is_part = count_of_list(&online) > scene.machine.cores;
-    let note = is_part.then(|| format!("of those online: {online}"));
-    Reading::Here(vec![Place::told(scene.machine.cores.to_string())], note)
+    let mut notes = Vec::new();
+    if let Judged::Service(service) = &judged {
+        let said = |directive| Some((directive, service.cores(directive)?.file));
+        let all = ["CPUAffinity", "AllowedCPUs"].into_iter().filter_map(said);
+        notes.extend(all.map(|(directive, file)| format!("{directive}= in {file}")));
+    }
+    notes.extend(is_part.then(|| format!("of those online: {online}")));
+    let note = (!notes.is_empty()).then(|| notes.join("; "));
+    Reading::Here(vec![Place::told(scene.machine.cores.to_string())], judged.note(note))
 }
 
-/// The tightest quota of the process's groups, in cores.
+/// The tightest quota of the groups, or of the service's unit, in cores.
 pub fn quota(scene: &Scene) -> Reading {
-    let own = |name: &str| scene.root.raw(&scene.root.of_self(name)).unwrap_or_default();
-    let all = folders(&own("cgroup"), &own("mountinfo"), "cpu");
-    let quotas = all.into_iter().filter_map(|(layout, folder)| quota_of(scene, layout, &folder));
-    let Some((cores, folder)) = quotas.min_by(|a, b| a.0.total_cmp(&b.0)) else {
-        return Reading::Absent("no group of ours has a quota".into());
+    let judged = Judged::of(scene.root);
+    let all = groups::judged(scene.root, "cpu");
+    let of_unit = |service: &Service| {
+        let bound = service.cpu_quota()?;
+        // It is felt in the group that the service has where it runs.
+        let group = all.first().map(|(_, slice)| slice.join("touchline.service"));
+        Some((bound.value, bound.file, group.unwrap_or_default()))
     };
-    let stat = scene.root.text(&format!("{folder}/cpu.stat")).unwrap_or_default();
+    let own = match &judged {
+        Judged::Service(service) => of_unit(service),
+        Judged::Shell | Judged::Process => None,
+    };
+    let of_group = |(layout, folder): &(Layout, PathBuf)| {
+        let cores = quota_of(scene, *layout, folder.to_str()?)?;
+        Some((cores, folder.display().to_string(), folder.clone()))
+    };
+    let quotas = all.iter().filter_map(of_group).chain(own);
+    let Some((cores, source, group)) = quotas.min_by(|a, b| a.0.total_cmp(&b.0)) else {
+        return Reading::Absent(judged.without("quota", "CPUQuota="));
+    };
+    let stat = scene.root.text(&group.join("cpu.stat").display().to_string());
+    let stat = stat.unwrap_or_default();
     let throttled = stat.lines().find_map(|line| line.strip_prefix("nr_throttled "));
-    let note = format!("{folder}; throttled {} times", throttled.unwrap_or("?"));
-    Reading::Here(vec![Place::told(format!("{cores}"))], Some(note))
+    let throttled = throttled.map_or(String::new(), |count| format!("; throttled {count} times"));
+    let note = judged.note(Some(format!("{source}{throttled}")));
+    Reading::Here(vec![Place::told(format!("{cores}"))], note)
 }
 
-fn quota_of(scene: &Scene, layout: Layout, folder: &Path) -> Option<(f64, String)> {
-    let folder = folder.to_str()?.to_owned();
+fn quota_of(scene: &Scene, layout: Layout, folder: &str) -> Option<f64> {
     let number = |file: &str| scene.root.text(&format!("{folder}/{file}"))?.parse::<f64>().ok();
     let (quota, period) = match layout {
         Layout::V2 => {
@@ -45,7 +70,7 @@ fn quota_of(scene: &Scene, layout: Layout, folder: &Path) -> Option<(f64, String
         Layout::V1 => (number("cpu.cfs_quota_us")?, number("cpu.cfs_period_us")?),
     };
     // -1 is v1's word for none.
-    (quota > 0.0 && period > 0.0).then(|| ((quota / period * 100.0).round() / 100.0, folder))
+    (quota > 0.0 && period > 0.0).then(|| (quota / period * 100.0).round() / 100.0)
 }
 
 /// The longest way back from a state that is allowed, in microseconds.

@@ -1,5 +1,6 @@
 //! Memory of the host, of the process's groups, and of its nodes.
 
+use crate::bounds::Judged;
 use crate::condition::Scene;
 use crate::reading::{Place, Reading};
 
@@ -11,12 +12,13 @@ pub fn host(scene: &Scene) -> Reading {
     }
 }
 
-/// The tightest limit of the groups.
+/// The tightest limit of the groups, or of the service's unit.
 pub fn group(scene: &Scene) -> Reading {
+    let judged = Judged::of(scene.root);
     match &scene.machine.group_limit {
-        None => Reading::Absent("no group of ours has a limit".into()),
-        Some((bytes, folder)) => {
-            Reading::Here(vec![Place::told(bytes.to_string())], Some(folder.clone()))
+        None => Reading::Absent(judged.without("limit", "MemoryMax=")),
+        Some((bytes, source)) => {
+            Reading::Here(vec![Place::told(bytes.to_string())], judged.note(Some(source.clone())))
         }
     }
 }

@@ -28,8 +28,8 @@ pub type Probe = fn(&Scene) -> Reading;
 const PROBES: &[(&str, Probe, &str)] = &[
     ("nofile", process::nofile, "the service's unit and drop-ins; /proc/PID/limits"),
     ("memlock", process::memlock, "the service's unit and drop-ins; /proc/PID/limits"),
-    ("io_uring", process::io_uring, "by making a ring"),
-    ("seccomp", process::seccomp, "/proc/PID/status"),
+    ("io_uring", process::io_uring, "SystemCallFilter= of the service's unit; by making a ring"),
+    ("seccomp", process::seccomp, "SystemCallFilter= of the service's unit; /proc/PID/status"),
     ("conntrack", net::conntrack, "/proc/sys/net/netfilter/nf_conntrack_count"),
     ("softnet", net::softnet, "/proc/net/softnet_stat"),
     ("nic", nic::nic, "/sys/class/net"),
@@ -46,11 +46,21 @@ const PROBES: &[(&str, Probe, &str)] = &[
     (
         "cgroup_memory",
         memory::group,
-        "memory.max, or memory.limit_in_bytes, of the process's groups",
+        "MemoryMax= of the service's unit; memory.max, or memory.limit_in_bytes, of its slice and \
+         those above, or of the process's groups",
     ),
     ("numa", memory::numa, "/sys/devices/system/node"),
-    ("cores", cpu::cores, "/proc/PID/status, Cpus_allowed_list"),
-    ("cgroup_cpu", cpu::quota, "cpu.max, or cpu.cfs_quota_us, of the process's groups"),
+    (
+        "cores",
+        cpu::cores,
+        "CPUAffinity= and AllowedCPUs= of the service's unit; /proc/PID/status, Cpus_allowed_list",
+    ),
+    (
+        "cgroup_cpu",
+        cpu::quota,
+        "CPUQuota= of the service's unit; cpu.max, or cpu.cfs_quota_us, of its slice and those \
+         above, or of the process's groups",
+    ),
     ("c_states", cpu::idle_states, "/sys/devices/system/cpu/cpu0/cpuidle/state*/latency"),
     ("mitigations", cpu::mitigations, "/sys/devices/system/cpu/vulnerabilities"),
     ("kernel", cpu::kernel, "/proc/sys/kernel/osrelease"),

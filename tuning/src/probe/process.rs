@@ -2,6 +2,7 @@
 
 use io_uring::IoUring;
 
+use crate::bounds::Judged;
 use crate::condition::Scene;
 use crate::reading::{Place, Reading};
 use crate::unit::Service;
@@ -47,8 +48,26 @@ fn limit_of_process(scene: &Scene, name: &str) -> Option<String> {
     line.split_whitespace().nth(1).map(str::to_owned)
 }
 
-/// Whether a ring can be made: by making one.
+/// Whether a ring can be made: by what the service's unit forbids, then by making one.
 pub fn io_uring(scene: &Scene) -> Reading {
+    let note = match Judged::of(scene.root) {
+        Judged::Service(service) => match service.ring_fault() {
+            Some(fault) => return Reading::Here(vec![Place::told("refused")], Some(fault)),
+            None => "as this shell tried it; touchline.service doesn't forbid it",
+        },
+        Judged::Shell => "as this shell tried it; there is no touchline.service",
+        Judged::Process => return try_ring(scene),
+    };
+    match try_ring(scene) {
+        Reading::Here(places, said) => {
+            let said = said.map_or_else(String::new, |said| format!("{said}; "));
+            Reading::Here(places, Some(format!("{said}{note}")))
+        }
+        reading => reading,
+    }
+}
+
+fn try_ring(scene: &Scene) -> Reading {
     if !scene.root.is_host() {
         return match scene.root.told("io_uring") {
             Some(word) => Reading::Here(vec![Place::told(word)], None),
@@ -66,6 +85,19 @@ pub fn io_uring(scene: &Scene) -> Reading {
 
 /// The system call filter.
 pub fn seccomp(scene: &Scene) -> Reading {
+    let judged = Judged::of(scene.root);
+    if let Judged::Service(service) = &judged
+        && let Some(file) = service.filtered_by()
+    {
+        let note = format!("SystemCallFilter= in {file}");
+        return Reading::Here(vec![Place::told("filter")], Some(note));
+    }
+    let note = match judged {
+        Judged::Service(_) => {
+            Some("this shell's; touchline.service has no SystemCallFilter=".to_owned())
+        }
+        other => other.note(None),
+    };
     let status = scene.root.text(&scene.root.of_self("status")).unwrap_or_default();
     let mode = status.lines().find_map(|line| line.strip_prefix("Seccomp:"));
     let word = match mode.map(str::trim) {
@@ -74,5 +106,5 @@ pub fn seccomp(scene: &Scene) -> Reading {
         Some("2") => "filter",
         _ => return Reading::Unknown("the kernel doesn't tell".into()),
     };
-    Reading::Here(vec![Place::told(word)], None)
+    Reading::Here(vec![Place::told(word)], note)
 }
