@@ -85,7 +85,7 @@ pub fn apply_with(
     let mut record = Record {
         made_at_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
         complete: false,
-        live: plan.live.iter().map(as_now).collect(),
+        live: plan.live.iter().chain(&plan.steering).map(as_now).collect(),
         limits: plan.limits.clone(),
         files,
         folders: store.made().to_vec(),

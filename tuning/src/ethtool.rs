@@ -12,7 +12,9 @@ use std::io::{self, ErrorKind};
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine::read_nic;
 use crate::netlink::number;
+use crate::probe::steering;
 use crate::root::Root;
 use crate::shell::quoted;
 
@@ -82,6 +84,12 @@ impl Field {
     fn names(self) -> &'static Names {
         // The table has a row for each: a test sees to it.
         NAMES.iter().find(|names| names.field == self).unwrap_or(&NAMES[0])
+    }
+
+    /// Whether most drivers make their queues and interrupts anew to set it: what was set on those
+    /// is gone then.
+    pub fn rebuilds(self) -> bool {
+        matches!(self, Self::RingRx | Self::RingTx | Self::Queues)
     }
 
     /// The command of ethtool(8) that sets it.
@@ -169,7 +177,15 @@ fn write_told(root: &Root, nic: &str, field: Field, value: u64) -> io::Result<()
         }
         words.join(" ") + "\n"
     };
-    root.write(&path, &text.lines().map(line).collect::<String>())
+    root.write(&path, &text.lines().map(line).collect::<String>())?;
+    if field.rebuilds() {
+        // As the least considerate of drivers: all on the first core, and nothing steered.
+        let files = steering::rebuilt(root, &read_nic(root, nic.to_owned())).into_iter();
+        for (_, path) in files.filter(|(_, path)| root.exists(path)) {
+            root.write(&path, "0\n")?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

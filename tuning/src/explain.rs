@@ -187,6 +187,12 @@ first apply. What a module or device took with it is gone with it. What can't be
 recorded for another `revert`, and holds up nothing else. A record that is damaged is named: put
 back by hand what it still shows, remove it, and revert again; until then `apply` is refused.
 
+Where rings or queues of a NIC change, most drivers set anew where its interrupts and packets go.
+So affinity, RPS, RFS and XPS of that NIC are recorded before, and `revert`, as the script's `undo`,
+puts them back after rings and queues. `apply` doesn't: `check` tells what they should be by then.
+RSS (`ethtool -x NIC`) and limits of single queues (`byte_queue_limits`, `tx_maxrate`), should a
+driver forget those, nobody puts back.
+
 For the next boot, settings are kept in four files, which `revert` takes away again:
 
 ";

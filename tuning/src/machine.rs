@@ -192,7 +192,8 @@ fn find_nics(root: &Root, named: &[String]) -> Vec<Nic> {
     all.filter(is_judged).map(|name| read_nic(root, name)).collect()
 }
 
-fn read_nic(root: &Root, name: String) -> Nic {
+/// The interface of that name.
+pub fn read_nic(root: &Root, name: String) -> Nic {
     let folder = format!("/sys/class/net/{name}");
     let queues = |kind: &str| root.glob(&format!("{folder}/queues/{kind}-*")).len() as u64;
     Nic {

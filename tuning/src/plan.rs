@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::check::{Report, Row, State};
 use crate::ethtool::{self, Field};
 use crate::knob::{Knob, Set};
+use crate::machine::Machine;
+use crate::probe::steering;
 use crate::reading::{Spot, fields_of};
 use crate::record::Record;
 use crate::root::Root;
@@ -74,6 +76,8 @@ pub struct Limit {
 pub struct Plan {
     /// Now.
     pub live: Vec<Change>,
+    /// What a driver may set anew with rings or queues, as it is: written by a revert alone.
+    pub steering: Vec<Change>,
     /// With the next start.
     pub limits: Vec<Limit>,
     /// Files as they would be, where they aren't so already.
@@ -105,6 +109,7 @@ impl Plan {
             plan.add(root, row, wish.keep);
         }
         plan.put_off_steering();
+        plan.remember_steering(root, &report.machine);
         if wish.keep {
             let all = Settings::of(root, earlier, &plan.live, &plan.limits);
             plan.explain_limits(root, &all);
@@ -155,12 +160,36 @@ impl Plan {
         if !self.live.iter().any(changes_queues) {
             return;
         }
-        let steers = |change: &Change| STEERING.contains(&&*change.knob);
-        let planned = self.live.len();
-        self.live.retain(|change| !steers(change));
-        if self.live.len() < planned {
-            let again = "touchline tune apply   # again: interrupts and steering follow the queues";
-            self.hand.push((QUEUES.to_owned(), vec![again.to_owned()]));
+        self.live.retain(|change| !change.steers());
+        let again = "touchline tune apply   # again: interrupts and steering follow the queues";
+        self.hand.push((QUEUES.to_owned(), vec![again.to_owned()]));
+    }
+
+    /// Of each NIC whose rings or queues change, where its interrupts and packets go now: its
+    /// driver may set that anew, and nothing else would know it.
+    fn remember_steering(&mut self, root: &Root, machine: &Machine) {
+        for nic in &machine.nics {
+            let is_rebuilt = self.live.iter().any(|change| match &change.spot {
+                Spot::Nic { nic: name, field } => *name == nic.name && field.rebuilds(),
+                Spot::File { .. } => false,
+            });
+            let files = if is_rebuilt { steering::rebuilt(root, nic) } else { Vec::new() };
+            for (knob, path) in files {
+                let spot = Spot::File { path, bracketed: false };
+                let is_set = self.live.iter().any(|change| change.spot == spot);
+                // With a single queue some can't be read, and nobody can have set them.
+                let Ok(before) = read_spot(root, &spot) else { continue };
+                if !is_set {
+                    self.steering.push(Change {
+                        knob: knob.to_owned(),
+                        interrupt: interrupt_of(root, &spot),
+                        after: before.trim().to_owned(),
+                        before,
+                        spot,
+                        boot: None,
+                    });
+                }
+            }
         }
     }
 
@@ -204,6 +233,13 @@ impl Plan {
     /// Whether there is nothing that we can do.
     pub fn is_empty(&self) -> bool {
         self.live.is_empty() && self.files.is_empty()
+    }
+}
+
+impl Change {
+    /// Whether it says where interrupts or packets go.
+    pub fn steers(&self) -> bool {
+        STEERING.contains(&&*self.knob)
     }
 }
 

@@ -44,6 +44,13 @@ pub enum Spot {
     },
 }
 
+impl Spot {
+    /// Whether a driver may set anew where interrupts and packets go, once this is written.
+    pub fn rebuilds(&self) -> bool {
+        matches!(self, Self::Nic { field, .. } if field.rebuilds())
+    }
+}
+
 /// A value at one place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {

@@ -29,7 +29,7 @@ pub struct Record {
     pub made_at_s: u64,
     /// Whether the apply came to its end.
     pub complete: bool,
-    /// Values.
+    /// Values, those that only a revert writes with them.
     pub live: Vec<Change>,
     /// Limits.
     pub limits: Vec<Limit>,

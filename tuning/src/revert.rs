@@ -10,6 +10,7 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use crate::apply::Writer;
 use crate::files::{Content, FileBefore, beside};
 use crate::plan::{Change, read_spot, says, standing_spot, write_spot};
 use crate::reading::{Spot, fields_of};
@@ -72,13 +73,21 @@ impl Undone {
 /// # Errors
 /// Where the folder can't be read, or somebody else has it.
 pub fn revert(root: &Root, state: &Path, dry: bool) -> io::Result<Reverted> {
+    revert_with(root, state, dry, &mut |spot, value| write_spot(root, spot, value))
+}
+
+/// The same with another hand on the host.
+///
+/// # Errors
+/// See [`revert`].
+pub fn revert_with(root: &Root, state: &Path, dry: bool, write: Writer) -> io::Result<Reverted> {
     if list(state)?.is_empty() {
         return Ok(Reverted::default());
     }
     let store = if dry { None } else { Some(Store::open(state)?) };
     // Read again under the lock.
     let found = list(state)?;
-    let mut reverted = Reverted { records: found.len(), ..Reverted::default() };
+    let mut undoing = Undoing { root, dry, write, undone: Vec::new(), is_rebuild_due: false };
     let mut made: Vec<PathBuf> = Vec::new();
     for folder in found.records.iter().flat_map(|(_, record)| &record.folders) {
         if !made.contains(folder) {
@@ -87,7 +96,7 @@ pub fn revert(root: &Root, state: &Path, dry: bool) -> io::Result<Reverted> {
     }
     let mut is_empty = found.damaged.is_empty();
     for (at, (number, record)) in found.records.iter().enumerate().rev() {
-        let left = undo(root, record, &found.records[..at], dry, &mut reverted.undone);
+        let left = undoing.undo(record, &found.records[..at]);
         let Some(store) = &store else { continue };
         // Who made the folders must be known as long as something lies in them.
         let keeps_folders = at == 0 && !is_empty && !made.is_empty();
@@ -101,8 +110,9 @@ pub fn revert(root: &Root, state: &Path, dry: bool) -> io::Result<Reverted> {
     if let (Some(store), true) = (&store, is_empty) {
         store.close(&made);
     }
-    reverted.undone.extend(found.damaged.iter().map(|(path, why)| damaged(path, why)));
-    Ok(reverted)
+    let damaged = found.damaged.iter().map(|(path, why)| damaged(path, why));
+    let undone = undoing.undone.into_iter().chain(damaged).collect();
+    Ok(Reverted { records: found.len(), undone })
 }
 
 fn damaged(path: &Path, why: &str) -> Undone {
@@ -114,37 +124,84 @@ fn damaged(path: &Path, why: &str) -> Undone {
     Undone { what: path.display().to_string(), result: Back::Failed(why) }
 }
 
-/// Puts back what no older record knows better; the record with what is left of it.
-fn undo(
-    root: &Root,
-    record: &Record,
-    older: &[(u32, Record)],
+/// What goes from record to record.
+struct Undoing<'a> {
+    root: &'a Root,
     dry: bool,
-    undone: &mut Vec<Undone>,
-) -> Record {
-    let mut left = Record { live: Vec::new(), files: Vec::new(), ..record.clone() };
-    let older = || older.iter().map(|(_, record)| record);
-    for file in record.files.iter().rev() {
-        if older().any(|record| record.files.iter().any(|other| other.path == file.path)) {
-            continue;
+    write: Writer<'a>,
+    undone: Vec<Undone>,
+    /// Rings or queues are not back. The next revert sets them, and the driver steering with them.
+    is_rebuild_due: bool,
+}
+
+impl Undoing<'_> {
+    /// Puts back what no older record knows better; the record with what is left of it.
+    fn undo(&mut self, record: &Record, older: &[(u32, Record)]) -> Record {
+        let mut left = Record { live: Vec::new(), files: Vec::new(), ..record.clone() };
+        let older = || older.iter().map(|(_, record)| record);
+        for file in record.files.iter().rev() {
+            if older().any(|record| record.files.iter().any(|other| other.path == file.path)) {
+                continue;
+            }
+            let one = restore(file, self.dry);
+            if one.is_bad() {
+                left.files.insert(0, file.clone());
+            }
+            self.undone.push(one);
         }
-        let one = restore(file, dry);
-        if one.is_bad() {
-            left.files.insert(0, file.clone());
+        let is_ours = |change: &&Change| {
+            !older().any(|record| record.live.iter().any(|other| is_same(other, change)))
+        };
+        // What a driver sets anew with rings and queues comes after them.
+        let live = record.live.iter().rev().filter(is_ours);
+        let (rebuilding, rest): (Vec<_>, Vec<_>) = live.partition(|change| change.spot.rebuilds());
+        for change in rebuilding.into_iter().chain(rest) {
+            let one = self.put_back(change);
+            self.is_rebuild_due |= one.is_bad() && change.spot.rebuilds();
+            if one.is_bad() || self.is_rebuild_due && change.steers() {
+                left.live.insert(0, change.clone());
+            }
+            self.undone.push(one);
         }
-        undone.push(one);
+        left
     }
-    for change in record.live.iter().rev() {
-        if older().any(|record| record.live.iter().any(|other| is_same(other, change))) {
-            continue;
-        }
-        let one = put_back(root, change, dry);
-        if one.is_bad() {
-            left.live.insert(0, change.clone());
-        }
-        undone.push(one);
+
+    fn put_back(&mut self, change: &Change) -> Undone {
+        let Some(spot) = standing_spot(self.root, change) else {
+            return Undone { what: change.spot.name(), result: Back::Gone };
+        };
+        let what = spot.name();
+        let result = match read_spot(self.root, &spot) {
+            Ok(raw) if raw == change.before => Back::Untouched,
+            Ok(raw) => self.write_back(&spot, &change.before, &raw),
+            Err(error) if is_gone(self.root, &spot, error.kind()) => Back::Gone,
+            Err(error) => Back::Failed(error.to_string()),
+        };
+        Undone { what, result }
     }
-    left
+
+    fn write_back(&mut self, spot: &Spot, as_read: &str, now: &str) -> Back {
+        let bracketed = matches!(spot, Spot::File { bracketed: true, .. });
+        // Of a list with a chosen word the kernel takes the word alone.
+        let before = match bracketed {
+            true => fields_of(as_read, true).join(" "),
+            false => as_read.to_owned(),
+        };
+        let (from, to) = (fields_of(now, bracketed).join(" "), before.trim().to_owned());
+        let done = Back::Restored { from, to };
+        if self.dry {
+            return done;
+        }
+        if let Err(error) = (self.write)(spot, &before) {
+            return Back::Failed(error.to_string());
+        }
+        match read_spot(self.root, spot) {
+            Ok(raw) if raw == as_read => done,
+            Ok(raw) if bracketed && says(&raw, spot, &before) => done,
+            Ok(raw) => Back::Failed(format!("it reads {}", raw.trim())),
+            Err(error) => Back::Failed(error.to_string()),
+        }
+    }
 }
 
 /// Whether two changes concern the same thing: interrupts go by their names.
@@ -153,20 +210,6 @@ fn is_same(one: &Change, other: &Change) -> bool {
         (None, None) => one.spot == other.spot,
         (one, other) => one == other,
     }
-}
-
-fn put_back(root: &Root, change: &Change, dry: bool) -> Undone {
-    let Some(spot) = standing_spot(root, change) else {
-        return Undone { what: change.spot.name(), result: Back::Gone };
-    };
-    let what = spot.name();
-    let result = match read_spot(root, &spot) {
-        Ok(raw) if raw == change.before => Back::Untouched,
-        Ok(raw) => write_back(root, &spot, &change.before, &raw, dry),
-        Err(error) if is_gone(root, &spot, error.kind()) => Back::Gone,
-        Err(error) => Back::Failed(error.to_string()),
-    };
-    Undone { what, result }
 }
 
 /// Whether what can't be read is not there any more. A `/proc` that isn't mounted says nothing.
@@ -180,29 +223,6 @@ fn is_gone(root: &Root, spot: &Spot, error: ErrorKind) -> bool {
             let is_there = root.exists(&format!("/sys/class/net/{nic}"));
             root.exists("/sys/class/net") && (!is_there || error == ErrorKind::NotFound)
         }
-    }
-}
-
-fn write_back(root: &Root, spot: &Spot, as_read: &str, now: &str, dry: bool) -> Back {
-    let bracketed = matches!(spot, Spot::File { bracketed: true, .. });
-    // Of a list with a chosen word the kernel takes the word alone.
-    let before = match bracketed {
-        true => fields_of(as_read, true).join(" "),
-        false => as_read.to_owned(),
-    };
-    let done =
-        Back::Restored { from: fields_of(now, bracketed).join(" "), to: before.trim().to_owned() };
-    if dry {
-        return done;
-    }
-    if let Err(error) = write_spot(root, spot, &before) {
-        return Back::Failed(error.to_string());
-    }
-    match read_spot(root, spot) {
-        Ok(raw) if raw == as_read => done,
-        Ok(raw) if bracketed && says(&raw, spot, &before) => done,
-        Ok(raw) => Back::Failed(format!("it reads {}", raw.trim())),
-        Err(error) => Back::Failed(error.to_string()),
     }
 }
 

@@ -16,6 +16,13 @@ use crate::shell::quoted;
 /// or systemd reads. An undo without them touches nothing.
 const HELPERS: &str = r#"
 put() { printf '%s\n' "$2" >"$1" && echo "$1: $2" || failed=1; }
+again() { if [ -e "$1" ] && [ "$(cat "$1")" != "$2" ]; then put "$1" "$2"; fi; }
+interrupt() {
+    numbers=$(awk -v name="$1" '$NF == name { sub(":", "", $1); print $1 }' /proc/interrupts)
+    for irq in $numbers; do
+        again "/proc/irq/$irq/smp_affinity_list" "$2"
+    done
+}
 there() { [ -e "$1" ] || [ -L "$1" ]; }
 folder() {
     if [ -d "$1" ]; then return; fi
@@ -81,10 +88,13 @@ pub fn script(plan: &Plan, connections_max: u64) -> String {
     for (path, _) in plan.files.iter().rev() {
         text += &format!("    back {}\n", quoted(&path.display().to_string()));
     }
-    for change in plan.live.iter().rev() {
+    // What a driver sets anew with rings and queues comes after them.
+    let live = || plan.live.iter().chain(&plan.steering).rev();
+    let rest = live().filter(|change| !change.spot.rebuilds());
+    for change in live().filter(|change| change.spot.rebuilds()).chain(rest) {
         let bracketed = matches!(change.spot, Spot::File { bracketed: true, .. });
         let before = fields_of(&change.before, bracketed).join(" ");
-        text += &format!("    {}\n", command(change, &before));
+        text += &format!("    {}\n", command_back(change, &before));
     }
     text += reload;
     text += "    :\n}\n\nif [ \"${1:-}\" = undo ]; then undo; else apply; fi\nexit $failed\n";
@@ -95,6 +105,17 @@ fn command(change: &Change, value: &str) -> String {
     match &change.spot {
         Spot::File { path, .. } => format!("put {} {}", quoted(path), quoted(value)),
         Spot::Nic { nic, field } => format!("{} || failed=1", field.command(nic, value)),
+    }
+}
+
+/// The same for an undo: queues may be fewer by then, and interrupts have other numbers.
+fn command_back(change: &Change, value: &str) -> String {
+    match (&change.spot, &change.interrupt) {
+        (_, Some(name)) => format!("interrupt {} {}", quoted(name), quoted(value)),
+        (Spot::File { path, .. }, None) if change.steers() => {
+            format!("again {} {}", quoted(path), quoted(value))
+        }
+        _ => command(change, value),
     }
 }
 

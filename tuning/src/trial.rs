@@ -25,6 +25,32 @@ pub fn host() -> Tree {
     tree
 }
 
+/// Where an admin has steered by hand, and it is good so.
+const STEERED: [(&str, &str); 6] = [
+    ("/proc/irq/41/smp_affinity_list", "2\n"),
+    ("/proc/irq/42/smp_affinity_list", "3\n"),
+    ("/sys/class/net/eth0/queues/rx-0/rps_cpus", "f0\n"),
+    ("/sys/class/net/eth0/queues/rx-1/rps_flow_cnt", "64\n"),
+    ("/sys/class/net/eth0/queues/tx-0/xps_cpus", "55\n"),
+    ("/sys/class/net/eth0/queues/tx-1/xps_cpus", "aa\n"),
+];
+
+/// The host, steered by its admin; with so many queues now and at most.
+pub fn steered_host(queues: &str) -> Tree {
+    let tree = host();
+    for (path, text) in STEERED {
+        tree.file(path, text);
+    }
+    tree.file("/told/ethtool/eth0", &format!("ring_rx 1024 8192\nqueues {queues}\n"));
+    tree
+}
+
+/// What the admin has steered that stands no longer.
+pub fn lost_steering(tree: &Tree) -> Vec<&'static str> {
+    let is_lost = |(path, text): &&(&str, &str)| tree.root().raw(path).unwrap() != *text;
+    STEERED.iter().filter(is_lost).map(|(path, _)| *path).collect()
+}
+
 pub fn wish(tree: &Tree) -> Wish {
     Wish { only: Vec::new(), keep: true, etc: tree.path("/etc") }
 }

@@ -6,6 +6,7 @@ use crate::condition::{Scene, has_few_queues};
 use crate::machine::{Nic, numbers_of_list};
 use crate::probe::nic::no_nics;
 use crate::reading::{Place, Reading};
+use crate::root::Root;
 
 /// Flows that RFS remembers over all queues of a NIC.
 const RPS_FLOWS: u64 = 32_768;
@@ -131,6 +132,23 @@ fn per_queue(
         true => Reading::Absent("the NIC has a single queue".into()),
         false => Reading::Here(places, None),
     }
+}
+
+/// The files that a driver may set anew when it rebuilds a NIC's queues, each with its knob.
+pub fn rebuilt(root: &Root, nic: &Nic) -> Vec<(&'static str, String)> {
+    let queues = |file: &str| root.glob(&format!("/sys/class/net/{}/queues/{file}", nic.name));
+    let interrupts = root.text("/proc/interrupts").unwrap_or_default();
+    let affinity = |irq: u64| format!("/proc/irq/{irq}/smp_affinity_list");
+    let affinities = interrupts_of(&interrupts, nic).into_iter().map(affinity).collect();
+    let all = [
+        ("nic.irq_affinity", affinities),
+        ("nic.rps", queues("rx-*/rps_cpus")),
+        ("nic.rps_flows", queues("rx-*/rps_flow_cnt")),
+        ("nic.xps", queues("tx-*/xps_cpus")),
+        ("nic.xps", queues("tx-*/xps_rxqs")),
+    ];
+    let paths = |(knob, paths): (_, Vec<String>)| paths.into_iter().map(move |path| (knob, path));
+    all.into_iter().flat_map(paths).collect()
 }
 
 /// As the kernel writes a set of cores: hexadecimal, a comma between words of 32.

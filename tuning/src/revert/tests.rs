@@ -5,7 +5,9 @@ use std::fs;
 use super::*;
 use crate::apply::apply;
 use crate::plan::{DROP_IN_FILE, Plan, SYSCTL_FILE, Wish};
-use crate::trial::{apply_all, everything, host, plan_of, records, state, wish};
+use crate::trial::{
+    apply_all, everything, host, lost_steering, plan_of, records, state, steered_host, wish,
+};
 
 #[test]
 fn files_of_others_are_put_back_with_bytes_and_mode() {
@@ -162,4 +164,41 @@ fn an_interrupt_is_found_by_its_name_and_one_that_is_gone_holds_up_nothing() {
     let gone = reverted.undone.iter().filter(|one| one.result == Back::Gone).count();
     assert_eq!(gone, 1, "that of the second queue");
     assert!(records(&tree).is_empty());
+}
+
+/// A driver makes queues and interrupts anew, and what was set on them is in nothing we wrote.
+#[test]
+fn what_a_driver_forgets_with_its_queues_or_rings_is_put_back_after_them() {
+    // Queues change, and rings with them; rings alone.
+    for queues in ["2 4", "4 4"] {
+        let tree = steered_host(queues);
+        let before = everything(&tree);
+        apply_all(&tree, 50_000);
+        assert!(lost_steering(&tree).len() > 2, "the tree forgets as drivers do");
+        // What it forgot the next one judges and sets; the first record knows better.
+        apply_all(&tree, 50_000);
+        assert_eq!(records(&tree).len(), 2);
+        let reverted = revert(&tree.root(), &state(&tree), false).unwrap();
+        assert!(!reverted.is_bad(), "{reverted:?}");
+        assert_eq!(lost_steering(&tree), [""; 0], "{queues}");
+        assert_eq!(everything(&tree), before, "{queues}");
+    }
+}
+
+/// The next revert sets the queues, and the driver forgets once more.
+#[test]
+fn steering_stays_recorded_until_the_queues_are_back() {
+    let tree = steered_host("2 4");
+    let before = everything(&tree);
+    apply_all(&tree, 50_000);
+    apply_all(&tree, 50_000);
+    let root = tree.root();
+    let mut refuse = |spot: &Spot, value: &str| match spot.name() {
+        name if name.starts_with("ethtool -L") => Err(ErrorKind::ResourceBusy.into()),
+        _ => write_spot(&root, spot, value),
+    };
+    assert!(revert_with(&root, &state(&tree), false, &mut refuse).unwrap().is_bad());
+    assert_eq!(lost_steering(&tree), [""; 0], "good as it is");
+    assert!(!revert(&root, &state(&tree), false).unwrap().is_bad());
+    assert_eq!(everything(&tree), before);
 }
