@@ -37,6 +37,8 @@ pub struct Need {
 pub struct Machine {
     /// Cores that the process, or the service, may run on.
     pub cores: u64,
+    /// Their numbers, ascending.
+    pub core_numbers: Vec<u64>,
     /// Memory of the host.
     pub memory_bytes: u64,
     /// Swap of the host.
@@ -87,8 +89,10 @@ impl Machine {
             Some(service) => cores_of_service(root, service),
             None => allowed_cores(root, &root.of_self("status")),
         };
+        let cores = cores.filter(|cores| !cores.is_empty()).unwrap_or_else(|| [0].into());
         Self {
-            cores: cores.map_or(1, |cores| cores.len() as u64).max(1),
+            cores: cores.len() as u64,
+            core_numbers: cores.into_iter().collect(),
             memory_bytes,
             swap_bytes: meminfo(root, "SwapTotal:"),
             group_limit: group_limit(root).into_iter().chain(own).min(),

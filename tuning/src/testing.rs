@@ -130,6 +130,7 @@ pub fn judge_host(root: &Root, need: &Need) -> Report {
 pub fn machine() -> Machine {
     Machine {
         cores: 8,
+        core_numbers: (0..8).collect(),
         memory_bytes: 16 << 30,
         swap_bytes: 2 << 30,
         group_limit: None,

@@ -164,6 +164,21 @@ fn packets_are_spread_over_cores() {
     assert_eq!(state(&report, "nic.irq_affinity"), State::Ok);
 }
 
+/// Six of eight cores are the service's: packets go there, not to the first six.
+#[test]
+fn packets_are_spread_over_the_cores_that_the_service_has() {
+    let tree = host_with_nic();
+    tree.file("/etc/systemd/system/touchline.service", "[Service]\nCPUAffinity=2-7\n");
+    let report = judge_host(&tree.root().of_service(), &need(50_000));
+    let wanted = |id: &str| {
+        let targets = &report.row(id).unwrap().targets;
+        targets.iter().map(|target| target.value.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(wanted("nic.irq_affinity"), ["2", "3"]);
+    assert_eq!(wanted("nic.rps"), ["fc", "fc"]);
+    assert_eq!(wanted("nic.xps"), ["54", "a8"]);
+}
+
 #[test]
 fn enough_queues_need_no_steering() {
     let tree = Tree::host(4);

@@ -50,7 +50,8 @@ fn places_of(scene: &Scene, nic: &Nic, irqs: &[u64]) -> (Vec<Place>, Option<Stri
     let cores = taken.len() as u64;
     let is_spread = cores >= scene.machine.cores.min(found.len() as u64);
     let place = |(n, (irq, raw)): (usize, (u64, String))| {
-        let core = (n as u64 % scene.machine.cores).to_string();
+        let numbers = &scene.machine.core_numbers;
+        let core = numbers[n % numbers.len()].to_string();
         let want = if is_spread { raw.trim().to_owned() } else { core };
         Place::of_file(&path(&irq), raw, false)
             .called(format!("{} irq {irq}", nic.name))
@@ -80,7 +81,7 @@ fn interrupts_of(text: &str, nic: &Nic) -> Vec<u64> {
 
 /// The cores to which each receive queue hands packets on.
 pub fn rps(scene: &Scene) -> Reading {
-    let every = mask_of(0..scene.machine.cores);
+    let every = mask_of(scene.machine.core_numbers.iter().copied());
     let is_useful = has_few_queues(scene.machine);
     per_queue(scene, "rx", "rps_cpus", |_, _, raw| match is_useful && mask_is_empty(raw) {
         true => every.clone(),
@@ -103,7 +104,11 @@ pub fn xps(scene: &Scene) -> Reading {
     per_queue(scene, "tx", "xps_cpus", |nic, n, raw| {
         let cores = scene.machine.cores;
         match nic.tx_queues > 1 && cores > 1 && mask_is_empty(raw) {
-            true => mask_of((0..cores).filter(|core| core % nic.tx_queues == n)),
+            true => {
+                let numbers = (0u64..).zip(scene.machine.core_numbers.iter().copied());
+                let own = numbers.filter(|(at, _)| at % nic.tx_queues == n);
+                mask_of(own.map(|(_, core)| core))
+            }
             false => raw.trim().to_owned(),
         }
     })
