@@ -260,6 +260,16 @@ pub struct Span {
     pub next: u64,
 }
 
+/// Questions where a lane ends, which takes a log a moment where others write to it too. They are
+/// counted from 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Looks {
+    /// How many were begun.
+    pub begun: u64,
+    /// The latest of them that was answered: [`EventLog::bounds`] tell what it found, or more.
+    pub answered: u64,
+}
+
 /// Where events become durable and get their order. Journal and Kafka implement it.
 pub trait EventLog: Send + Sync {
     /// Makes all of `events` durable or none, but for [`AppendError::Refused`]; `reply` is called
@@ -291,6 +301,12 @@ pub trait EventLog: Send + Sync {
     /// log.
     fn look_ahead(&self) -> bool {
         false
+    }
+    /// How far the log is with asking where `lane` ends: whoever needs an end that is no older than
+    /// its question notes what was `begun`, looks ahead, and waits until more was `answered`.
+    /// For logs that look ahead, which all say so here; of others bounds tell the end as it is.
+    fn looks(&self, _lane: Lane) -> Looks {
+        Looks::default()
     }
     /// Topics fixed for an epoch: the lane of a topic (R1).
     fn lane_of(&self, topic: &Topic) -> Lane;

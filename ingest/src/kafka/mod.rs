@@ -89,7 +89,7 @@ use std::time::Duration;
 
 use touchline_core::event::{Event, Topic};
 use touchline_core::log::{AppendError, AppendReply, Epoch, EventLog, Lane, LogBounds, Outcome};
-use touchline_core::log::{LogHealthError, ReadError, ReadReply, ReadRequest, TailSink};
+use touchline_core::log::{LogHealthError, Looks, ReadError, ReadReply, ReadRequest, TailSink};
 use touchline_core::time::Timestamp;
 
 use crate::limits::APPEND_EVENTS_MAX;
@@ -300,6 +300,10 @@ impl EventLog for KafkaLog {
     fn look_ahead(&self) -> bool {
         self.shared.look_ahead();
         true
+    }
+
+    fn looks(&self, lane: Lane) -> Looks {
+        self.shared.looks(lane)
     }
 
     fn lane_of(&self, topic: &Topic) -> Lane {

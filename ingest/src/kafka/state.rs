@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use touchline_core::dead::DeadLetters;
 use touchline_core::log::{Epoch, Lane, LaneBounds, LogBounds, LogHealthError};
-use touchline_core::log::{Record, Span, TailSink};
+use touchline_core::log::{Looks, Record, Span, TailSink};
 
 use super::clock::BrokerClock;
 use super::door::Door;
@@ -67,6 +67,9 @@ struct Place {
     first: AtomicU64,
     next: AtomicU64,
     end: AtomicU64,
+    /// How often that end was asked for, and which question was the last to be answered.
+    begun: AtomicU64,
+    answered: AtomicU64,
 }
 
 /// What is known of a lane's duplicates.
@@ -151,6 +154,25 @@ impl Shared {
     /// Whether that was asked for since this was last called.
     pub fn take_look_ahead(&self) -> bool {
         self.looks_ahead.swap(false, Ordering::Relaxed)
+    }
+
+    /// The end of `lane` is asked for; the question's number.
+    pub fn begin_look(&self, lane: Lane) -> u64 {
+        self.places[usize::from(lane.0)].begun.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// The question `number` was answered, and bounds tell what was found.
+    pub fn end_look(&self, lane: Lane, number: u64) {
+        self.places[usize::from(lane.0)].answered.fetch_max(number, Ordering::AcqRel);
+    }
+
+    /// For `EventLog::looks`.
+    pub fn looks(&self, lane: Lane) -> Looks {
+        let load = |place: &Place| Looks {
+            begun: place.begun.load(Ordering::Acquire),
+            answered: place.answered.load(Ordering::Acquire),
+        };
+        self.places.get(usize::from(lane.0)).map(load).unwrap_or_default()
     }
 
     /// Whether the log is being closed.

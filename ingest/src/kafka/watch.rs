@@ -264,6 +264,7 @@ impl Watch {
             // What is read while the answer is under way lies below an end that wasn't asked for;
             // what is written meanwhile lies above the end or is younger than this.
             let (next, asked_ms) = (self.shared.next(lane), self.shared.broker_now_ms());
+            let look = self.shared.begin_look(lane);
             let answer = self.reader.fetch_watermarks(topic, partition, most);
             self.rounds.heard(lane, answer.is_ok());
             match answer {
@@ -271,6 +272,9 @@ impl Watch {
                     let [low, high] = [low, high].map(|offset| u64::try_from(offset).unwrap_or(0));
                     self.shared.pulse.heard();
                     self.found(lane, high, next, asked_ms);
+                    if high >= next {
+                        self.shared.end_look(lane, look);
+                    }
                     reaches.push((lane, low, high));
                 }
                 Err(error) => {

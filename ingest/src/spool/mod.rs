@@ -50,7 +50,7 @@ use std::time::Duration;
 use touchline_core::dead::DeadLetters;
 use touchline_core::event::{Event, Stream, Topic};
 use touchline_core::log::{AppendError, AppendReply, EventLog, Lane, LogBounds, LogHealthError};
-use touchline_core::log::{Outcome, ReadReply, ReadRequest};
+use touchline_core::log::{Looks, Outcome, ReadReply, ReadRequest};
 use touchline_core::time::Timestamp;
 
 use crate::clock::Clock;
@@ -276,6 +276,10 @@ impl EventLog for SpooledLog {
 
     fn look_ahead(&self) -> bool {
         self.shared.log.look_ahead()
+    }
+
+    fn looks(&self, lane: Lane) -> Looks {
+        self.shared.log.looks(lane)
     }
 
     fn lane_of(&self, topic: &Topic) -> Lane {
