@@ -27,6 +27,7 @@ use touchline_core::retry::Backoff;
 use touchline_core::time::Timestamp;
 
 use super::cursor::Cursor;
+use super::ledger::Traffic;
 use super::twins::{Known, Question, Twins};
 use super::{Shared, size};
 use crate::limits::{APPEND_EVENTS_MAX, SPOOL_READ_BYTES_MAX, TOO_OLD_MARGIN};
@@ -41,7 +42,7 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 const TELL_AFTER: Duration = Duration::from_secs(5);
 /// What the books still hold when all that is durable was handed on, for so long, isn't there: it
 /// stood in a hole.
-const PHANTOM_AFTER: Duration = Duration::from_secs(60);
+const PHANTOM_AFTER: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 60_000 });
 /// Records of one group were received within so long: they are handed on with the first one's time.
 const GROUP_SPAN: Duration = Duration::from_secs(1);
 
@@ -109,6 +110,7 @@ impl Drain {
     /// One chunk of the spool.
     fn pass_on(&mut self) {
         let from = self.cursor.next();
+        let before = self.shared.ledger().traffic();
         let chunk = match read(&*self.shared.spool, Lane(0), from, SPOOL_READ_BYTES_MAX) {
             Ok(chunk) => chunk,
             Err(why) => {
@@ -121,11 +123,7 @@ impl Drain {
             tracing::error!(from, to, reason, "events of the spool are lost: its disk has failed");
         }
         if chunk.next == from {
-            // Reserved and not durable yet; or in a hole.
-            if self.at_end_since.get_or_insert_with(Instant::now).elapsed() > PHANTOM_AFTER {
-                let events = self.shared.ledger().forget_all();
-                tracing::error!(events, "events of the spool are lost: its disk has failed");
-            }
+            self.stand_at_end(before);
             return self.rest(LOOK_EVERY);
         }
         self.at_end_since = None;
@@ -147,6 +145,18 @@ impl Drain {
             self.advance(next);
         }
         self.advance(chunk.next);
+    }
+
+    /// The books hold what can't be read: it is on its way to the disk, or stood in a hole. Nothing
+    /// that was on its way since `before` says anything of the latter.
+    fn stand_at_end(&mut self, before: Traffic) {
+        let mut ledger = self.shared.ledger();
+        if before.is_under_way() || ledger.traffic() != before {
+            self.at_end_since = None;
+        } else if self.at_end_since.get_or_insert_with(Instant::now).elapsed() > PHANTOM_AFTER {
+            let events = ledger.forget_all();
+            tracing::error!(events, "events of the spool are lost: its disk has failed");
+        }
     }
 
     fn advance(&mut self, next: u64) {

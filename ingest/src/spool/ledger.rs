@@ -20,6 +20,24 @@ pub(super) struct Ledger {
     duplicates: u64,
     parked: u64,
     refused: u64,
+    /// Appends that the spool's disk has yet to answer.
+    appending: u64,
+    /// Appends that were ever begun.
+    begun: u64,
+}
+
+/// What is on its way to the spool's disk. The same twice, and nothing under way: nothing has come
+/// or gone between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Traffic {
+    appending: u64,
+    begun: u64,
+}
+
+impl Traffic {
+    pub fn is_under_way(self) -> bool {
+        self.appending > 0
+    }
 }
 
 /// What a spool holds and has done.
@@ -56,6 +74,8 @@ impl Ledger {
             duplicates: 0,
             parked: 0,
             refused: 0,
+            appending: 0,
+            begun: 0,
         }
     }
 
@@ -104,7 +124,23 @@ impl Ledger {
         }
     }
 
-    /// Nothing of it is there any more; how many events the books held.
+    /// What has just been entered is handed to the spool's disk.
+    pub fn begin_append(&mut self) {
+        self.appending += 1;
+        self.begun += 1;
+    }
+
+    /// The disk has answered, and the books say what it did.
+    pub fn end_append(&mut self) {
+        self.appending = self.appending.saturating_sub(1);
+    }
+
+    pub fn traffic(&self) -> Traffic {
+        Traffic { appending: self.appending, begun: self.begun }
+    }
+
+    /// Nothing of it is there any more; how many events the books held. Not for books with an
+    /// append under way: what it brings would be in none.
     pub fn forget_all(&mut self) -> u64 {
         let events = self.events;
         self.held.iter_mut().for_each(|held| *held = 0);

@@ -218,6 +218,7 @@ impl Shared {
         for (event, lane) in events.iter().zip(&lanes) {
             ledger.enter(*lane, size(event), now);
         }
+        ledger.begin_append();
         Ok(Some(lanes))
     }
 }
@@ -233,6 +234,7 @@ impl EventLog for SpooledLog {
         let sizes: Vec<u64> = events.iter().map(size).collect();
         let settle = move |answer: Result<Vec<Outcome>, AppendError>| {
             let mut ledger = shared.ledger();
+            ledger.end_append();
             let is_kept = |n: usize| {
                 answer.as_ref().is_ok_and(|it| matches!(it.get(n), Some(Outcome::Accepted(_))))
             };

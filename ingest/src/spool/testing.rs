@@ -24,6 +24,8 @@ pub(super) enum Mood {
     Chokes(&'static str),
     /// Refuses events of this id for what they are, and takes the others.
     Refuses(&'static str),
+    /// Says nothing before it is in another mood, and then what it would have said.
+    Stalls,
 }
 
 /// A log of two lanes with a dedupe window of an hour.
@@ -37,17 +39,23 @@ pub(super) struct Inside {
     pub(super) appends: u64,
     pub(super) records: Vec<Vec<Record>>,
     pub(super) known: HashMap<Identity, (Timestamp, touchline_core::event::Content)>,
+    pub(super) stalled: Vec<(Vec<Event>, Timestamp, AppendReply)>,
 }
 
 impl FakeLog {
     pub(super) fn new(lanes: usize) -> Arc<Self> {
         let (mood, records) = (Mood::Takes, vec![Vec::new(); lanes]);
-        let inside = Inside { mood, appends: 0, records, known: HashMap::new() };
+        let (known, stalled) = (HashMap::new(), Vec::new());
+        let inside = Inside { mood, appends: 0, records, known, stalled };
         Arc::new(Self { inner: Mutex::new(inside), lanes })
     }
 
     pub(super) fn set(&self, mood: Mood) {
-        lock(&self.inner).mood = mood;
+        let mut inner = lock(&self.inner);
+        inner.mood = mood;
+        let stalled = std::mem::take(&mut inner.stalled);
+        drop(inner);
+        stalled.into_iter().for_each(|(events, at, reply)| self.append(events, at, reply));
     }
 
     /// Waits for so many more appends.
@@ -69,6 +77,7 @@ impl EventLog for FakeLog {
         let unknown = || Err(AppendError::Unknown("lost".into()));
         match mood {
             Mood::Away => return reply(Err(AppendError::Unreachable)),
+            Mood::Stalls => return inner.stalled.push((events, received_at, reply)),
             Mood::Chokes(id) if events.iter().any(|it| &*it.id == id) => return reply(unknown()),
             _ => {}
         }

@@ -4,6 +4,8 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+mod waits;
+
 use super::testing::{Mood, START, Stage, event, until};
 use super::*;
 
