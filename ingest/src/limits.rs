@@ -184,9 +184,10 @@ pub const SCOUT_IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// Bytes of the spool that are read at once: a few thousand events.
 pub const SPOOL_READ_BYTES_MAX: usize = 1 << 20;
-/// Identities of all lanes that are kept while an old spool is handed on: 33 bytes a place of the
-/// table, of which 8 million are needed for so many: 280 MB at worst.
-pub const SPOOL_TWINS_MAX: usize = 4_000_000;
+/// Events of an old spool that the log is asked about at a time: 33 bytes a place of their tables,
+/// of which 7/16 are in use at least: 38 to 76 bytes each, 150 MB at worst, and half as much again
+/// while a table grows. A full spool of 1 GiB holds a million of a kilobyte.
+pub const SPOOL_TWINS_MAX: usize = 2_000_000;
 
 const _: () =
     assert!(EVENTS_BURST as usize >= BODY_EVENTS_MAX, "a full body fits an idle partner's burst");

@@ -12,34 +12,26 @@
 //! letter and the rest goes on; it leaves the spool only once the letter is kept for good, for it
 //! was acknowledged.
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use touchline_core::dead::DeadLetter;
 use touchline_core::event::Event;
-use touchline_core::log::Record;
-use touchline_core::log::{AppendError, EventLog, Lane, Outcome, Position, ReadChunk, ReadRequest};
+use touchline_core::log::{AppendError, Lane, Outcome, ReadChunk, Record};
 use touchline_core::retry::Backoff;
 use touchline_core::time::Timestamp;
 
+use super::asking::{Waits, append, read};
 use super::cursor::Cursor;
 use super::ledger::Traffic;
-use super::twins::{Known, Question, Twins};
+use super::twins::{Group, Known, Twins};
 use super::{Shared, size};
-use crate::limits::{APPEND_EVENTS_MAX, SPOOL_READ_BYTES_MAX, TOO_OLD_MARGIN};
+use crate::limits::{APPEND_EVENTS_MAX, TOO_OLD_MARGIN};
 
 /// How often an idle spool is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long one answer of either log is waited for.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
-/// How often it is told that a letter can't be kept for good, and holds up the spool.
-const TELL_EVERY: Duration = Duration::from_secs(60);
-/// How soon it is told first.
-const TELL_AFTER: Duration = Duration::from_secs(5);
 /// What the books still hold when all that is durable was handed on, for so long, isn't there: it
 /// stood in a hole.
 const PHANTOM_AFTER: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 60_000 });
@@ -70,7 +62,7 @@ impl Drain {
     pub fn count_what_is_left(&self) -> Result<(), String> {
         let mut from = self.cursor.next();
         loop {
-            let chunk = read(&*self.shared.spool, Lane(0), from, SPOOL_READ_BYTES_MAX)?;
+            let chunk = self.read_spool(from)?;
             let mut ledger = self.shared.ledger();
             for Record { event, received_at, .. } in &chunk.records {
                 ledger.enter(self.shared.lane(event), size(event), *received_at);
@@ -111,8 +103,9 @@ impl Drain {
     fn pass_on(&mut self) {
         let from = self.cursor.next();
         let before = self.shared.ledger().traffic();
-        let chunk = match read(&*self.shared.spool, Lane(0), from, SPOOL_READ_BYTES_MAX) {
+        let chunk = match self.read_spool(from) {
             Ok(chunk) => chunk,
+            Err(_) if self.is_closing() => return,
             Err(why) => {
                 tracing::error!(why, "the spool can't be read; what it holds waits");
                 return self.rest(Duration::from_secs(1));
@@ -157,6 +150,10 @@ impl Drain {
             let events = ledger.forget_all();
             tracing::error!(events, "events of the spool are lost: its disk has failed");
         }
+    }
+
+    fn read_spool(&self, from: u64) -> Result<ReadChunk, String> {
+        read(&*self.shared.spool, Lane(0), from, &self.shared.is_closing)
     }
 
     fn advance(&mut self, next: u64) {
@@ -222,15 +219,16 @@ impl Drain {
         // A twin can't be older than what happened, but for what clocks may be off by.
         let now = (self.shared.options.clock)();
         let is_old = |event: &Event| {
-            let window = self.shared.options.windows[event.stream as usize];
+            let window = self.shared.window(event);
             event.occurred_at < now.minus(window.saturating_sub(TOO_OLD_MARGIN))
         };
         if !events.iter().any(is_old) {
             return Some(events);
         }
+        let known = self.known_of(&events, received_at)?;
         let mut fresh = Vec::with_capacity(events.len());
-        for event in events {
-            match self.known_of(&event, received_at)? {
+        for (event, known) in events.into_iter().zip(known) {
+            match known {
                 Known::No if self.is_in_doubt && self.is_forgotten(&event, received_at) => {
                     self.park(vec![event], &[0], "spool_place_lost", IN_DOUBT, received_at)?;
                 }
@@ -247,30 +245,48 @@ impl Drain {
 
     /// Whether the log may have forgotten an event that it took when it was received.
     fn is_forgotten(&self, event: &Event, received_at: Timestamp) -> bool {
-        let window = self.shared.options.windows[event.stream as usize];
         let now = (self.shared.options.clock)();
-        received_at < now.minus(window.saturating_sub(TOO_OLD_MARGIN))
+        received_at < now.minus(self.shared.window(event).saturating_sub(TOO_OLD_MARGIN))
     }
 
-    /// What the log knows of an event; asked until it answers.
-    fn known_of(&mut self, event: &Event, received_at: Timestamp) -> Option<Known> {
-        let lane = self.shared.lane(event);
-        // What happened up to a window before it was received may have been taken since then.
-        let window = self.shared.options.windows[event.stream as usize];
-        let since = received_at.minus(window * 2);
-        let holds_for = window.saturating_sub(TOO_OLD_MARGIN);
-        while !self.is_closing() {
-            let now = (self.shared.options.clock)();
-            let question = Question { lane, since, now, holds_for };
-            match self.twins.look(&*self.shared.log, question, event) {
-                Ok(known) => return Some(known),
-                Err(why) => {
-                    tracing::debug!(why, "the log can't be asked what it holds yet");
-                    self.rest(Duration::from_secs(1));
-                }
+    /// What the log knows of each of `events`; asked until it answers, ever more rarely. `None`
+    /// where the log is being closed before.
+    fn known_of(&mut self, events: &[Event], received_at: Timestamp) -> Option<Vec<Known>> {
+        let shared = Arc::clone(&self.shared);
+        let group = Group { shared: &shared, from: self.cursor.next(), events, received_at };
+        let (mut known, mut backoff) = (Vec::with_capacity(events.len()), Backoff::new());
+        let mut waits = Waits::new(Instant::now());
+        while let Some(event) = events.get(known.len()) {
+            if self.is_closing() {
+                return None;
             }
+            if shared.log.health().is_err() {
+                // That is told elsewhere, and once it is over there is more to be found.
+                self.twins.forget();
+                known.clear();
+                (backoff, waits) = (Backoff::new(), Waits::new(Instant::now()));
+                self.rest(LOOK_EVERY);
+                continue;
+            }
+            let why = match self.twins.look(group, event) {
+                Ok(it) => {
+                    known.push(it);
+                    (backoff, waits) = (Backoff::new(), Waits::new(Instant::now()));
+                    continue;
+                }
+                Err(_) if self.is_closing() => return None,
+                Err(why) => why,
+            };
+            if let Some(waits_s) = waits.is_due(Instant::now()) {
+                tracing::error!(
+                    waits_s,
+                    why,
+                    "the spool stands still: the log can't be asked which of its old events it has"
+                );
+            }
+            self.rest(backoff.next(rand::random()));
         }
-        None
+        Some(known)
     }
 
     fn settle(&self, events: &[Event], outcomes: &[Outcome]) {
@@ -313,15 +329,14 @@ impl Drain {
     /// holds behind it waits, for its turn and for order. `None` where the log is being closed
     /// before.
     fn keep_for_good(&self, letter: &DeadLetter) -> Option<()> {
-        let (begin, tell_at) = (Instant::now(), Cell::new(Instant::now() + TELL_AFTER));
+        let waits = Waits::new(Instant::now());
         let gives_up = || {
-            if Instant::now() >= tell_at.get() {
-                tell_at.set(Instant::now() + TELL_EVERY);
+            if let Some(waits_s) = waits.is_due(Instant::now()) {
                 tracing::error!(
                     source = &*letter.source,
                     correlation = &*letter.correlation,
                     reason = letter.reason,
-                    waits_s = begin.elapsed().as_secs(),
+                    waits_s,
                     "the spool stands still: an acknowledged event that the log refuses can't be \
                      kept as a dead letter; see why dead letters can't be written"
                 );
@@ -355,34 +370,4 @@ fn error_text(items: &[usize]) -> String {
 
 fn is_near(at: Timestamp, first: Timestamp) -> bool {
     at >= first && at.minus(GROUP_SPAN) <= first
-}
-
-/// Appends, and waits for the answer. One that doesn't come is unknown (R14).
-fn append(
-    log: &dyn EventLog,
-    events: &[Event],
-    received_at: Timestamp,
-) -> Result<Vec<Outcome>, AppendError> {
-    let (tell, told) = sync_channel(1);
-    let reply = Box::new(move |answer| drop(tell.try_send(answer)));
-    log.append_in_order(events.to_vec(), received_at, reply);
-    let silent = || AppendError::Unknown("the log did not answer in time".into());
-    told.recv_timeout(ANSWER_MAX).unwrap_or_else(|_| Err(silent()))
-}
-
-/// Reads, and waits for the answer.
-pub(super) fn read(
-    log: &dyn EventLog,
-    lane: Lane,
-    from: u64,
-    bytes_max: usize,
-) -> Result<ReadChunk, String> {
-    let (tell, told) = sync_channel(1);
-    let request = ReadRequest { from: Position { lane, seq: from }, bytes_max };
-    log.read(request, Box::new(move |answer| drop(tell.try_send(answer))));
-    match told.recv_timeout(ANSWER_MAX) {
-        Ok(Ok(chunk)) => Ok(chunk),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("no answer in time".into()),
-    }
 }

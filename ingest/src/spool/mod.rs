@@ -14,6 +14,7 @@
 //! | `drain` | the thread that hands it on |
 //! | `cursor` | how far that has come, on disk |
 //! | `twins` | what an old spool may repeat, or says otherwise |
+//! | `asking` | questions to either log, and how long they may take |
 //!
 //! # Invariants
 //! - While the spool holds anything for a lane, every event of that lane goes through it: order
@@ -30,6 +31,7 @@
 //! The same id with other content (R15) is judged against what the spool holds; what the shared log
 //! held before, it can't ask. Such an event becomes a dead letter when its turn comes.
 
+mod asking;
 mod cursor;
 mod drain;
 mod ledger;
@@ -184,6 +186,11 @@ impl Shared {
             route: event.route.clone(),
             lang: event.lang,
         })
+    }
+
+    /// For how long the log knows what `event` repeats.
+    fn window(&self, event: &Event) -> Duration {
+        self.options.windows[event.stream as usize]
     }
 
     /// How old the spool's oldest event may be while `stream` still adds to it.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use touchline_core::dead::DeadLetter;
 use touchline_core::event::Identity;
-use touchline_core::log::{Epoch, LaneBounds, Position, ReadChunk, Record};
+use touchline_core::log::{Epoch, LaneBounds, Looks, Position, ReadChunk, ReadError, Record};
 
 use super::*;
 
@@ -28,6 +28,16 @@ pub(super) enum Mood {
     Stalls,
 }
 
+/// How it reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    Well,
+    /// Fails for so many times.
+    Fails(u32),
+    /// Never says anything.
+    Hangs,
+}
+
 /// A log of two lanes with a dedupe window of an hour.
 pub(super) struct FakeLog {
     pub(super) inner: Mutex<Inside>,
@@ -40,13 +50,31 @@ pub(super) struct Inside {
     pub(super) records: Vec<Vec<Record>>,
     pub(super) known: HashMap<Identity, (Timestamp, touchline_core::event::Content)>,
     pub(super) stalled: Vec<(Vec<Event>, Timestamp, AppendReply)>,
+    pub(super) reading: Reading,
+    pub(super) hanging: Vec<ReadReply>,
+    /// Reads, of whatever came of them.
+    pub(super) reads: u64,
+    /// Of a log that others write to: how it looks ahead, and records of lane 0 that it knows
+    /// nothing of before that.
+    pub(super) looks: Option<Looks>,
+    pub(super) unseen: usize,
 }
 
 impl FakeLog {
     pub(super) fn new(lanes: usize) -> Arc<Self> {
         let (mood, records) = (Mood::Takes, vec![Vec::new(); lanes]);
-        let (known, stalled) = (HashMap::new(), Vec::new());
-        let inside = Inside { mood, appends: 0, records, known, stalled };
+        let inside = Inside {
+            mood,
+            appends: 0,
+            records,
+            known: HashMap::new(),
+            stalled: Vec::new(),
+            reading: Reading::Well,
+            hanging: Vec::new(),
+            reads: 0,
+            looks: None,
+            unseen: 0,
+        };
         Arc::new(Self { inner: Mutex::new(inside), lanes })
     }
 
@@ -56,6 +84,23 @@ impl FakeLog {
         let stalled = std::mem::take(&mut inner.stalled);
         drop(inner);
         stalled.into_iter().for_each(|(events, at, reply)| self.append(events, at, reply));
+    }
+
+    /// Another node, or we ourselves, appends what nobody will remember.
+    pub(super) fn forgets(&self, events: &[Event], at: Timestamp) {
+        self.append(events.to_vec(), at, Box::new(drop));
+        lock(&self.inner).known.clear();
+    }
+
+    /// Begins a question how far it reaches, or answers all that were begun.
+    pub(super) fn look(&self, is_answer: bool) {
+        let mut inner = lock(&self.inner);
+        let mut looks = inner.looks.unwrap_or_default();
+        match is_answer {
+            true => looks.answered = looks.begun,
+            false => looks.begun += 1,
+        }
+        inner.looks = Some(looks);
     }
 
     /// Waits for so many more appends.
@@ -115,11 +160,19 @@ impl EventLog for FakeLog {
     }
 
     fn read(&self, request: ReadRequest, reply: ReadReply) {
-        let inner = lock(&self.inner);
+        let mut inner = lock(&self.inner);
+        inner.reads += 1;
+        match inner.reading {
+            Reading::Hangs => return inner.hanging.push(reply),
+            Reading::Fails(times) if times > 0 => {
+                inner.reading = Reading::Fails(times - 1);
+                return reply(Err(ReadError::Busy));
+            }
+            Reading::Well | Reading::Fails(_) => {}
+        }
         let Position { lane, seq } = request.from;
         let records = &inner.records[usize::from(lane.0)];
-        let few = if request.bytes_max == 1 { 1 } else { 3 };
-        let found: Vec<_> = records.iter().skip(seq as usize).take(few).cloned().collect();
+        let found: Vec<_> = records.iter().skip(seq as usize).take(3).cloned().collect();
         let next = seq + found.len() as u64;
         drop(inner);
         reply(Ok(ReadChunk { lane, from: seq, next, records: found, holes: Vec::new() }));
@@ -128,7 +181,17 @@ impl EventLog for FakeLog {
     fn bounds(&self) -> LogBounds {
         let inner = lock(&self.inner);
         let whole = |it: &Vec<Record>| LaneBounds::whole(0, it.len() as u64);
-        LogBounds { epoch: Epoch(1), lanes: inner.records.iter().map(whole).collect() }
+        let mut lanes: Box<[_]> = inner.records.iter().map(whole).collect();
+        lanes[0] = LaneBounds::whole(0, lanes[0].end - inner.unseen as u64);
+        LogBounds { epoch: Epoch(1), lanes }
+    }
+
+    fn look_ahead(&self) -> bool {
+        lock(&self.inner).looks.is_some()
+    }
+
+    fn looks(&self, _: Lane) -> Looks {
+        lock(&self.inner).looks.unwrap_or_default()
     }
 
     fn lane_of(&self, topic: &Topic) -> Lane {
