@@ -226,8 +226,8 @@ fn requests_that_come_too_late_are_begun_again_from_the_first() {
 #[test]
 fn of_a_batch_that_brokers_refuse_only_the_guilty_one_is_parked() {
     use RDKafkaRespErr as Said;
-    // Errors meet requests in the order of their coming, notes of the node's own among them: a turn in
-    // which one of those got an event's proves nothing but that nothing is lost.
+    // Errors meet requests in the order of their coming, notes of the node's own among them: a turn
+    // in which one of those got an event's proves nothing but that nothing is lost.
     let turn = |_| {
         let it = fixture();
         it.drains_through(|| {

@@ -10,7 +10,8 @@ use crate::schedule::{Stream, team_name};
 use crate::setup::Setup;
 use crate::target::SECRET;
 
-/// The crowd's streams, each with its kind and scheme. One that is well is listened to as lines alone.
+/// The crowd's streams, each with its kind and scheme. One that is well is listened to as lines
+/// alone.
 const KINDS: [(&str, &str, &str); 3] = [
     ("crowd", "lines", "http"),
     ("crowd-events", "events", "http"),

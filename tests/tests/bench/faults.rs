@@ -7,8 +7,8 @@ use touchline_tests::e2e::until;
 
 use crate::{Results, bench, turn};
 
-/// A p99 of eighteen events on a host that others use moves by half of itself; one that slow connections
-/// move is several times what it was.
+/// A p99 of eighteen events on a host that others use moves by half of itself; one that slow
+/// connections move is several times what it was.
 const MOVED_MAX: f64 = 2.0;
 
 /// A scenario small, with what its file expects but for times.
@@ -64,8 +64,8 @@ impl Drop for Slow {
     }
 }
 
-/// FAULTS 6: everything of a bench that runs meanwhile is delivered, and its p99 doesn't move; by how much
-/// it did is printed.
+/// FAULTS 6: everything of a bench that runs meanwhile is delivered, and its p99 doesn't move; by
+/// how much it did is printed.
 #[test]
 fn fault_06_slow_connections_cost_a_running_bench_nothing() {
     let Some(_turn) = turn() else { return };
@@ -92,8 +92,8 @@ fn fault_06_slow_connections_cost_a_running_bench_nothing() {
         p99_us as f64 / 1e3
     };
     let late = "touchline_handshake_failures_total{reason=\"late\"}";
-    // One after the other, so that a host that is busy for a while troubles both alike. They are let go
-    // after fifteen seconds; a run takes less.
+    // One after the other, so that a host that is busy for a while troubles both alike. They are
+    // let go after fifteen seconds; a run takes less.
     let mut moved: Vec<f64> = (0..3)
         .map(|n| {
             let quiet_ms = p99_ms();

@@ -22,8 +22,8 @@ const SMALL: [(&str, &str, &str); 7] = [
     ("restart", "500", "0.2"),
 ];
 
-/// Posts of `trouble` that are published in its eight seconds: one a second for each of ten teams, and one at
-/// once, by each of three streams; by two of them it would be less than this.
+/// Posts of `trouble` that are published in its eight seconds: one a second for each of ten teams,
+/// and one at once, by each of three streams; by two of them it would be less than this.
 const HEARD_MIN: f64 = 180.0;
 
 fn names() -> Vec<String> {

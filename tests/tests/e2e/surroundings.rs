@@ -96,7 +96,8 @@ fn fault_41_short_of_memory_it_refuses_newcomers_and_keeps_who_is_inside() {
     let mut inside = Socket::open(server.addresses().stream, "teams=ars");
     inside.hear_op("subscribed");
     assert!(knock(&server).starts_with("HTTP/1.1 101"));
-    // What is used becomes 95 of a hundred, also where a start's pages have been given back meanwhile.
+    // What is used becomes 95 of a hundred, also where a start's pages have been given back
+    // meanwhile.
     until("newcomers are refused", || {
         group.set_limit(group.used_bytes() * 100 / 95);
         knock(&server).starts_with("HTTP/1.1 503")
