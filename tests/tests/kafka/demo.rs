@@ -225,8 +225,8 @@ fn wait_until_handed_on(board: SocketAddr) {
     }
 }
 
-/// The states of the log that the board has shown, and the most that waited at two looks in turn: what
-/// comes twice has a place, too, until the spool has found its twin.
+/// The states of the log that the board has shown, and the most that waited at two looks in turn:
+/// what comes twice has a place, too, until the spool has found its twin.
 fn watch(board: SocketAddr, is_over: &AtomicBool) -> (Vec<String>, u64) {
     let (mut states, mut kept, mut before) = (Vec::new(), 0, 0);
     while !is_over.load(Ordering::Relaxed) {
