@@ -15,6 +15,7 @@ use crate::check::{Report, Row, State};
 use crate::ethtool::{self, Field};
 use crate::knob::{Knob, Set};
 use crate::machine::Machine;
+use crate::mask;
 use crate::probe::steering;
 use crate::reading::{Spot, fields_of};
 use crate::record::Record;
@@ -308,6 +309,11 @@ pub fn is_in_force(root: &Root, change: &Change) -> bool {
 
 /// Whether what was read says `value`.
 pub fn says(raw: &str, spot: &Spot, value: &str) -> bool {
+    if mask::stands_at(spot)
+        && let Some(is_same) = mask::are_same(raw, value)
+    {
+        return is_same;
+    }
     let bracketed = matches!(spot, Spot::File { bracketed: true, .. });
     fields_of(raw, bracketed) == fields_of(value, bracketed)
 }

@@ -172,7 +172,7 @@ impl Undoing<'_> {
         };
         let what = spot.name();
         let result = match read_spot(self.root, &spot) {
-            Ok(raw) if raw == change.before => Back::Untouched,
+            Ok(raw) if says(&raw, &spot, &change.before) => Back::Untouched,
             Ok(raw) => self.write_back(&spot, &change.before, &raw),
             Err(error) if is_gone(self.root, &spot, error.kind()) => Back::Gone,
             Err(error) => Back::Failed(error.to_string()),
@@ -196,8 +196,7 @@ impl Undoing<'_> {
             return Back::Failed(error.to_string());
         }
         match read_spot(self.root, spot) {
-            Ok(raw) if raw == as_read => done,
-            Ok(raw) if bracketed && says(&raw, spot, &before) => done,
+            Ok(raw) if says(&raw, spot, &before) => done,
             Ok(raw) => Back::Failed(format!("it reads {}", raw.trim())),
             Err(error) => Back::Failed(error.to_string()),
         }

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::apply::{Outcome, apply};
-use crate::plan::{Plan, Wish};
+use crate::apply::{Outcome, apply, apply_with};
+use crate::plan::{Plan, Wish, write_spot};
+use crate::reading::Spot;
 use crate::record::{Record, list};
 use crate::testing::{Tree, judge_host, need};
 use crate::unit::Service;
@@ -77,6 +78,27 @@ pub fn apply_all(tree: &Tree, connections: u64) -> Vec<Outcome> {
     let wish = wish(tree);
     let plan = plan_of(tree, &wish, connections);
     apply(&tree.root(), &plan, &wish, &state(tree)).unwrap()
+}
+
+/// The same by a kernel that shows masks and flows otherwise than they were written.
+pub fn apply_as_kernel(tree: &Tree) -> Vec<Outcome> {
+    let (root, wish) = (tree.root(), wish(tree));
+    let plan = plan_of(tree, &wish, 50_000);
+    let mut write = |spot: &Spot, value: &str| {
+        let end = spot.name().rsplit('/').next().unwrap_or_default().to_owned();
+        let shown = match end.as_str() {
+            "rps_cpus" | "xps_cpus" => {
+                let mask = u64::from_str_radix(value.trim(), 16).unwrap();
+                format!("{:08x},{:08x}\n", mask >> 32, mask & 0xffff_ffff)
+            }
+            "rps_flow_cnt" => {
+                format!("{}\n", value.trim().parse::<u64>().unwrap().next_power_of_two())
+            }
+            _ => value.to_owned(),
+        };
+        write_spot(&root, spot, &shown)
+    };
+    apply_with(&root, &plan, &wish, &state(tree), &mut write).unwrap()
 }
 
 /// All that may be touched.

@@ -9,7 +9,8 @@ use crate::plan::{BOOT_FILE, DROP_IN_FILE, MODULE_FILE, SYSCTL_FILE};
 use crate::revert::{Back, revert};
 use crate::testing::{Tree, judge_host, need};
 use crate::trial::{
-    apply_all, everything, files_of_service, host, plan_of, records, state, text, wish,
+    apply_all, apply_as_kernel, everything, files_of_service, host, plan_of, records, state, text,
+    wish,
 };
 
 #[test]
@@ -108,6 +109,34 @@ fn a_value_that_is_refused_is_told_and_not_kept() {
     assert!(!kept.contains("swappiness") && !kept.contains("somaxconn"), "{kept}");
     assert!(!revert(&root, &state(&tree), false).unwrap().is_bad());
     assert_eq!(everything(&tree), before);
+}
+
+/// `1` is read again as `00000000,00000001`: it took, is kept, and is as before after a revert.
+#[test]
+fn a_mask_that_the_kernel_pads_took() {
+    for queues in [2, 8, 10] {
+        let tree = Tree::host(8);
+        tree.nic("eth0", "ena", queues)
+            .file("/sys/kernel/mm/transparent_hugepage/enabled", "madvise\n");
+        for file in tree.root().glob("/sys/class/net/eth0/queues/tx-*/xps_cpus") {
+            tree.file(&file, "00000000,00000000\n");
+        }
+        let before = everything(&tree);
+        let outcomes = apply_as_kernel(&tree);
+        assert!(outcomes.iter().all(|outcome| !outcome.is_bad()), "{outcomes:?}");
+        let boot = text(&tree, BOOT_FILE);
+        let first = if queues == 2 { "55" } else { "1" };
+        let xps = format!("echo {first} >/sys/class/net/eth0/queues/tx-0/xps_cpus\n");
+        assert!(boot.contains(&xps), "{boot}");
+        assert_eq!(boot.contains("rx-0/rps_cpus\n"), queues == 2, "{boot}");
+        let report = judge_host(&tree.root(), &need(50_000));
+        for id in ["nic.rps", "nic.xps"] {
+            assert_eq!(report.row(id).unwrap().state, State::Ok, "{id} of {queues}");
+        }
+        assert!(plan_of(&tree, &wish(&tree), 50_000).is_empty());
+        assert!(!revert(&tree.root(), &state(&tree), false).unwrap().is_bad());
+        assert_eq!(everything(&tree), before);
+    }
 }
 
 /// systemd doesn't start a service whose limit can't be set.

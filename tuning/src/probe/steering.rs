@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::condition::{Scene, has_few_queues};
 use crate::machine::{Nic, numbers_of_list};
+use crate::mask;
 use crate::probe::nic::no_nics;
 use crate::reading::{Place, Reading};
 use crate::root::Root;
@@ -81,9 +82,9 @@ fn interrupts_of(text: &str, nic: &Nic) -> Vec<u64> {
 
 /// The cores to which each receive queue hands packets on.
 pub fn rps(scene: &Scene) -> Reading {
-    let every = mask_of(scene.machine.core_numbers.iter().copied());
+    let every = mask::of(scene.machine.core_numbers.iter().copied());
     let is_useful = has_few_queues(scene.machine);
-    per_queue(scene, "rx", "rps_cpus", |_, _, raw| match is_useful && mask_is_empty(raw) {
+    per_queue(scene, "rx", "rps_cpus", |_, _, raw| match is_useful && mask::is_empty(raw) {
         true => every.clone(),
         false => raw.trim().to_owned(),
     })
@@ -102,13 +103,13 @@ pub fn rps_flows(scene: &Scene) -> Reading {
 /// kernel answers with an error.
 pub fn xps(scene: &Scene) -> Reading {
     per_queue(scene, "tx", "xps_cpus", |nic, n, raw| {
-        let cores = scene.machine.cores;
-        match nic.tx_queues > 1 && cores > 1 && mask_is_empty(raw) {
-            true => {
-                let numbers = (0u64..).zip(scene.machine.core_numbers.iter().copied());
-                let own = numbers.filter(|(at, _)| at % nic.tx_queues == n);
-                mask_of(own.map(|(_, core)| core))
-            }
+        let numbers = (0u64..).zip(scene.machine.core_numbers.iter().copied());
+        let own = numbers.filter(|(at, _)| at % nic.tx_queues == n);
+        let own = mask::of(own.map(|(_, core)| core));
+        // With more queues than cores some are nobody's, and stay so.
+        let is_useful = nic.tx_queues > 1 && scene.machine.cores > 1 && !mask::is_empty(&own);
+        match is_useful && mask::is_empty(raw) {
+            true => own,
             false => raw.trim().to_owned(),
         }
     })
@@ -156,36 +157,9 @@ pub fn rebuilt(root: &Root, nic: &Nic) -> Vec<(&'static str, String)> {
     all.into_iter().flat_map(paths).collect()
 }
 
-/// As the kernel writes a set of cores: hexadecimal, a comma between words of 32.
-fn mask_of(cores: impl Iterator<Item = u64>) -> String {
-    let mut words = vec![0u32];
-    for core in cores {
-        let word = (core / 32) as usize;
-        words.resize(words.len().max(word + 1), 0);
-        words[word] |= 1 << (core % 32);
-    }
-    let mut text = String::new();
-    for (n, word) in words.iter().rev().enumerate() {
-        text += &if n == 0 { format!("{word:x}") } else { format!(",{word:08x}") };
-    }
-    text
-}
-
-fn mask_is_empty(mask: &str) -> bool {
-    mask.trim().chars().all(|c| c == '0' || c == ',')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn masks_are_written_as_the_kernel_writes_them() {
-        assert_eq!(mask_of(0..2), "3");
-        assert_eq!(mask_of([1, 3].into_iter()), "a");
-        assert_eq!(mask_of(0..36), "f,ffffffff");
-        assert!(mask_is_empty("00000000,00000000\n") && !mask_is_empty("00,01"));
-    }
 
     #[test]
     fn interrupts_are_known_by_their_names() {
