@@ -139,6 +139,19 @@ fn a_mask_that_the_kernel_pads_took() {
     }
 }
 
+/// The kernel would make 16384 of 32768 / 3, and that would not be what was written.
+#[test]
+fn flows_of_any_number_of_queues_took() {
+    for (queues, flows) in [(3, 16_384), (5, 8192), (6, 8192)] {
+        let tree = Tree::host(16);
+        tree.nic("eth0", "ena", queues);
+        let outcomes = apply_as_kernel(&tree);
+        assert!(outcomes.iter().all(|outcome| !outcome.is_bad()), "{outcomes:?}");
+        let line = format!("echo {flows} >/sys/class/net/eth0/queues/rx-2/rps_flow_cnt\n");
+        assert!(text(&tree, BOOT_FILE).contains(&line), "{}", text(&tree, BOOT_FILE));
+    }
+}
+
 /// systemd doesn't start a service whose limit can't be set.
 #[test]
 fn a_limit_on_files_is_never_kept_above_what_the_kernel_allows() {

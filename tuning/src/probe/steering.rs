@@ -94,9 +94,14 @@ pub fn rps(scene: &Scene) -> Reading {
 pub fn rps_flows(scene: &Scene) -> Reading {
     let is_useful = has_few_queues(scene.machine);
     per_queue(scene, "rx", "rps_flow_cnt", |nic, _, raw| match is_useful && raw.trim() == "0" {
-        true => (RPS_FLOWS / nic.rx_queues.max(1)).to_string(),
+        true => flows_of_queue(nic.rx_queues).to_string(),
         false => raw.trim().to_owned(),
     })
+}
+
+/// A queue's share; the kernel takes powers of two, and makes the next one of anything else.
+fn flows_of_queue(queues: u64) -> u64 {
+    (RPS_FLOWS / queues.max(1)).next_power_of_two()
 }
 
 /// The cores that use each transmit queue. With a single one there is nothing to choose, and the
@@ -160,6 +165,14 @@ pub fn rebuilt(root: &Root, nic: &Nic) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flows_of_a_queue_are_a_power_of_two() {
+        let want = [(1, 32_768), (2, 16_384), (3, 16_384), (5, 8192), (6, 8192), (8, 4096)];
+        for (queues, flows) in want.into_iter().chain([(0, 32_768), (40_000, 1)]) {
+            assert_eq!(flows_of_queue(queues), flows, "{queues}");
+        }
+    }
 
     #[test]
     fn interrupts_are_known_by_their_names() {
