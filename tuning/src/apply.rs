@@ -82,10 +82,12 @@ pub fn apply_with(
         let before = read_spot(root, &change.spot).unwrap_or_else(|_| change.before.clone());
         Change { before, ..change.clone() }
     };
+    let all = plan.live.iter().chain(&plan.steering).chain(&plan.adopted);
     let mut record = Record {
         made_at_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
         complete: false,
-        live: plan.live.iter().chain(&plan.steering).map(as_now).collect(),
+        kept: wish.keep,
+        live: all.map(as_now).collect(),
         limits: plan.limits.clone(),
         files,
         folders: store.made().to_vec(),
@@ -107,6 +109,7 @@ pub fn apply_with(
     }
     if wish.keep {
         let earlier: Vec<Record> = earlier.into_iter().map(|(_, record)| record).collect();
+        taken.extend(plan.adopted.iter().cloned());
         let settings = Settings::of(root, &earlier, &taken, &plan.limits);
         outcomes.extend(settings.limits_of(&plan.limits).iter().map(|limit| Outcome {
             what: format!("{}={}", limit.directive, limit.value),

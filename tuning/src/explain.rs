@@ -170,7 +170,8 @@ in one line, and neither keeps it from starting.
 `apply` records what is there in `/var/lib/touchline-tune` (`--state-dir`) before it touches
 anything; `--dry-run` only shows, `--only KNOB,KNOB` chooses, `--now-only` writes no files,
 `--output-script FILE` writes a plain shell script instead (`sh FILE`, `sh FILE undo`) for hosts
-that nothing else may touch. What the kernel refuses is told, and doesn't stop the rest.
+that nothing else may touch. What the kernel refuses is told, and doesn't stop the rest. What was
+set with `--now-only` is kept once an `apply` without it is about the same knob.
 
 Limits are judged by what systemd gives the service: `touchline.service` and its drop-ins, read in
 systemd's order, then the defaults of its system.conf, then its own (for LimitNOFILE= that of

@@ -13,7 +13,7 @@
 //! | [`machine`] | facts of a host, and what the configuration needs of it |
 //! | [`knob`], [`wanted`], [`condition`] | the data: parsed, its arithmetic, when it counts |
 //! | [`reading`], [`probe`] | what a value is now |
-//! | [`mask`] | sets of cores as the kernel writes and shows them |
+//! | [`mask`], [`interrupts`] | sets of cores as the kernel shows them; interrupts by name |
 //! | [`netlink`], [`ethtool`], [`qdisc`] | what only the kernel itself tells |
 //! | [`unit`], [`bounds`] | what systemd gives the service |
 //! | [`check`] | a row for each knob: now, wanted, `ok`, `advice` or `problem` |
@@ -42,6 +42,7 @@ pub mod explain;
 pub mod files;
 pub mod groups;
 pub mod host;
+pub mod interrupts;
 pub mod knob;
 pub mod machine;
 pub mod mask;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{Report, Row, State};
 use crate::ethtool::{self, Field};
+use crate::interrupts::{self, standing_spot};
 use crate::knob::{Knob, Set};
 use crate::machine::Machine;
 use crate::mask;
@@ -35,7 +36,6 @@ pub const BOOT_FILE: &str = "touchline/tune-boot.sh";
 
 /// How lines of the boot's script begin that need it.
 const ETHTOOL: &str = "ethtool ";
-const IRQ_FOLDER: &str = "/proc/irq/";
 const QUEUES: &str = "nic.queues";
 /// What is judged by the queues there are.
 const STEERING: [&str; 4] = ["nic.irq_affinity", "nic.rps", "nic.rps_flows", "nic.xps"];
@@ -79,6 +79,8 @@ pub struct Plan {
     pub live: Vec<Change>,
     /// What a driver may set anew with rings or queues, as it is: written by a revert alone.
     pub steering: Vec<Change>,
+    /// What an apply that wrote no files has set, and is kept from now on.
+    pub adopted: Vec<Change>,
     /// With the next start.
     pub limits: Vec<Limit>,
     /// Files as they would be, where they aren't so already.
@@ -101,10 +103,7 @@ pub struct Wish {
 impl Plan {
     /// Makes it from a report, beside what earlier applies have set.
     pub fn make(root: &Root, report: &Report, wish: &Wish, earlier: &[Record]) -> Self {
-        let is_wanted = |row: &&Row| {
-            let named = wish.only.is_empty() || wish.only.contains(&row.knob.id);
-            named && row.state >= State::Advice
-        };
+        let is_wanted = |row: &&Row| wish.names(&row.knob.id) && row.state >= State::Advice;
         let mut plan = Self::default();
         for row in report.rows.iter().filter(is_wanted) {
             plan.add(root, row, wish.keep);
@@ -112,7 +111,9 @@ impl Plan {
         plan.put_off_steering();
         plan.remember_steering(root, &report.machine);
         if wish.keep {
-            let all = Settings::of(root, earlier, &plan.live, &plan.limits);
+            plan.adopt(root, wish, earlier);
+            let live: Vec<Change> = plan.live.iter().chain(&plan.adopted).cloned().collect();
+            let all = Settings::of(root, earlier, &live, &plan.limits);
             plan.explain_limits(root, &all);
             plan.limits = all.limits_of(&plan.limits);
             plan.ask_for_ethtool(root);
@@ -129,7 +130,7 @@ impl Plan {
                 for target in &row.targets {
                     let Some(spot) = target.spot.clone() else { continue };
                     let boot = boot_line(root, knob, &spot, &target.value);
-                    let interrupt = interrupt_of(root, &spot);
+                    let interrupt = interrupts::name_of(root, &spot);
                     self.live.push(Change {
                         interrupt,
                         knob: knob.id.clone(),
@@ -183,13 +184,32 @@ impl Plan {
                 if !is_set {
                     self.steering.push(Change {
                         knob: knob.to_owned(),
-                        interrupt: interrupt_of(root, &spot),
+                        interrupt: interrupts::name_of(root, &spot),
                         after: before.trim().to_owned(),
                         before,
                         spot,
                         boot: None,
                     });
                 }
+            }
+        }
+    }
+
+    /// What holds since an apply with `--now-only` is good, so nothing else would keep it. Only a
+    /// knob that is named now is.
+    fn adopt(&mut self, root: &Root, wish: &Wish, earlier: &[Record]) {
+        let kept = |change: &Change| {
+            let records = earlier.iter().filter(|record| record.kept);
+            let mut live = records.flat_map(|record| &record.live);
+            let last = live.rfind(|other| other.is_same(change));
+            last.is_some_and(|other| other.after == change.after)
+        };
+        let unkept = earlier.iter().filter(|record| !record.kept);
+        for change in unkept.flat_map(|record| &record.live) {
+            let mut others = self.live.iter().chain(&self.adopted);
+            let is_known = others.any(|other| other.is_same(change)) || kept(change);
+            if wish.names(&change.knob) && !is_known && is_in_force(root, change) {
+                self.adopted.push(change.clone());
             }
         }
     }
@@ -237,7 +257,22 @@ impl Plan {
     }
 }
 
+impl Wish {
+    /// Whether it is about that knob.
+    fn names(&self, knob: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|id| id == knob)
+    }
+}
+
 impl Change {
+    /// Whether both concern the same thing: interrupts go by their names.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (&self.interrupt, &other.interrupt) {
+            (None, None) => self.spot == other.spot,
+            (one, other) => one == other,
+        }
+    }
+
     /// Whether it says where interrupts or packets go.
     pub fn steers(&self) -> bool {
         STEERING.contains(&&*self.knob)
@@ -255,49 +290,11 @@ fn boot_line(root: &Root, knob: &Knob, spot: &Spot, value: &str) -> Option<Strin
     }
     Some(match spot {
         Spot::Nic { nic, field } => field.command(nic, value),
-        Spot::File { path, .. } => match irq_of(spot) {
-            Some(irq) => shell::write_interrupt(value, &interrupt_name(root, irq)?),
-            None => shell::write(value, path),
+        Spot::File { path, .. } => match interrupts::has(spot) {
+            true => shell::write_interrupt(value, &interrupts::name_of(root, spot)?),
+            false => shell::write(value, path),
         },
     })
-}
-
-/// The number in `/proc/irq/N/...`.
-fn irq_of(spot: &Spot) -> Option<&str> {
-    let Spot::File { path, .. } = spot else { return None };
-    path.strip_prefix(IRQ_FOLDER)?.split('/').next()
-}
-
-fn interrupt_of(root: &Root, spot: &Spot) -> Option<String> {
-    interrupt_name(root, irq_of(spot)?)
-}
-
-/// Where a change stands by now; `None` where the interrupt that it concerned is gone.
-pub fn standing_spot(root: &Root, change: &Change) -> Option<Spot> {
-    let spot = &change.spot;
-    let Spot::File { path, bracketed } = spot else { return Some(spot.clone()) };
-    if let (Some(name), Some(irq)) = (&change.interrupt, irq_of(spot)) {
-        let now = interrupt_number(root, name)?;
-        let path = path.replacen(&format!("{IRQ_FOLDER}{irq}/"), &format!("{IRQ_FOLDER}{now}/"), 1);
-        return Some(Spot::File { path, bracketed: *bracketed });
-    }
-    Some(spot.clone())
-}
-
-fn interrupt_number(root: &Root, name: &str) -> Option<String> {
-    let text = root.text("/proc/interrupts")?;
-    let is_it = |line: &&str| line.split_whitespace().next_back() == Some(name);
-    let (number, _) = text.lines().find(is_it)?.trim_start().split_once(':')?;
-    Some(number.to_owned())
-}
-
-fn interrupt_name(root: &Root, irq: &str) -> Option<String> {
-    let text = root.text("/proc/interrupts")?;
-    let is_it = |line: &&str| line.trim_start().split_once(':').is_some_and(|(n, _)| n == irq);
-    let name = text.lines().find(is_it)?.split_whitespace().next_back()?;
-    // It goes into a script: a name that isn't plain stays out.
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.@:".contains(c);
-    name.chars().all(plain).then(|| name.to_owned())
 }
 
 /// Whether a change holds still.

@@ -29,6 +29,9 @@ pub struct Record {
     pub made_at_s: u64,
     /// Whether the apply came to its end.
     pub complete: bool,
+    /// Whether the files that a boot reads hold it. All did once that say nothing about it.
+    #[serde(default = "yes")]
+    pub kept: bool,
     /// Values, those that only a revert writes with them.
     pub live: Vec<Change>,
     /// Limits.
@@ -38,6 +41,10 @@ pub struct Record {
     /// Folders that were made for the records themselves, the outermost first.
     #[serde(default)]
     pub folders: Vec<PathBuf>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// The state folder, locked.

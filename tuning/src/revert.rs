@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use crate::apply::Writer;
 use crate::files::{Content, FileBefore, beside};
-use crate::plan::{Change, read_spot, says, standing_spot, write_spot};
+use crate::interrupts::standing_spot;
+use crate::plan::{Change, read_spot, says, write_spot};
 use crate::reading::{Spot, fields_of};
 use crate::record::{Record, Store, list};
 use crate::root::Root;
@@ -137,7 +138,9 @@ struct Undoing<'a> {
 impl Undoing<'_> {
     /// Puts back what no older record knows better; the record with what is left of it.
     fn undo(&mut self, record: &Record, older: &[(u32, Record)]) -> Record {
-        let mut left = Record { live: Vec::new(), files: Vec::new(), ..record.clone() };
+        // What is to be undone no apply keeps any more.
+        let mut left =
+            Record { kept: false, live: Vec::new(), files: Vec::new(), ..record.clone() };
         let older = || older.iter().map(|(_, record)| record);
         for file in record.files.iter().rev() {
             if older().any(|record| record.files.iter().any(|other| other.path == file.path)) {
@@ -150,7 +153,7 @@ impl Undoing<'_> {
             self.undone.push(one);
         }
         let is_ours = |change: &&Change| {
-            !older().any(|record| record.live.iter().any(|other| is_same(other, change)))
+            !older().any(|record| record.live.iter().any(|other| other.is_same(change)))
         };
         // What a driver sets anew with rings and queues comes after them.
         let live = record.live.iter().rev().filter(is_ours);
@@ -200,14 +203,6 @@ impl Undoing<'_> {
             Ok(raw) => Back::Failed(format!("it reads {}", raw.trim())),
             Err(error) => Back::Failed(error.to_string()),
         }
-    }
-}
-
-/// Whether two changes concern the same thing: interrupts go by their names.
-fn is_same(one: &Change, other: &Change) -> bool {
-    match (&one.interrupt, &other.interrupt) {
-        (None, None) => one.spot == other.spot,
-        (one, other) => one == other,
     }
 }
 

@@ -31,10 +31,10 @@ struct Kept {
 }
 
 impl Settings {
-    /// Of earlier records what is in force; of now what is given.
+    /// Of earlier records that are kept what is in force; of now what is given.
     pub fn of(root: &Root, earlier: &[Record], live: &[Change], limits: &[Limit]) -> Self {
         let mut all = Self::default();
-        for record in earlier {
+        for record in earlier.iter().filter(|record| record.kept) {
             let in_force = |change: &&Change| is_in_force(root, change);
             record.live.iter().filter(in_force).for_each(|change| all.add(change));
             record.limits.iter().for_each(|limit| all.add_limit(limit));
@@ -163,3 +163,6 @@ RUN+=\"/usr/lib/systemd/systemd-sysctl --prefix=/net/netfilter\"
 ";
 
 const HEAD: &str = "# Written by `touchline tune apply`; `touchline tune revert` takes it away.\n";
+
+#[cfg(test)]
+mod tests;

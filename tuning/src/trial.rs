@@ -74,6 +74,12 @@ pub fn files_of_service(tree: &Tree) -> String {
     Service::read(&tree.root()).limit(&tree.root(), "LimitNOFILE").unwrap().text()
 }
 
+pub fn apply_only(tree: &Tree, knob: &str, keep: bool) {
+    let wish = Wish { only: vec![knob.into()], keep, ..wish(tree) };
+    let plan = plan_of(tree, &wish, 50_000);
+    apply(&tree.root(), &plan, &wish, &state(tree)).unwrap();
+}
+
 pub fn apply_all(tree: &Tree, connections: u64) -> Vec<Outcome> {
     let wish = wish(tree);
     let plan = plan_of(tree, &wish, connections);
