@@ -96,12 +96,14 @@ pub fn apply_with(
 
     let mut outcomes: Vec<Outcome> = Vec::new();
     let mut taken = Vec::new();
-    for change in &plan.live {
+    for (n, change) in plan.live.iter().enumerate() {
         let refused = write(&change.spot, &change.after).err();
         let took = match refused {
             Some(error) => Took::Refused(error.to_string()),
             None => read_again(root, &change.spot, &change.after),
         };
+        // The first of the record are those of the plan.
+        record.live[n].took = Some(took == Took::Yes);
         if took == Took::Yes {
             taken.push(change.clone());
         }

@@ -4,8 +4,8 @@
 //! name wins); those of a module that may be loaded later a rule of udev's sets again. The drop-in
 //! of `touchline.service` holds limits, and runs the last before each start:
 //! `touchline/tune-boot.sh`, a plain script with what none of them can hold (`/sys`, interrupts,
-//! rings). They hold everything that any apply has set and that is still in force, so a second
-//! apply adds to the first.
+//! rings). They hold everything that any apply has set and no revert has put back, so a second
+//! apply adds to the first, also where a boot or a driver has set some of it anew.
 
 use std::path::{Path, PathBuf};
 
@@ -56,6 +56,9 @@ pub struct Change {
     /// Of an interrupt, its name: its number is another one after a boot, or once queues change.
     #[serde(default)]
     pub interrupt: Option<String>,
+    /// Whether the kernel took it; unknown of an apply that ended half-way, and in old records.
+    #[serde(default)]
+    pub took: Option<bool>,
 }
 
 /// A limit that the next start of the service takes on.
@@ -138,6 +141,7 @@ impl Plan {
                         after: target.value.clone(),
                         spot,
                         boot,
+                        took: None,
                     });
                 }
             }
@@ -189,6 +193,7 @@ impl Plan {
                         before,
                         spot,
                         boot: None,
+                        took: None,
                     });
                 }
             }
@@ -209,7 +214,7 @@ impl Plan {
             let mut others = self.live.iter().chain(&self.adopted);
             let is_known = others.any(|other| other.is_same(change)) || kept(change);
             if wish.names(&change.knob) && !is_known && is_in_force(root, change) {
-                self.adopted.push(change.clone());
+                self.adopted.push(Change { took: Some(true), ..change.clone() });
             }
         }
     }

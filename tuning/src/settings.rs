@@ -1,12 +1,14 @@
-//! Everything that is set and in force, and the files that keep it over a boot.
+//! Everything that is set and kept, and the files that keep it over a boot.
 //!
 //! What earlier applies have set and what the present one sets come together here, so that the
-//! files hold all of it. A limit is kept only where it gives the service more than it gets without
+//! files hold all of it, whether or not it is in force by now: after a boot, before the service's
+//! start, or once a driver has forgotten it, it isn't. A revert alone takes it away. A limit is kept only where it gives the service more than it gets without
 //! us.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::ethtool::Field;
 use crate::knob::{all, find};
 use crate::plan::{BOOT_FILE, Change, DROP_IN_FILE, Limit, MODULE_FILE, SYSCTL_FILE, is_in_force};
 use crate::reading::Spot;
@@ -14,7 +16,7 @@ use crate::record::Record;
 use crate::root::Root;
 use crate::unit::{Service, limit_text};
 
-/// Everything that is set and in force, by knob and place.
+/// Everything that is set and kept, by knob and place.
 #[derive(Debug, Default)]
 pub struct Settings {
     sysctls: BTreeMap<String, String>,
@@ -31,24 +33,26 @@ struct Kept {
 }
 
 impl Settings {
-    /// Of earlier records that are kept what is in force; of now what is given.
+    /// Of earlier records that are kept what took; of now what is given.
     pub fn of(root: &Root, earlier: &[Record], live: &[Change], limits: &[Limit]) -> Self {
         let mut all = Self::default();
         for record in earlier.iter().filter(|record| record.kept) {
-            let in_force = |change: &&Change| is_in_force(root, change);
-            record.live.iter().filter(in_force).for_each(|change| all.add(change));
+            let took = |change: &&Change| change.took.unwrap_or_else(|| is_in_force(root, change));
+            record.live.iter().filter(took).for_each(|change| all.add(change));
             record.limits.iter().for_each(|limit| all.add_limit(limit));
         }
         live.iter().for_each(|change| all.add(change));
         limits.iter().for_each(|limit| all.add_limit(limit));
-        all.bound_limits(root);
+        all.bound_limits(root, live);
         all
     }
 
     /// Above what the kernel allows a service doesn't start; at or below what it gets anyway, a
-    /// limit of ours could only take from it, today or once the unit is changed.
-    fn bound_limits(&mut self, root: &Root) {
-        let set = self.sysctls.get("fs.nr_open").and_then(|value| value.parse().ok());
+    /// limit of ours could only take from it, today or once the unit is changed. What is kept and
+    /// isn't in force allows nothing yet.
+    fn bound_limits(&mut self, root: &Root, live: &[Change]) {
+        let set = live.iter().find(|change| change.knob == "fs.nr_open");
+        let set = set.and_then(|change| change.after.parse().ok());
         let most: Option<u64> = set.or_else(|| root.number("/proc/sys/fs/nr_open"));
         let service = Service::read(root);
         for (directive, kept) in &mut self.limits {
@@ -70,9 +74,11 @@ impl Settings {
     }
 
     fn add(&mut self, change: &Change) {
-        let place = match &change.spot {
-            Spot::File { path, .. } => path.clone(),
-            Spot::Nic { nic, field } => format!("{nic} {field:?}"),
+        // An interrupt has another number by the next apply.
+        let place = match (&change.interrupt, &change.spot) {
+            (Some(name), _) => name.clone(),
+            (None, Spot::File { path, .. }) => path.clone(),
+            (None, Spot::Nic { nic, field }) => format!("{nic} {field:?}"),
         };
         match (&change.boot, place.strip_prefix("/proc/sys/")) {
             (None, Some(name)) => {
@@ -80,9 +86,23 @@ impl Settings {
             }
             (Some(line), _) => {
                 let order = all().iter().position(|knob| knob.id == change.knob);
-                self.boot.insert((order.unwrap_or(usize::MAX), place), line.clone());
+                let key = (order.unwrap_or(usize::MAX), place);
+                let former = self.boot.insert(key, line.clone());
+                if former.as_ref() != Some(line) {
+                    self.forget_queues(change);
+                }
             }
             (None, None) => {}
+        }
+    }
+
+    /// What was judged by another number of queues is for the next apply to judge again.
+    fn forget_queues(&mut self, change: &Change) {
+        if let Spot::Nic { nic, field: Field::Queues } = &change.spot
+            && change.before.trim() != change.after
+        {
+            let folder = format!("/sys/class/net/{nic}/queues/");
+            self.boot.retain(|(_, place), _| !place.starts_with(&folder));
         }
     }
 

@@ -2,10 +2,12 @@
 
 use std::fs;
 
-use crate::plan::SYSCTL_FILE;
+use crate::apply::apply_with;
+use crate::plan::{BOOT_FILE, DROP_IN_FILE, SYSCTL_FILE, Wish};
+use crate::reading::Spot;
 use crate::record::file_of;
 use crate::revert::revert;
-use crate::trial::{apply_all, apply_only, everything, host, records, state, text};
+use crate::trial::{apply_all, apply_only, everything, host, plan_of, records, state, text, wish};
 
 const SWAPPINESS: &str = "\nvm.swappiness = 10\n";
 
@@ -45,4 +47,71 @@ fn a_record_that_says_nothing_about_it_was_kept() {
     assert!(!old.contains("kept") && records(&tree)[0].kept, "{old}");
     apply_only(&tree, "net.core.somaxconn", true);
     assert!(text(&tree, SYSCTL_FILE).contains(SWAPPINESS));
+}
+
+/// After a boot, before the service has started: nothing is in force, and one thing is set.
+#[test]
+fn what_a_boot_has_not_set_yet_stays_kept() {
+    let tree = host();
+    let outside = |(path, _): &(String, String)| !path.ends_with('/');
+    let as_booted: Vec<_> = everything(&tree).into_iter().filter(outside).collect();
+    apply_all(&tree, 50_000);
+    let kept = || [SYSCTL_FILE, BOOT_FILE, DROP_IN_FILE].map(|file| text(&tree, file));
+    let before = kept();
+    for (path, text) in &as_booted {
+        fs::write(path, text).unwrap();
+    }
+    // Interrupts have other numbers by now.
+    tree.file("/proc/interrupts", "42: 7 PCI 1-edge eth0-Tx-Rx-0\n43: 9 PCI 2-edge eth0-Tx-Rx-1\n")
+        .file("/proc/irq/43/smp_affinity_list", "0\n");
+    apply_only(&tree, "net.core.somaxconn", true);
+    assert_eq!(kept(), before);
+    apply_only(&tree, "nic.irq_affinity", true);
+    assert_eq!(kept(), before);
+}
+
+#[test]
+fn steering_stays_kept_where_rings_change_and_not_where_queues_do() {
+    let tree = host();
+    tree.file("/told/ethtool/eth0", "ring_rx 1024 8192\nqueues 2 4\n");
+    apply_only(&tree, "nic.rps", true);
+    apply_only(&tree, "nic.irq_affinity", true);
+    apply_only(&tree, "nic.ring_rx", true);
+    let rps = "/sys/class/net/eth0/queues/rx-0/rps_cpus";
+    assert_eq!(tree.root().text(rps).as_deref(), Some("0"), "forgotten");
+    apply_only(&tree, "vm.swappiness", true);
+    let boot = text(&tree, BOOT_FILE);
+    for line in ["ethtool -G eth0 rx 4096\n", "echo ff >/sys/", "name=eth0-Tx-Rx-1 "] {
+        assert!(boot.contains(line), "{line} in {boot}");
+    }
+    apply_only(&tree, "nic.queues", true);
+    let boot = text(&tree, BOOT_FILE);
+    assert!(!boot.contains("rps_cpus") && boot.contains("eth0-Tx-Rx-1 "), "{boot}");
+    apply_only(&tree, "nic.rps", true);
+    assert!(text(&tree, BOOT_FILE).contains("ethtool -L eth0 combined 4\n"));
+    assert!(text(&tree, BOOT_FILE).contains("rps_cpus\n"));
+}
+
+#[test]
+fn what_did_not_take_or_is_to_be_undone_stays_out() {
+    let tree = host();
+    let (root, swappiness) = (tree.root(), tree.path("/proc/sys/vm/swappiness"));
+    let wish = Wish { only: vec!["vm.swappiness".into()], ..wish(&tree) };
+    let plan = plan_of(&tree, &wish, 50_000);
+    let mut refuse = |_: &Spot, _: &str| Err(std::io::ErrorKind::InvalidInput.into());
+    apply_with(&root, &plan, &wish, &state(&tree), &mut refuse).unwrap();
+    // Somebody else's by now.
+    fs::write(&swappiness, "10\n").unwrap();
+    apply_only(&tree, "net.core.somaxconn", true);
+    assert!(!text(&tree, SYSCTL_FILE).contains("swappiness"));
+    revert(&root, &state(&tree), false).unwrap();
+    fs::write(&swappiness, "60\n").unwrap();
+    apply_only(&tree, "vm.swappiness", true);
+    fs::remove_file(&swappiness).unwrap();
+    fs::create_dir(&swappiness).unwrap();
+    assert!(revert(&root, &state(&tree), false).unwrap().is_bad());
+    fs::remove_dir(&swappiness).unwrap();
+    fs::write(&swappiness, "10\n").unwrap();
+    apply_only(&tree, "net.core.somaxconn", true);
+    assert!(!text(&tree, SYSCTL_FILE).contains("swappiness"));
 }
