@@ -194,8 +194,8 @@ puts them back after rings and queues. `apply` doesn't: `check` tells what they 
 RSS (`ethtool -x NIC`) and limits of single queues (`byte_queue_limits`, `tx_maxrate`), should a
 driver forget those, nobody puts back.
 
-For the next boot, settings are kept in four files, which `revert` takes away again. They hold all
-that any `apply` has set and no `revert` has put back, but for what hung on another number of queues:
+For the next boot, settings are kept in four files, which `revert` takes away again. They hold what
+any `apply` has set and no `revert` has put back, but for what hung on another number of queues:
 
 ";
 

@@ -56,6 +56,9 @@ pub struct Change {
     /// Of an interrupt, its name: its number is another one after a boot, or once queues change.
     #[serde(default)]
     pub interrupt: Option<String>,
+    /// Its place among the interrupts of that name, from 0.
+    #[serde(default)]
+    pub nth: usize,
     /// Whether the kernel took it; unknown of an apply that ended half-way, and in old records.
     #[serde(default)]
     pub took: Option<bool>,
@@ -133,9 +136,10 @@ impl Plan {
                 for target in &row.targets {
                     let Some(spot) = target.spot.clone() else { continue };
                     let boot = boot_line(root, knob, &spot, &target.value);
-                    let interrupt = interrupts::name_of(root, &spot);
+                    let (interrupt, nth) = interrupts::name_of(root, &spot).unzip();
                     self.live.push(Change {
                         interrupt,
+                        nth: nth.unwrap_or_default(),
                         knob: knob.id.clone(),
                         before: target.raw.clone(),
                         after: target.value.clone(),
@@ -185,10 +189,12 @@ impl Plan {
                 let is_set = self.live.iter().any(|change| change.spot == spot);
                 // With a single queue some can't be read, and nobody can have set them.
                 let Ok(before) = read_spot(root, &spot) else { continue };
+                let (interrupt, nth) = interrupts::name_of(root, &spot).unzip();
                 if !is_set {
                     self.steering.push(Change {
                         knob: knob.to_owned(),
-                        interrupt: interrupts::name_of(root, &spot),
+                        interrupt,
+                        nth: nth.unwrap_or_default(),
                         after: before.trim().to_owned(),
                         before,
                         spot,
@@ -270,11 +276,11 @@ impl Wish {
 }
 
 impl Change {
-    /// Whether both concern the same thing: interrupts go by their names.
+    /// Whether both concern the same thing: interrupts go by their names and places.
     pub fn is_same(&self, other: &Self) -> bool {
         match (&self.interrupt, &other.interrupt) {
             (None, None) => self.spot == other.spot,
-            (one, other) => one == other,
+            (one, name) => one == name && self.nth == other.nth,
         }
     }
 
@@ -296,7 +302,10 @@ fn boot_line(root: &Root, knob: &Knob, spot: &Spot, value: &str) -> Option<Strin
     Some(match spot {
         Spot::Nic { nic, field } => field.command(nic, value),
         Spot::File { path, .. } => match interrupts::has(spot) {
-            true => shell::write_interrupt(value, &interrupts::name_of(root, spot)?),
+            true => {
+                let (name, nth) = interrupts::name_of(root, spot)?;
+                shell::write_interrupt(value, &name, nth)
+            }
             false => shell::write(value, path),
         },
     })

@@ -18,10 +18,9 @@ const HELPERS: &str = r#"
 put() { printf '%s\n' "$2" >"$1" && echo "$1: $2" || failed=1; }
 again() { if [ -e "$1" ] && [ "$(cat "$1")" != "$2" ]; then put "$1" "$2"; fi; }
 interrupt() {
-    numbers=$(awk -v name="$1" '$NF == name { sub(":", "", $1); print $1 }' /proc/interrupts)
-    for irq in $numbers; do
-        again "/proc/irq/$irq/smp_affinity_list" "$2"
-    done
+    irq=$(awk -v name="$1" -v nth="$2" \
+        '$NF == name && seen++ == nth { sub(":", "", $1); print $1 }' /proc/interrupts)
+    if [ -n "$irq" ]; then again "/proc/irq/$irq/smp_affinity_list" "$3"; fi
 }
 there() { [ -e "$1" ] || [ -L "$1" ]; }
 folder() {
@@ -111,7 +110,9 @@ fn command(change: &Change, value: &str) -> String {
 /// The same for an undo: queues may be fewer by then, and interrupts have other numbers.
 fn command_back(change: &Change, value: &str) -> String {
     match (&change.spot, &change.interrupt) {
-        (_, Some(name)) => format!("interrupt {} {}", quoted(name), quoted(value)),
+        (_, Some(name)) => {
+            format!("interrupt {} {} {}", quoted(name), change.nth, quoted(value))
+        }
         (Spot::File { path, .. }, None) if change.steers() => {
             format!("again {} {}", quoted(path), quoted(value))
         }

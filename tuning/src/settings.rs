@@ -2,8 +2,8 @@
 //!
 //! What earlier applies have set and what the present one sets come together here, so that the
 //! files hold all of it, whether or not it is in force by now: after a boot, before the service's
-//! start, or once a driver has forgotten it, it isn't. A revert alone takes it away. A limit is kept only where it gives the service more than it gets without
-//! us.
+//! start, or once a driver has forgotten it, it isn't. A revert alone takes it away. A limit is
+//! kept only where it gives the service more than it gets without us.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -76,7 +76,7 @@ impl Settings {
     fn add(&mut self, change: &Change) {
         // An interrupt has another number by the next apply.
         let place = match (&change.interrupt, &change.spot) {
-            (Some(name), _) => name.clone(),
+            (Some(name), _) => format!("{name} {}", change.nth),
             (None, Spot::File { path, .. }) => path.clone(),
             (None, Spot::Nic { nic, field }) => format!("{nic} {field:?}"),
         };

@@ -6,7 +6,8 @@ use super::*;
 use crate::apply::apply;
 use crate::plan::{DROP_IN_FILE, Plan, SYSCTL_FILE, Wish};
 use crate::trial::{
-    apply_all, everything, host, lost_steering, plan_of, records, state, steered_host, wish,
+    apply_all, apply_only, everything, host, lost_steering, plan_of, records, state, steered_host,
+    wish,
 };
 
 #[test]
@@ -164,6 +165,50 @@ fn an_interrupt_is_found_by_its_name_and_one_that_is_gone_holds_up_nothing() {
     let gone = reverted.undone.iter().filter(|one| one.result == Back::Gone).count();
     assert_eq!(gone, 1, "that of the second queue");
     assert!(records(&tree).is_empty());
+}
+
+/// Each has its own list, also where others stand between them and all have other numbers.
+#[test]
+fn interrupts_of_one_name_each_get_their_own_list_back() {
+    let tree = host();
+    let list = |irq: u32| format!("/proc/irq/{irq}/smp_affinity_list");
+    tree.file("/proc/interrupts", "41: 7 PCI 1-edge eth0\n42: 9 PCI 2-edge eth0\n")
+        .file(&list(41), "0-1\n")
+        .file(&list(42), "0,1\n");
+    for irq in [41, 42] {
+        tree.file(&format!("/proc/irq/{irq}/effective_affinity_list"), "0\n");
+    }
+    apply_all(&tree, 50_000);
+    let of = |irq: u32| tree.root().raw(&list(irq)).unwrap();
+    assert_eq!((of(41), of(42)), ("0\n".into(), "1\n".into()));
+    let boot = crate::trial::text(&tree, crate::plan::BOOT_FILE);
+    assert!(boot.contains("=eth0 -v nth=0 ") && boot.contains("=eth0 -v nth=1 "), "{boot}");
+    tree.file("/proc/interrupts", "50: 7 PCI eth0\n51: 1 PCI nvme0\n52: 9 PCI eth0\n");
+    for irq in [50, 51, 52] {
+        tree.file(&list(irq), "7\n");
+    }
+    let reverted = revert(&tree.root(), &state(&tree), false).unwrap();
+    assert!(!reverted.is_bad(), "{reverted:?}");
+    assert_eq!([50, 51, 52].map(of), ["0-1\n", "7\n", "0,1\n"]);
+}
+
+/// What a first apply knows of one says nothing about another.
+#[test]
+fn interrupts_of_one_name_are_recorded_by_the_apply_that_set_each() {
+    let tree = host();
+    let list = |irq: u32| format!("/proc/irq/{irq}/smp_affinity_list");
+    tree.file("/proc/interrupts", "41: 7 PCI 1-edge eth0\n42: 9 PCI 2-edge eth0\n")
+        .file(&list(41), "0-1\n")
+        .file(&list(42), "1\n");
+    for irq in [41, 42] {
+        tree.file(&format!("/proc/irq/{irq}/effective_affinity_list"), "0\n");
+    }
+    apply_only(&tree, "nic.irq_affinity", true);
+    tree.file(&list(42), "5\n");
+    apply_only(&tree, "nic.irq_affinity", true);
+    assert_eq!(records(&tree).iter().map(|it| it.live.len()).collect::<Vec<_>>(), [1, 1]);
+    assert!(!revert(&tree.root(), &state(&tree), false).unwrap().is_bad());
+    assert_eq!([41, 42].map(|irq| tree.root().raw(&list(irq)).unwrap()), ["0-1\n", "5\n"]);
 }
 
 /// A driver makes queues and interrupts anew, and what was set on them is in nothing we wrote.
