@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::apply::Writer;
 use crate::files::{Content, FileBefore, beside};
 use crate::interrupts::standing_spot;
+use crate::mask;
 use crate::plan::{Change, read_spot, says, write_spot};
 use crate::reading::{Spot, fields_of};
 use crate::record::{Record, Store, list};
@@ -175,7 +176,7 @@ impl Undoing<'_> {
         };
         let what = spot.name();
         let result = match read_spot(self.root, &spot) {
-            Ok(raw) if says(&raw, &spot, &change.before) => Back::Untouched,
+            Ok(raw) if is_back(&raw, &spot, &change.before) => Back::Untouched,
             Ok(raw) => self.write_back(&spot, &change.before, &raw),
             Err(error) if is_gone(self.root, &spot, error.kind()) => Back::Gone,
             Err(error) => Back::Failed(error.to_string()),
@@ -199,11 +200,18 @@ impl Undoing<'_> {
             return Back::Failed(error.to_string());
         }
         match read_spot(self.root, spot) {
-            Ok(raw) if says(&raw, spot, &before) => done,
+            Ok(raw) if is_back(&raw, spot, as_read) => done,
             Ok(raw) => Back::Failed(format!("it reads {}", raw.trim())),
             Err(error) => Back::Failed(error.to_string()),
         }
     }
+}
+
+/// Whether what was read is what was there before: to the byte, but for a list with a chosen word
+/// and a mask, which a larger host pads otherwise.
+fn is_back(raw: &str, spot: &Spot, before: &str) -> bool {
+    let bracketed = matches!(spot, Spot::File { bracketed: true, .. });
+    raw == before || (bracketed || mask::stands_at(spot)) && says(raw, spot, before)
 }
 
 /// Whether what can't be read is not there any more. A `/proc` that isn't mounted says nothing.

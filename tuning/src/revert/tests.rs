@@ -211,6 +211,26 @@ fn interrupts_of_one_name_are_recorded_by_the_apply_that_set_each() {
     assert_eq!([41, 42].map(|irq| tree.root().raw(&list(irq)).unwrap()), ["0-1\n", "5\n"]);
 }
 
+/// By a kernel that shows the host more cores than when it was recorded.
+#[test]
+fn a_mask_that_is_padded_otherwise_is_back() {
+    let tree = host();
+    apply_only(&tree, "nic.rps", true);
+    let root = tree.root();
+    let mut pad =
+        |spot: &Spot, value: &str| write_spot(&root, spot, &format!("0000,0000000{value}"));
+    let reverted = revert_with(&root, &state(&tree), false, &mut pad).unwrap();
+    assert!(!reverted.is_bad(), "{reverted:?}");
+    let rps = root.text("/sys/class/net/eth0/queues/rx-0/rps_cpus");
+    assert_eq!(rps.as_deref(), Some("0000,00000000"));
+    // What stands as it was is left alone, however little of its text is the same.
+    apply_only(&tree, "nic.rps", true);
+    tree.file("/sys/class/net/eth0/queues/rx-0/rps_cpus", "0\n");
+    let reverted = revert(&root, &state(&tree), false).unwrap();
+    let untouched = reverted.undone.iter().filter(|one| one.result == Back::Untouched);
+    assert_eq!(untouched.count(), 1, "{reverted:?}");
+}
+
 /// A driver makes queues and interrupts anew, and what was set on them is in nothing we wrote.
 #[test]
 fn what_a_driver_forgets_with_its_queues_or_rings_is_put_back_after_them() {
