@@ -22,8 +22,8 @@ const SMALL: [(&str, &str, &str); 7] = [
     ("restart", "500", "0.2"),
 ];
 
-/// Posts of `trouble` that are published in the six seconds that count: one a second for each of ten
-/// teams by each of three streams are 180, by two of them 120.
+/// Posts of `trouble` that are published in the six seconds that count: one a second for each of
+/// ten teams by each of three streams are 180, by two of them 120.
 const HEARD_MIN: f64 = 140.0;
 
 fn names() -> Vec<String> {
