@@ -19,8 +19,10 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use touchline_core::event::Event;
 use touchline_core::limits::BODY_BYTES_MAX;
+use touchline_core::time::Timestamp;
 use touchline_ingest::broadcast::{Context, Partner, try_partner};
 use touchline_ingest::clock::{Clock, system_clock};
+use touchline_ingest::limits::TOO_OLD_MARGIN;
 use touchline_ingest::outbound;
 use touchline_ingest::poll::{Ask, Trial, TrialError};
 use touchline_ingest::sensor::{SensorSource, try_sensor};
@@ -83,6 +85,7 @@ pub fn source(given: &Given, command: &SourceCommand) -> Result<Exit, Failure> {
         Found::Polled(at, partner) if args.body.is_none() => {
             let asked = outbound::shown(&at.url);
             let trial = ask(&asked, try_partner(at, partner, &clock))?;
+            let trial = leave_out_old(trial, windows(&loaded), clock());
             show(args, &trial, Beside { asked: Some(asked), command: None })
         }
         Found::Polled(_, partner) | Found::Webhook(partner) => {
@@ -94,6 +97,7 @@ pub fn source(given: &Given, command: &SourceCommand) -> Result<Exit, Failure> {
                 return Ok(Exit::Usage);
             };
             let trial = try_body(partner, &body(file)?, &clock);
+            let trial = leave_out_old(trial, windows(&loaded), clock());
             let can_sign = !partner.secrets().is_empty();
             let command = can_sign.then(|| delivery::command(&loaded, partner, file));
             show(args, &trial, Beside { asked: None, command })
@@ -157,6 +161,31 @@ fn try_body(partner: &Partner, raw: &[u8], clock: &Clock) -> Trial {
             Trial { troubles, ..Trial::default() }
         }
     }
+}
+
+/// For how long the log knows what events of each stream repeat.
+fn windows(loaded: &Loaded) -> [Duration; 4] {
+    let options = &loaded.options;
+    options.kafka.as_ref().map_or(options.journal.dedupe_windows, |kafka| kafka.windows)
+}
+
+/// What happened longer ago than repeats are known would be taken, and shown to nobody.
+fn leave_out_old(mut trial: Trial, windows: [Duration; 4], now: Timestamp) -> Trial {
+    let window = |event: &Event| windows[event.stream as usize].saturating_sub(TOO_OLD_MARGIN);
+    trial.events.retain(|event| {
+        let is_shown = event.occurred_at >= now.minus(window(event));
+        if !is_shown {
+            let (id, minutes) = (&event.id, window(event).as_secs() / 60);
+            let at = event.occurred_at.to_rfc3339();
+            let why = format!(
+                "{id} happened at {at}, more than {minutes} minutes ago: it would \
+                               be taken, and shown to nobody"
+            );
+            trial.troubles.push(("too_old", why));
+        }
+        is_shown
+    });
+    trial
 }
 
 fn body(file: &Path) -> Result<Vec<u8>, Failure> {
@@ -287,6 +316,19 @@ const DATA_SHOWN_BYTES: usize = 120;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_happened_too_long_ago_would_not_be_shown() {
+        let now = Timestamp(7_200_000_000);
+        let at = |minutes: i64| Timestamp(now.0 - minutes * 60_000_000);
+        let event = |id, minutes| Event { occurred_at: at(minutes), ..Event::sample(id, "ars") };
+        let trial = Trial { events: vec![event("old", 56), event("new", 54)], ..Trial::default() };
+        let trial = leave_out_old(trial, [Duration::from_secs(3_600); 4], now);
+        assert_eq!((trial.events.len(), &*trial.events[0].id), (1, "new"));
+        let said = to_text(&trial, &Beside { asked: None, command: None });
+        assert!(said.contains("problem: too_old: old happened at 1970-01-01T01:04:00Z"), "{said}");
+        assert!(said.contains("more than 55 minutes ago"), "{said}");
+    }
 
     #[test]
     fn fault_45_nothing_that_a_source_said_acts_on_a_terminal() {
