@@ -154,7 +154,8 @@ const INTRODUCTION: &str = "
 Generated from `tuning/knobs.toml`; a test fails where the two differ.
 
 ```
-touchline tune check          # how this host stands, for `node.connections_max`; no root needed
+touchline tune list           # all knobs
+touchline tune check          # how this host stands, for `--connections N` or the file's; no root
 touchline tune explain KNOB   # one page of what stands below, with this host's values
 sudo touchline tune apply     # shows the plan, asks, sets, reads again
 sudo touchline tune revert    # puts everything back, also after an apply that ended half-way

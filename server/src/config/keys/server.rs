@@ -25,7 +25,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Count(1, 4_000_000),
         "50000",
         "sockets this node takes; beyond it a client is answered 503 with Retry-After",
-        "600 bytes of memory and 3.9 KB of the kernel's each; descriptors",
+        "0.36 KB of memory and 4.2 KB of the kernel's each; descriptors",
     ),
     key(
         "node.shards",
