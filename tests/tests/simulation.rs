@@ -7,7 +7,7 @@
 use touchline_tests::sim;
 
 /// Worlds that once failed, each with what it had found.
-const FOUND: [(u64, &str); 10] = [
+const FOUND: [(u64, &str); 11] = [
     (2, "a client of another life was compared with what this life had sent it"),
     (7, "a session was closed for a queue that it had brought along, and came back for ever"),
     (18, "a mark rose above events that were evicted but not yet declared"),
@@ -18,6 +18,10 @@ const FOUND: [(u64, &str); 10] = [
     (107, "a gap was declared in which nothing had been lost"),
     (140, "the log began anew twice while somebody was coming back"),
     (427, "who came back was taken for caught up before its socket had taken all"),
+    (
+        1_753_847_971_072_395,
+        "the mark of a gap was above what its socket refused in the same visit",
+    ),
 ];
 
 fn check(seeds: impl Iterator<Item = u64>) -> Vec<sim::Report> {

@@ -11,7 +11,7 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 use touchline_core::event::Stream;
-use touchline_core::log::Lane;
+use touchline_core::log::{Hole, Lane};
 use touchline_core::protocol::answer;
 use touchline_core::time::Monotonic;
 
@@ -264,10 +264,13 @@ impl Hub {
     /// Events from the log for a session on its way back (R7).
     fn add_catchup(&mut self, visit: &mut Visit, bytes_max: usize, volley: &mut Volley) {
         let catchup = self.sessions[visit.index as usize].catchup.as_ref();
-        let lanes: SmallVec<[LaneCatchup; 1]> =
+        let mut lanes: SmallVec<[LaneCatchup; 1]> =
             catchup.map(|of| of.lanes.clone()).unwrap_or_default();
-        let begin = volley.scratch.len();
-        let mut went_on = false;
+        let (begin, count) = (volley.scratch.len(), lanes.len());
+        // Gaps go with the next parcel, and their marks say how far the session is in all lanes:
+        // nothing of this parcel may count, for the socket may refuse it.
+        lanes.retain(|of| self.can_join(visit.index, of) || !self.tell_hole(visit.index, of));
+        let mut went_on = lanes.len() < count;
         for of in lanes {
             let left = bytes_max.saturating_sub(volley.scratch.len() - begin);
             if self.can_join(visit.index, &of) {
@@ -281,6 +284,19 @@ impl Hub {
             true => self.go_on(visit.index),
             false => self.wait(visit.index, volley.now),
         }
+    }
+
+    /// Tells of the hole at a lane's place, and goes on behind it. False: there is none.
+    fn tell_hole(&mut self, index: u32, of: &LaneCatchup) -> bool {
+        let end = self.lanes[usize::from(of.lane.0)].progress;
+        let Some(chunk) = self.chunks.find(of.lane, of.next) else { return false };
+        let hole = chunk.holes_from(of.next).next().copied();
+        let here = |hole: &Hole| hole.from <= of.next && of.next < chunk.next.min(end);
+        let Some(hole) = hole.filter(here) else { return false };
+        let next = hole.to + 1;
+        self.push_gap_of_lane(index, of.lane, hole.from.max(of.next), next, hole.reason);
+        self.stand_at(index, of.lane, next);
+        true
     }
 
     /// Serves one lane from the chunk that holds its place. False: there is none.
@@ -303,13 +319,7 @@ impl Hub {
         if of.next >= end {
             return false;
         }
-        let hole = chunk.holes_from(of.next).next().copied();
-        if let Some(hole) = hole.filter(|hole| hole.from <= of.next) {
-            let next = hole.to + 1;
-            self.push_gap_of_lane(visit.index, of.lane, hole.from.max(of.next), next, hole.reason);
-            self.stand_at(visit.index, of.lane, next);
-            return true;
-        }
+        let hole = chunk.holes_from(of.next).next();
         let stop = hole.map_or(end, |hole| hole.from.min(end));
         let begin = volley.scratch.len();
         let mut next = stop;
