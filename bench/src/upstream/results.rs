@@ -31,8 +31,8 @@ pub async fn answer(State(shared): State<Arc<Shared>>) -> Response {
             1 => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
             2 => tokio::time::sleep(TOO_SLOW).await,
             3 => body.truncate(body.len() - 2),
-            // A known id with other content.
-            4 => body = format!("[{}]", result(last - 1, 0)),
+            // One id, with other content each second.
+            4 => body = format!("[{}]", result(0, last)),
             5 => body = format!(r#"[{{"id":"unfit-{last}","teams":[7]}},17]"#),
             _ => {}
         }
